@@ -1,0 +1,175 @@
+"""Backbones: the taps at strides 4, 8, 16 and 32 that the segmentation network stands on (Figure 2).
+
+Any network with torchvision's ResNet names can be tapped. `build_backbone` knows torchvision's ResNets,
+ResNet50-GCN, and the two mini networks. Nothing is ever downloaded unless weights are asked for by name.
+"""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import WeightsEnum
+from torchvision.ops import FrozenBatchNorm2d
+
+from gcnlab.annotations import Float, Tensor
+from gcnlab.models.resnet import mini_resnet, mini_resnet_gcn, resnet50_gcn
+
+TORCHVISION_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+_OWN_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mini": mini_resnet,
+    "mini_gcn": mini_resnet_gcn,
+    "resnet50_gcn": resnet50_gcn,
+}
+
+BACKBONES = (*_OWN_NETWORKS, *TORCHVISION_RESNETS)
+
+
+class ResNetBackbone(nn.Module):
+    """A ResNet classifier without its classifier: image in, four feature maps out.
+
+    Attributes:
+        channels: channels of res-2, res-3, res-4, res-5 ((256, 512, 1024, 2048) for ResNet-50).
+        strides: (4, 8, 16, 32), in pixels of the image.
+
+    Args:
+        resnet: a network with torchvision's ResNet attributes conv1, bn1, relu, maxpool, layer1 …
+            layer4. Its ReLUs are switched to out of place, as attribution methods need them.
+    """
+
+    strides = (4, 8, 16, 32)
+
+    def __init__(self, resnet: nn.Module):
+        super().__init__()
+        self.conv1, self.bn1, self.relu = resnet.conv1, resnet.bn1, resnet.relu
+        self.maxpool = resnet.maxpool
+        self.layer1, self.layer2 = resnet.layer1, resnet.layer2
+        self.layer3, self.layer4 = resnet.layer3, resnet.layer4
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        self.channels = tuple(_output_channels(stage) for stage in stages)
+        for module in self.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+
+    def forward(
+        self, image: Float[Tensor, "batch 3 height width"]
+    ) -> list[Float[Tensor, "batch _ _ _"]]:
+        """res-2 … res-5, of size ⌈height / stride⌉ × ⌈width / stride⌉ each."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        features = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def build_backbone(
+    name: str,
+    weights: str | Path | WeightsEnum | None = None,
+    frozen_norm: bool = False,
+) -> ResNetBackbone:
+    """Build a backbone by name.
+
+    Args:
+        name: "mini", "mini_gcn", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
+            "resnet50_gcn".
+        weights: None for a random start; the path of a local file (a state dict of the classifier,
+            `.safetensors`, or `.pth` without code in it); or torchvision's weights, as a member of
+            its enum or by its name ("DEFAULT", "IMAGENET1K_V2"), which torchvision then downloads
+            once and caches.
+        frozen_norm: replace every batch norm by a fixed scale and shift. With batches of one image
+            (section 4 of the paper) the statistics of pretraining have to stay.
+
+    Raises:
+        ValueError: unknown name; weights by name for a network that torchvision does not have; a
+            file that is not a state dict of this network.
+        FileNotFoundError: `weights` names neither torchvision's weights nor a file.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
+    norm_layer = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
+    if name in _OWN_NETWORKS:
+        resnet = _OWN_NETWORKS[name](norm_layer=norm_layer)
+    else:
+        resnet = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
+    backbone = ResNetBackbone(resnet)
+    if weights is not None:
+        published = published_weights(name, weights)
+        if published is not None:
+            state, source = published.get_state_dict(progress=True), str(published)
+        else:
+            state, source = read_state_dict(Path(weights)), str(weights)
+        load_backbone_state(backbone, state, source)
+    return backbone
+
+
+def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Copy a classifier's state dict into a backbone; its `fc` layer is left out.
+
+    Raises:
+        ValueError: naming `source` and the first keys that do not fit.
+    """
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    own = backbone.state_dict()
+    optional = "num_batches_tracked"  # a counter that frozen batch norm does not have
+    missing = [k for k in own if k not in state and not k.endswith(optional)]
+    extra = [k for k in state if k not in own and not k.endswith(optional)]
+    wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
+    if missing or extra or wrong:
+        details = "; ".join(
+            f"{what}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}"
+            for what, keys in (("missing", missing), ("unknown", extra), ("other shape", wrong))
+            if keys
+        )
+        raise ValueError(f"{source}: these weights belong to another network ({details})")
+    backbone.load_state_dict(state, strict=False)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from `.safetensors` or from a `.pth`/`.pt` file; code in it is refused."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path}: refused, the file is damaged or holds more than tensors ({error})"
+        ) from error
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable weights file ({error})") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: not a state dict (a mapping from names to tensors)")
+    return state
+
+
+def published_weights(name: str, weights: str | Path | WeightsEnum) -> WeightsEnum | None:
+    """The torchvision weights that `weights` names, or None if it is a path."""
+    if isinstance(weights, WeightsEnum):
+        return weights
+    if not isinstance(weights, str) or Path(weights).suffix in {".pth", ".pt", ".safetensors"}:
+        return None
+    if name not in TORCHVISION_RESNETS:
+        if Path(weights).exists():
+            return None
+        raise ValueError(f"torchvision has no weights for {name!r}; give a file, not {weights!r}")
+    known = torchvision.models.get_model_weights(name)
+    if weights in known.__members__:
+        return known[weights]
+    if Path(weights).exists():
+        return None
+    raise FileNotFoundError(
+        f"{weights!r} is neither a file nor weights of {name} ({', '.join(known.__members__)})"
+    )
+
+
+def _output_channels(stage: nn.Module) -> int:
+    """Channels that a ResNet stage puts out: those of its last convolution."""
+    return [m for m in stage.modules() if isinstance(m, nn.Conv2d)][-1].out_channels

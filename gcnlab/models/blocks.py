@@ -1,0 +1,102 @@
+"""The two blocks of "Large Kernel Matters" (Peng et al., CVPR 2017), on one screen.
+
+**Global Convolutional Network (GCN) block**, section 3.1, Figure 2B. To class a pixel inside a large
+object, a unit has to see the object: its kernel must be as large as the feature map. A dense k×k
+kernel of that size has too many weights, so it is replaced by two separable paths,
+
+    GCN(x) = (1×k ∘ k×1)(x) + (k×1 ∘ 1×k)(x),
+
+each of which covers the whole k×k window with 2k taps in place of k². No nonlinearity, no
+normalisation, no bias: the block is one linear map, a k×k kernel of low rank. Tables 2 and 4 of the
+paper count its weights: 2·k·(c_in + c_out)·c_out.
+
+**Boundary refinement (BR)**, section 3.2, Figure 2C: S̃ = S + R(S) with R = 3×3 conv, ReLU, 3×3 conv.
+"""
+
+import math
+
+from torch import nn
+
+from gcnlab.annotations import Float, Tensor
+
+
+def check_kernel_size(kernel_size: int) -> int:
+    """Return `kernel_size` if it is a positive odd integer; raise ValueError if it is not.
+
+    An even kernel has no centre pixel: with "same" padding it would shift the map by half a pixel.
+    """
+    if isinstance(kernel_size, bool) or not isinstance(kernel_size, int):
+        raise ValueError(f"kernel_size must be an odd integer, not {kernel_size!r}")
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd and positive (1, 3, 5, …), not {kernel_size}")
+    return kernel_size
+
+
+class GlobalConvBlock(nn.Module):
+    """Global Convolutional Network block: k×1 then 1×k, plus 1×k then k×1 (Figure 2B).
+
+    Keeps height and width. The zero padding follows the long axis of each kernel: (k//2, 0) for k×1
+    and (0, k//2) for 1×k. Exchanging them gives the same output shape and dead border columns.
+
+    Args:
+        in_channels: channels of the feature map (2048 at res-5 of a ResNet-50).
+        out_channels: channels of both convolutions of each branch; the number of classes.
+        kernel_size: k, odd, in pixels of the feature map. k = 1 gives two 1×1 pairs.
+
+    Raises:
+        ValueError: if `kernel_size` is even or not a positive integer.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+        super().__init__()
+        k = check_kernel_size(kernel_size)
+        column = {"kernel_size": (k, 1), "padding": (k // 2, 0), "bias": False}
+        row = {"kernel_size": (1, k), "padding": (0, k // 2), "bias": False}
+        self.branch_a = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, **column),
+            nn.Conv2d(out_channels, out_channels, **row),
+        )
+        self.branch_b = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, **row),
+            nn.Conv2d(out_channels, out_channels, **column),
+        )
+        for conv in (*self.branch_a, *self.branch_b):
+            init_linear_conv_(conv)
+
+    def forward(
+        self, x: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch out_channels height width"]:
+        return self.branch_a(x) + self.branch_b(x)
+
+
+class BoundaryRefinement(nn.Module):
+    """Residual 3×3 conv, ReLU, 3×3 conv on a score map (Figure 2C): S̃ = S + R(S).
+
+    No normalisation and no activation after the sum; 2·9·channels² weights, bias-free. The last
+    convolution starts at zero, so that the block starts as the identity: with nine of them on the
+    way to the output, a random start makes training diverge (our choice; the paper does not say).
+
+    Args:
+        channels: channels of the score map; the number of classes.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+        )
+        nn.init.kaiming_normal_(self.residual[0].weight, nonlinearity="relu")
+        nn.init.zeros_(self.residual[2].weight)
+
+    def forward(
+        self, scores: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        return scores + self.residual(scores)
+
+
+def init_linear_conv_(conv: nn.Conv2d) -> None:
+    """Fill a convolution that no ReLU follows, in place, so that it keeps its input's variance."""
+    fan_in = conv.weight[0].numel()
+    nn.init.normal_(conv.weight, std=1 / math.sqrt(fan_in))

@@ -1,0 +1,66 @@
+"""The four heads that the paper compares (section 4.1, Figure 4), behind one switch.
+
+Each maps a feature map to one score map per class, keeps height and width, and has no bias:
+
+| kind        | Figure | what                                             | weights                       |
+|-------------|--------|--------------------------------------------------|-------------------------------|
+| `"conv1x1"` | 4A     | the baseline: each location classed on its own   | c·n                           |
+| `"gcn"`     | 4B     | the global convolutional block                   | 2·k·(c + n)·n                 |
+| `"conv"`    | 4C     | one dense k×k convolution                        | k²·c·n                        |
+| `"stack"`   | 4D     | (k−1)/2 convolutions of 3×3, nothing in between  | 9·(c·m + … + m·m + m·n)       |
+
+c: input channels, n: classes, m: `mid_channels` of the stack. Paper's sizes (c = 2048, n = 21) are
+in Tables 2 and 4 and reproduced to the last weight.
+"""
+
+from typing import Literal, get_args
+
+from torch import nn
+
+from gcnlab.models.blocks import GlobalConvBlock, check_kernel_size, init_linear_conv_
+
+HeadKind = Literal["conv1x1", "gcn", "conv", "stack"]
+
+
+def make_head(
+    kind: str,
+    in_channels: int,
+    num_classes: int,
+    kernel_size: int = 15,
+    mid_channels: int | None = None,
+) -> nn.Module:
+    """Build one of the paper's heads.
+
+    Args:
+        kind: "conv1x1", "gcn", "conv" or "stack".
+        in_channels: channels of the feature map.
+        num_classes: number of score maps, any count ≥ 1.
+        kernel_size: k, odd: the window that one location sees, in pixels of the feature map.
+            Checked, and then unused, for "conv1x1".
+        mid_channels: m of the stack, its inner width; None means `in_channels` (at res-5 that is
+            Table 3's m = 2048). Ignored by the other kinds.
+
+    Raises:
+        ValueError: for an unknown kind, an even k, or a stack with k = 1 (it would have no layer).
+    """
+    k = check_kernel_size(kernel_size)
+    if kind == "gcn":
+        return GlobalConvBlock(in_channels, num_classes, k)
+    if kind == "conv1x1":
+        return linear_conv(in_channels, num_classes, 1)
+    if kind == "conv":
+        return linear_conv(in_channels, num_classes, k)
+    if kind == "stack":
+        if k < 3:
+            raise ValueError("a stack of 3×3 convolutions needs kernel_size ≥ 3")
+        m = in_channels if mid_channels is None else mid_channels
+        widths = [in_channels, *[m] * ((k - 1) // 2 - 1), num_classes]
+        return nn.Sequential(*(linear_conv(a, b, 3) for a, b in zip(widths, widths[1:])))
+    raise ValueError(f"unknown head {kind!r}; choose one of {', '.join(get_args(HeadKind))}")
+
+
+def linear_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
+    """A k×k convolution with "same" padding and no bias, made for use without a ReLU behind it."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+    init_linear_conv_(conv)
+    return conv

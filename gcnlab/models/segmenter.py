@@ -1,0 +1,108 @@
+"""The segmentation network of Figure 2: classify with large kernels, localise with refinement.
+
+    res-5 ── head ── BR ── ×2 ─┐
+    res-4 ── head ── BR ────── + ── BR ── ×2 ─┐
+    res-3 ── head ── BR ───────────────────── + ── BR ── ×2 ─┐
+    res-2 ── head ── BR ──────────────────────────────────── + ── BR ── ×2 ── BR ── ×2 ── BR ── scores
+
+Each head turns a feature map of the ResNet into one score map per class; coarse scores are doubled and
+added to finer ones. Nine boundary refinements: after the four heads, after the three sums, and after
+each of the last two upsamplings.
+
+**Any input size.** A stride-2 stage makes ⌈n/2⌉ of n pixels, its pixel i lying on pixel 2i below. Doubled
+scores are therefore cut to the finer map at the bottom and right, which keeps every pixel in its place.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from gcnlab.annotations import Float, Tensor
+from gcnlab.models.backbones import build_backbone
+from gcnlab.models.blocks import BoundaryRefinement
+from gcnlab.models.heads import make_head
+from gcnlab.models.upsampling import make_upsampler
+
+
+class SegmentationNet(nn.Module):
+    """ResNet, one head per level, boundary refinement, decoder: image to scores, one per class.
+
+    Args:
+        backbone: a name for `build_backbone`, or a module with `.channels` and `.strides` that maps
+            an image to its feature maps at strides 4, 8, 16 and 32.
+        num_classes: score maps (21 for VOC, background included).
+        head: "gcn", or one of the paper's comparisons "conv1x1", "conv", "stack".
+        kernel_size: k of the heads, odd, in pixels of each level's feature map: one int for all
+            levels, or one per level from res-2 to res-5. The paper gives one k per network and not
+            how it is spread over the levels; one k for all is our reading.
+        refine: with the nine boundary refinements, or without.
+        upsample: "deconv" (learned, starts bilinear) or "bilinear" (fixed).
+        mid_channels: inner width of the "stack" head.
+
+    Raises:
+        ValueError: for an unknown name, an even k, or a list of k that has not one entry per level.
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module,
+        num_classes: int,
+        head: str = "gcn",
+        kernel_size: int | Sequence[int] = 15,
+        refine: bool = True,
+        upsample: str = "deconv",
+        mid_channels: int | None = None,
+    ):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, not {num_classes}")
+        self.backbone = build_backbone(backbone) if isinstance(backbone, str) else backbone
+        if tuple(self.backbone.strides) != (4, 8, 16, 32):
+            raise ValueError(f"backbone strides must be (4, 8, 16, 32), not {backbone.strides}")
+        channels = self.backbone.channels
+        if isinstance(kernel_size, Sequence):
+            sizes = tuple(kernel_size)
+        else:
+            sizes = (kernel_size,) * len(channels)
+        if len(sizes) != len(channels):
+            raise ValueError(f"kernel_size needs one k per level ({len(channels)}), not {sizes}")
+        self.num_classes = num_classes
+
+        def refinement() -> nn.Module:
+            return BoundaryRefinement(num_classes) if refine else nn.Identity()
+
+        self.heads = nn.ModuleList(
+            make_head(head, c, num_classes, k, mid_channels) for c, k in zip(channels, sizes)
+        )
+        self.refine_heads = nn.ModuleList(refinement() for _ in range(4))
+        self.refine_sums = nn.ModuleList(refinement() for _ in range(3))
+        self.refine_outputs = nn.ModuleList(refinement() for _ in range(2))
+        self.upsample = nn.ModuleList(make_upsampler(upsample, num_classes) for _ in range(5))
+
+    def forward(
+        self, image: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch num_classes height width"]:
+        levels = [
+            refine(head(feature))
+            for feature, head, refine in zip(self.backbone(image), self.heads, self.refine_heads)
+        ]
+        scores = levels.pop()  # res-5
+        for upsample, refine in zip(self.upsample[:3], self.refine_sums):
+            finer = levels.pop()
+            scores = refine(cut(upsample(scores), finer) + finer)
+        half = self.refine_outputs[0](self.upsample[3](scores))  # stride 2
+        return self.refine_outputs[1](cut(self.upsample[4](half), image))
+
+
+def cut(
+    scores: Float[Tensor, "batch classes _ _"], like: Tensor
+) -> Float[Tensor, "batch classes height width"]:
+    """The top-left part of `scores` that has the height and width of `like`."""
+    return scores[..., : like.shape[-2], : like.shape[-1]]
+
+
+def count_weights(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+

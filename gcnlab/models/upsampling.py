@@ -1,0 +1,48 @@
+"""Doubling a score map: by a learned deconvolution or by fixed bilinear interpolation.
+
+The paper's decoder has five deconvolutions of stride 2 (Figure 2) and gives no kernel size. We take
+FCN's kernel of 4, initialised to bilinear interpolation. Two details decide whether that start
+really *is* bilinear interpolation: the outermost pixels have no neighbour to interpolate with, so the
+map is extended by one replicated pixel before the deconvolution; and each class starts from itself alone.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gcnlab.annotations import Float, Tensor
+
+
+class BilinearDeconv(nn.ConvTranspose2d):
+    """Learned ×2 deconvolution of a score map, bilinear at the start.
+
+    At initialisation it equals `interpolate(scale_factor=2, mode="bilinear")`, borders included.
+    Kernel 4, stride 2, bias-free, every class connected to every class: 16·channels² weights.
+
+    Args:
+        channels: channels of the score map; the number of classes.
+    """
+
+    def __init__(self, channels: int):
+        # One replicated pixel on each side adds 2 output pixels there; padding 3 removes them again.
+        super().__init__(channels, channels, kernel_size=4, stride=2, padding=3, bias=False)
+
+    def reset_parameters(self) -> None:
+        tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
+        identity = torch.eye(self.in_channels)
+        with torch.no_grad():
+            self.weight.copy_(identity[:, :, None, None] * torch.outer(tent, tent))
+
+    def forward(
+        self, scores: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels 2*height 2*width"]:
+        return super().forward(F.pad(scores, (1, 1, 1, 1), mode="replicate"))
+
+
+def make_upsampler(kind: str, channels: int) -> nn.Module:
+    """A module that doubles height and width: "deconv" (learned) or "bilinear" (fixed)."""
+    if kind == "deconv":
+        return BilinearDeconv(channels)
+    if kind == "bilinear":
+        return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    raise ValueError(f"unknown upsample {kind!r}; choose deconv or bilinear")

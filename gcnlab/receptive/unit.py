@@ -1,0 +1,58 @@
+"""The unit whose receptive field is asked for: one class at one pixel of the score map."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from gcnlab.annotations import Float, Tensor
+
+
+def scores_of(
+    model: nn.Module, images: Float[Tensor, "batch channels height width"]
+) -> Float[Tensor, "batch classes rows columns"]:
+    """Score maps of a batch, on the model's device. torchvision's segmentation models answer with a
+    dict: its entry "out" is taken.
+
+    Raises:
+        TypeError: the model does not answer with (batch, classes, rows, columns).
+    """
+    parameter = next(model.parameters(), images)
+    scores = model(images.to(parameter.device))
+    if isinstance(scores, Mapping) and "out" in scores:
+        scores = scores["out"]
+    if not isinstance(scores, Tensor) or scores.ndim != 4:
+        raise TypeError(
+            f"{type(model).__name__} must return scores (batch, classes, rows, columns), not "
+            f"{getattr(scores, 'shape', type(scores).__name__)}"
+        )
+    return scores
+
+
+def check_image(image: Tensor) -> None:
+    """Raise ValueError unless `image` is one float image (channels, height, width)."""
+    if image.ndim != 3:
+        raise ValueError(f"image must be (channels, height, width), not {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(
+            f"image must hold the normalised values that the model takes, not {image.dtype}"
+        )
+
+
+def locate(
+    scores: Float[Tensor, "classes rows columns"], pixel: tuple[int, int], target: int | None
+) -> int:
+    """The class to look at: `target`, or the predicted one if it is None.
+
+    Raises:
+        ValueError: the pixel or the class is outside the score map.
+    """
+    classes, rows, columns = scores.shape
+    row, column = pixel
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise ValueError(f"pixel (row, column) = {pixel} is outside the {rows}×{columns} score map")
+    if target is None:
+        return int(torch.argmax(scores[:, row, column]))
+    if not 0 <= target < classes:
+        raise ValueError(f"target {target} is outside the classes 0 … {classes - 1}")
+    return int(target)

@@ -1,0 +1,18 @@
+"""Training: settings, one loop, one checkpoint."""
+
+from gcnlab.training.checkpoint import load_checkpoint, save_checkpoint
+from gcnlab.training.config import PRESETS, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from gcnlab.training.loop import TrainedRun, TrainingDiverged, train
+
+__all__ = [
+    "PRESETS",
+    "DataConfig",
+    "ModelConfig",
+    "RunConfig",
+    "TrainedRun",
+    "TrainingConfig",
+    "TrainingDiverged",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train",
+]
