@@ -120,7 +120,9 @@ class CamVid(Dataset):
         for path in (folder, labels):
             if not path.is_dir():
                 raise FileNotFoundError(f"{path} is missing: not a CamVid tree, or no such split")
-        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"})
+        images = sorted(
+            p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"}
+        )
         return [(image, labels / f"{image.stem}.png") for image in images]
 
     def __len__(self) -> int:

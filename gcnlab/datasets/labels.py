@@ -32,9 +32,7 @@ class LabelSet:
     def num_classes(self) -> int:
         return len(self.names)
 
-    def colorize(
-        self, labels: Shaped[Tensor, "height width"]
-    ) -> UInt8[Tensor, "height width 3"]:
+    def colorize(self, labels: Shaped[Tensor, "height width"]) -> UInt8[Tensor, "height width 3"]:
         """An RGB picture of a label map; void is white."""
         table = torch.full((256, 3), 255, dtype=torch.uint8)
         table[: self.num_classes] = torch.tensor(self.colors, dtype=torch.uint8)

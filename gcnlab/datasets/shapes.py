@@ -35,7 +35,7 @@ SHAPES = LabelSet(
 )
 
 _SPLITS = {"train": 1200, "val": 300, "test": 300}
-_MIN_SIZE, _MAX_SIZE = 0.12, 0.72  # of the shorter side of the image
+_MIN_SIZE, _MAX_SIZE = 0.15, 0.75  # of the shorter side of the image
 _MAX_OBJECTS = 4
 
 

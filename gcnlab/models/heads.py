@@ -13,6 +13,7 @@ c: input channels, n: classes, m: `mid_channels` of the stack. Paper's sizes (c 
 in Tables 2 and 4 and reproduced to the last weight.
 """
 
+import itertools
 from typing import Literal, get_args
 
 from torch import nn
@@ -55,7 +56,7 @@ def make_head(
             raise ValueError("a stack of 3×3 convolutions needs kernel_size ≥ 3")
         m = in_channels if mid_channels is None else mid_channels
         widths = [in_channels, *[m] * ((k - 1) // 2 - 1), num_classes]
-        return nn.Sequential(*(linear_conv(a, b, 3) for a, b in zip(widths, widths[1:])))
+        return nn.Sequential(*(linear_conv(a, b, 3) for a, b in itertools.pairwise(widths)))
     raise ValueError(f"unknown head {kind!r}; choose one of {', '.join(get_args(HeadKind))}")
 
 

@@ -62,12 +62,8 @@ class GCNBottleneck(nn.Module):
             return nn.Sequential(conv, norm_layer(gcn_channels), nn.ReLU())
 
         row, column = (1, k), (k, 1)
-        self.branch_a = nn.Sequential(
-            unit(in_channels, row, stride), unit(gcn_channels, column)
-        )
-        self.branch_b = nn.Sequential(
-            unit(in_channels, column, stride), unit(gcn_channels, row)
-        )
+        self.branch_a = nn.Sequential(unit(in_channels, row, stride), unit(gcn_channels, column))
+        self.branch_b = nn.Sequential(unit(in_channels, column, stride), unit(gcn_channels, row))
         self.project = nn.Sequential(
             nn.Conv2d(gcn_channels, out_channels, 1, bias=False), norm_layer(out_channels)
         )

@@ -104,5 +104,3 @@ def cut(
 def count_weights(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-

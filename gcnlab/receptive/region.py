@@ -20,16 +20,16 @@ def region(
     return (size >= threshold * size.max()) & (size > 0)
 
 
-def coverage(
-    region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "height width"]
-) -> float:
+def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "height width"]) -> float:
     """Share of the mask's pixels that are inside the region, 0 … 1.
 
     Raises:
         ValueError: the shapes differ, or the mask is empty.
     """
     if region.shape != mask.shape:
-        raise ValueError(f"region {tuple(region.shape)} and mask {tuple(mask.shape)} differ in shape")
+        raise ValueError(
+            f"region {tuple(region.shape)} and mask {tuple(mask.shape)} differ in shape"
+        )
     mask = mask.to(device=region.device, dtype=torch.bool)
     if not mask.any():
         raise ValueError("the mask is empty: there is nothing to cover")

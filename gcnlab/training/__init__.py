@@ -2,7 +2,7 @@
 
 from gcnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from gcnlab.training.config import PRESETS, DataConfig, ModelConfig, RunConfig, TrainingConfig
-from gcnlab.training.loop import TrainedRun, TrainingDiverged, train
+from gcnlab.training.loop import TrainedRun, TrainingDiverged, load_run, train
 
 __all__ = [
     "PRESETS",
@@ -13,6 +13,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingDiverged",
     "load_checkpoint",
+    "load_run",
     "save_checkpoint",
     "train",
 ]

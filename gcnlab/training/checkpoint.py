@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 FORMAT = 1
-_KEYS = {"format", "config", "model", "optimizer", "scaler", "step", "random", "losses"}
+_KEYS = {"format", "config", "model", "optimizer", "scaler", "step", "random", "losses", "seconds"}
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:

@@ -10,8 +10,11 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from gcnlab.datasets import (
+    CAMVID,
     NORMALIZATIONS,
+    SHAPES,
     CamVid,
+    LabelSet,
     Normalization,
     Shapes,
     evaluation_transform,
@@ -111,8 +114,9 @@ class DataConfig:
         _check("data.color_jitter", 0 <= self.color_jitter < 1, "between 0 and 1")
 
     @property
-    def num_classes(self) -> int:
-        return {"shapes": Shapes, "camvid": CamVid}[self.dataset].num_classes
+    def labels(self) -> LabelSet:
+        """Names and colours of the classes."""
+        return {"shapes": SHAPES, "camvid": CAMVID}[self.dataset]
 
     def open(self, split: str, transforms: Any = None) -> Shapes | CamVid:
         """The data set's split ("train", "val", "test")."""
@@ -124,25 +128,30 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the weights are found: SGD, as the paper, with what the paper leaves open as settings."""
+    """How the weights are found. The defaults are the quick recipe of the mini scale; the paper's SGD
+    is the preset "paper"."""
 
     epochs: int = 12
     """Passes over the training images."""
     batch_size: int = 8
     """Images a step."""
-    learning_rate: float = 0.1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """sgd, as in the paper; adamw, which at the mini scale and from a random start reaches in a
+    thousand steps what SGD does not in several thousand."""
+    learning_rate: float = 2e-3
     """Peak learning rate. The paper gives none."""
     momentum: float = 0.9
-    """Of SGD; the paper has 0.99 with batches of one image."""
-    weight_decay: float = 0.0005
-    """Of convolutions' weights; normalisation parameters are not decayed."""
+    """Of SGD; the paper has 0.99 with batches of one image. (AdamW: its first moment's decay.)"""
+    weight_decay: float = 0.01
+    """Of convolutions' weights; normalisation parameters are not decayed. SGD adds it to the
+    gradient (the paper: 0.0005), AdamW scales it with the rate only."""
     schedule: Literal["poly", "constant"] = "poly"
     """poly: peak × (1 − step/steps)^power; constant: peak."""
     power: float = 0.9
     """Exponent of the poly schedule."""
     warmup: float = 0.05
     """Share of all steps in which the rate rises linearly from 0 to the peak."""
-    clip_norm: float | None = 1.0
+    clip_norm: float | None = 5.0
     """Longest gradient (2-norm of all); None: no clipping."""
     precision: Precision = "auto"
     """auto: bf16 where the device computes in it (GPUs from Ampere on, CPUs with AVX512-BF16 or
@@ -155,6 +164,7 @@ class TrainingConfig:
     def __post_init__(self):
         _check("training.epochs", self.epochs >= 1, "at least 1")
         _check("training.batch_size", self.batch_size >= 1, "at least 1")
+        _check_choice("training.optimizer", self.optimizer, ("adamw", "sgd"))
         _check("training.learning_rate", self.learning_rate > 0, "positive")
         _check("training.momentum", 0 <= self.momentum < 1, "in [0, 1)")
         _check("training.weight_decay", self.weight_decay >= 0, "0 or positive")
@@ -196,9 +206,7 @@ class RunConfig:
     def training_set(self) -> Shapes | CamVid:
         """The training split, varied as `data` says."""
         d = self.data
-        transform = training_transform(
-            self.normalization, d.crop, d.scale, d.flip, d.color_jitter
-        )
+        transform = training_transform(self.normalization, d.crop, d.scale, d.flip, d.color_jitter)
         return d.open("train", transform)
 
     def evaluation_set(self, split: str = "val") -> Shapes | CamVid:
@@ -207,7 +215,7 @@ class RunConfig:
 
     def build_model(self) -> nn.Module:
         """The network for the data's classes."""
-        return self.model.build(self.data.num_classes)
+        return self.model.build(self.data.labels.num_classes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and results."""
@@ -270,7 +278,13 @@ PRESETS = {
             ModelConfig("resnet152", kernel_size=15, weights="IMAGENET1K_V1", frozen_norm=True),
             DataConfig("camvid", crop=(512, 512), normalization="weights"),
             TrainingConfig(
-                epochs=60, batch_size=1, learning_rate=1e-4, momentum=0.99, warmup=0.02
+                epochs=60,
+                batch_size=1,
+                optimizer="sgd",
+                learning_rate=1e-4,
+                momentum=0.99,
+                weight_decay=0.0005,
+                warmup=0.02,
             ),
         ),
     ),

@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class TrainedRun:
         model: the trained network, on its device, in evaluation mode.
         config: the settings.
         losses: training loss of every step.
-        seconds: wall time of this call (not of the part before a resume).
+        seconds: wall time of all steps, those before a resume included.
     """
 
     model: nn.Module
@@ -76,24 +76,22 @@ def train(
         ValueError: the checkpoint in `out` is damaged or of another run; a label out of range.
     """
     settings = config.training
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = default_device(device)
     torch.manual_seed(settings.seed)
     model = config.build_model().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        parameter_groups(model, settings.weight_decay),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-    )
+    optimizer = make_optimizer(model, settings)
     dtype = compute_dtype(settings.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     data = TrainingSet(
-        config.training_set() if dataset is None else dataset, config.data.num_classes, settings.seed
+        config.training_set() if dataset is None else dataset,
+        config.data.labels.num_classes,
+        settings.seed,
     )
     per_epoch = max(1, len(data) // settings.batch_size)
     steps = per_epoch * settings.epochs
 
     path = None if out is None else Path(out) / CHECKPOINT
-    start, losses = 0, []
+    start, losses, earlier = 0, [], 0.0
     if path is not None and resume and path.exists():
         state = load_checkpoint(path)
         check_same_run(state, config, path)
@@ -101,7 +99,7 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
-        start, losses = state["step"], state["losses"].tolist()
+        start, losses, earlier = state["step"], state["losses"].tolist(), state["seconds"]
 
     def save(step: int) -> None:
         if path is not None:
@@ -113,6 +111,7 @@ def train(
                 "step": step,
                 "random": torch.get_rng_state(),
                 "losses": torch.tensor(losses),
+                "seconds": earlier + time.perf_counter() - began,
             }
             save_checkpoint(state, path)
 
@@ -155,7 +154,36 @@ def train(
             if done == steps or done % (per_epoch * settings.checkpoint_every) == 0:
                 save(done)
     model.eval()
-    return TrainedRun(model, config, losses, time.perf_counter() - began)
+    return TrainedRun(model, config, losses, earlier + time.perf_counter() - began)
+
+
+def load_run(path: str | Path, device: str | torch.device | None = None) -> TrainedRun:
+    """The network of a checkpoint, ready to predict.
+
+    Args:
+        path: a checkpoint, or the folder that `train` wrote it to.
+        device: where to put it; None takes the GPU if there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_checkpoint`.
+    """
+    path = Path(path)
+    path = path / CHECKPOINT if path.is_dir() else path
+    state = load_checkpoint(path)
+    try:
+        config = RunConfig.from_dict(state["config"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: settings that this version does not know ({error})") from error
+    # The weights are all in the checkpoint: a backbone's own need not be there any more.
+    model = replace(config.model, weights=None).build(config.data.labels.num_classes)
+    load_model_state(model, state, path)
+    model.to(default_device(device), memory_format=torch.channels_last).eval()
+    return TrainedRun(model, config, state["losses"].tolist(), state["seconds"])
+
+
+def default_device(device: str | torch.device | None = None) -> torch.device:
+    """`device`, or if that is None the GPU, or without one the CPU."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def segmentation_loss(
@@ -178,13 +206,16 @@ def learning_rate(settings: TrainingConfig, step: int, steps: int) -> float:
     return settings.learning_rate * (1 - (step - warmup) / (steps - warmup)) ** settings.power
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two optimiser groups: weights decayed, normalisation parameters and biases not."""
+def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
+    """SGD or AdamW over two groups: weights are decayed, normalisation parameters and biases not."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, settings.learning_rate, settings.momentum)
+    return torch.optim.AdamW(groups, settings.learning_rate, (settings.momentum, 0.999))
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:

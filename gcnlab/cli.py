@@ -1,0 +1,302 @@
+"""The command line: train, evaluate, predict, vrf. Every setting is a field of a frozen dataclass."""
+
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from gcnlab.datasets import read_image
+from gcnlab.datasets.labels import LabelSet
+from gcnlab.evaluation import BoundaryRule, Scores, evaluate, predict
+from gcnlab.provenance import provenance, write_json
+from gcnlab.training import PRESETS, RunConfig, TrainedRun, TrainingDiverged, load_run, train
+
+_Run = tyro.extras.subcommand_type_from_defaults(
+    {name: config for name, (_, config) in PRESETS.items()},
+    {name: text for name, (text, _) in PRESETS.items()},
+    prefix_names=False,
+)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network and score it on the validation split.
+
+    Start from a preset (shapes, camvid, paper) and change any setting behind it:
+
+        gcnlab train shapes --out runs/gcn7 --model.head gcn --model.kernel-size 7
+        gcnlab train shapes --out runs/base --model.head conv1x1 --model.no-refine
+
+    The folder gets checkpoint.pt (resumed from when the same command is given again), and at the end
+    result.json (scores, settings, provenance), log.csv and loss.png.
+    """
+
+    config: Annotated[_Run, tyro.conf.arg(name="")]
+    """Preset to start from."""
+    out: Path
+    """Folder of the run."""
+    resume: bool = True
+    """Go on from the folder's checkpoint; with --no-resume start anew and replace it."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+    workers: int = 0
+    """Processes that load images; 0 loads in the main process."""
+
+    def __call__(self) -> None:
+        run = train(self.config, self.out, self.resume, self.device, num_workers=self.workers)
+        scores = evaluate(run.model, self.config.evaluation_set("val"), num_workers=self.workers)
+        write_log(run, self.out / "log.csv")
+        write_json(result(run, scores, "val"), self.out / "result.json")
+        from gcnlab.plots import plot_losses
+
+        plot_losses({describe(run.config): run.losses}).savefig(self.out / "loss.png", dpi=100)
+        print_scores({describe(run.config): scores})
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score one or several trained networks: mean IoU, per class, boundary and interior.
+
+    gcnlab evaluate runs/base runs/gcn7 --split test
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs, or checkpoints; all of one data set."""
+    split: Literal["train", "val", "test"] = "val"
+    """What to score on."""
+    rule: BoundaryRule = field(default_factory=BoundaryRule)
+    """What counts as boundary."""
+    root: Path | None = None
+    """Folder of the data set, if it is not where the run found it."""
+    out: Path | None = None
+    """Write scores and provenance to this JSON file (one network only)."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+
+    def __call__(self) -> None:
+        if not self.runs:
+            raise ValueError("name at least one run to evaluate")
+        if self.out is not None and len(self.runs) > 1:
+            raise ValueError("--out takes one run at a time")
+        table = {}
+        for path in self.runs:
+            run = load_run(path, self.device)
+            scores = evaluate(run.model, open_split(run, self.split, self.root), self.rule)
+            table[path.name] = scores
+            if self.out is not None:
+                write_json(result(run, scores, self.split), self.out)
+        print_scores(table)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Segment pictures: a palette PNG of class ids for each, or a coloured overlay.
+
+    gcnlab predict runs/gcn7 street.jpg other.png --out predictions
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a run, or a checkpoint."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Pictures, of any size."""
+    out: Path = Path("predictions")
+    """Folder for NAME.png."""
+    overlay: bool = False
+    """Write the picture with the classes' colours over it, rather than class ids."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+
+    def __call__(self) -> None:
+        if not self.images:
+            raise ValueError("name at least one picture to segment")
+        run = load_run(self.run, self.device)
+        labels = run.config.data.labels
+        self.out.mkdir(parents=True, exist_ok=True)
+        for path in self.images:
+            image = read_image(path)
+            ids = predict(run.model, run.config.normalization(image)[None])[0].to(torch.uint8)
+            if self.overlay:
+                colored = labels.colorize(ids).float()
+                mixed = 0.5 * image.permute(1, 2, 0).float() + 0.5 * colored
+                picture = Image.fromarray(mixed.round().to(torch.uint8).numpy())
+            else:
+                picture = Image.fromarray(ids.numpy()).convert("P")
+                picture.putpalette([value for color in labels.colors for value in color])
+            target = self.out / f"{path.stem}.png"
+            picture.save(target)
+            print(target)
+
+
+@dataclass(frozen=True)
+class Vrf:
+    """Draw the valid receptive field of one pixel, as in the paper's Figure 3.
+
+        gcnlab vrf runs/gcn7 bird.jpg --pixel 120 200 --out bird
+
+    An occluder is moved over the picture; the region whose occlusion moves the pixel's score is drawn
+    bright on the darkened picture, a red dot at the pixel. Writes OUT.png, and OUT.npz with the map.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a run, or a checkpoint."""
+    image: Annotated[Path, tyro.conf.Positional]
+    """A picture."""
+    pixel: tuple[int, int]
+    """Row and column."""
+    target: str | None = None
+    """Class, by name or id; the predicted one if not given."""
+    window: int = 32
+    """Side of the occluder, in pixels."""
+    stride: int = 16
+    """Steps between occluders, in pixels."""
+    fill: float = 0.0
+    """Value of the occluder in the normalised image; 0 is the mean colour."""
+    threshold: float = 0.2
+    """The region is where |discrepancy| ≥ threshold × its maximum."""
+    batch_size: int = 16
+    """Occluders at once."""
+    out: Path = Path("vrf")
+    """Path of the results, without ending."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+
+    def __call__(self) -> None:
+        import numpy as np
+
+        from gcnlab.plots import plot_regions
+        from gcnlab.receptive import valid_field
+
+        run = load_run(self.run, self.device)
+        labels = run.config.data.labels
+        image = read_image(self.image)
+        field = valid_field(
+            run.model,
+            run.config.normalization(image),
+            self.pixel,
+            class_id(self.target, labels),
+            window=self.window,
+            stride=self.stride,
+            fill=self.fill,
+            batch_size=self.batch_size,
+            progress=True,
+        )
+        name = labels.names[field.target]
+        region = field.region(self.threshold)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        figure = plot_regions(image / 255, {name: field.discrepancy}, self.pixel, self.threshold)
+        figure.savefig(f"{self.out}.png", dpi=150)
+        np.savez_compressed(
+            f"{self.out}.npz",
+            discrepancy=field.discrepancy.numpy(),
+            region=region.numpy(),
+            pixel=np.array(self.pixel),
+            target=field.target,
+            score=field.score,
+            window=np.array(field.window),
+            stride=np.array(field.stride),
+            fill=field.fill,
+            threshold=self.threshold,
+        )
+        print(
+            f"{name} at {self.pixel}: score {field.score:.3f}, region {100 * region.float().mean():.1f} % "
+            f"of the picture; {self.out}.png, {self.out}.npz"
+        )
+
+
+def describe(config: RunConfig) -> str:
+    """A run in a few words: "mini gcn k=7 + BR"."""
+    m = config.model
+    k = "" if m.head == "conv1x1" else f" k={m.kernel_size}"
+    return f"{m.backbone} {m.head}{k}{' + BR' if m.refine else ''}"
+
+
+def result(run: TrainedRun, scores: Scores, split: str) -> dict:
+    """What is written about a trained network: scores, settings, provenance."""
+    training = run.config.training
+    return {
+        "what": f"{describe(run.config)} on {run.config.data.dataset}",
+        "scores": asdict(scores),
+        "final_loss": sum(run.losses[-50:]) / max(1, len(run.losses[-50:])),
+        "steps": len(run.losses),
+        "settings": run.config.to_dict(),
+        "provenance": provenance(
+            seeds=[training.seed],
+            dataset=run.config.data.dataset,
+            split=split,
+            device=next(run.model.parameters()).device,
+            seconds=run.seconds,
+        ),
+    }
+
+
+def write_log(run: TrainedRun, path: Path) -> None:
+    """The mean loss of each epoch, as CSV."""
+    per_epoch = max(1, len(run.losses) // run.config.training.epochs)
+    rows = ["epoch,steps,mean_loss"]
+    for epoch in range(run.config.training.epochs):
+        losses = run.losses[epoch * per_epoch : (epoch + 1) * per_epoch]
+        rows.append(f"{epoch + 1},{(epoch + 1) * per_epoch},{sum(losses) / len(losses):.5f}")
+    path.write_text("\n".join(rows) + "\n")
+
+
+def print_scores(table: dict[str, Scores]) -> None:
+    """A table of scores in percent: a row per score, a column per network."""
+    first = next(iter(table.values()))
+    view = Table(
+        title=f"{first.images} images, boundary = {first.rule.distance:g} px {first.rule.norm}"
+    )
+    view.add_column("%")
+    for name in table:
+        view.add_column(name, justify="right")
+    for row in ("miou", "accuracy", "boundary_accuracy", "internal_accuracy"):
+        view.add_row(row.replace("_", " "), *(f"{getattr(s, row):.1f}" for s in table.values()))
+    view.add_section()
+    for name in first.iou:
+        view.add_row(
+            f"IoU {name}", *(f"{s.iou.get(name, float('nan')):.1f}" for s in table.values())
+        )
+    Console().print(view)
+
+
+def open_split(run: TrainedRun, split: str, root: Path | None):
+    """A split of the run's data set, from `root` if that is given."""
+    data = run.config.data if root is None else replace(run.config.data, root=root)
+    return replace(run.config, data=data).evaluation_set(split)
+
+
+def class_id(target: str | None, labels: LabelSet) -> int | None:
+    """A class given by name or number, as a number."""
+    if target is None:
+        return None
+    if target in labels.names:
+        return labels.names.index(target)
+    if target.isdecimal():
+        return int(target)
+    raise ValueError(f"--target {target!r} is none of the classes {', '.join(labels.names)}")
+
+
+def main() -> None:
+    """Entry point of `gcnlab`."""
+    chosen = tyro.cli(
+        Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Vrf, tyro.conf.subcommand("vrf")],
+        prog="gcnlab",
+        description="Global Convolutional Networks for segmentation, and what they see.",
+        config=(tyro.conf.ConsolidateSubcommandArgs,),
+    )
+    try:
+        chosen()
+    except (ValueError, OSError, TrainingDiverged) as error:
+        print(f"gcnlab: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\ngcnlab: stopped; the last checkpoint stays", file=sys.stderr)
+        sys.exit(130)

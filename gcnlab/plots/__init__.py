@@ -1,0 +1,14 @@
+"""Figures: they take results and return matplotlib figures; they never run a model."""
+
+from gcnlab.plots.pictures import draw_region, plot_fields, plot_label_maps, plot_regions
+from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
+
+__all__ = [
+    "LiveLoss",
+    "draw_region",
+    "plot_class_iou",
+    "plot_fields",
+    "plot_label_maps",
+    "plot_losses",
+    "plot_regions",
+]

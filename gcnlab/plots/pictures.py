@@ -1,0 +1,120 @@
+"""Pictures: images beside their labels and predictions, and receptive fields as in Figure 3."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from gcnlab.annotations import Float, Shaped, Tensor
+from gcnlab.datasets.labels import IGNORE, LabelSet
+from gcnlab.plots.style import figure_style
+from gcnlab.receptive.region import region as region_of
+
+
+def plot_label_maps(
+    image: Float[Tensor, "3 height width"],
+    maps: dict[str, Shaped[Tensor, "height width"]],
+    labels: LabelSet,
+) -> Figure:
+    """An image and label maps in one row, with a legend of the classes that occur.
+
+    Args:
+        image: RGB in 0 … 1.
+        maps: title → class ids.
+        labels: names and colours.
+    """
+    with figure_style():
+        columns = 1 + len(maps)
+        figure = Figure(figsize=(2.6 * columns, 3.0))
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        _show(axes[0], image, "image")
+        present: set[int] = set()
+        for axis, (title, ids) in zip(axes[1:], maps.items()):
+            axis.imshow(labels.colorize(ids).numpy(), interpolation="nearest")
+            axis.set_title(title)
+            axis.axis("off")
+            present |= set(ids.unique().tolist())
+        handles = [
+            Patch(color=np.array(labels.colors[i]) / 255, label=labels.names[i])
+            for i in sorted(present - {IGNORE})
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+    return figure
+
+
+def plot_regions(
+    image: Float[Tensor, "3 height width"],
+    fields: dict[str, Float[Tensor, "height width"]],
+    pixel: tuple[int, int],
+    threshold: float = 0.2,
+) -> Figure:
+    """Receptive fields as in Figure 3: the region bright on the darkened image, a red dot at the pixel.
+
+    Args:
+        image: RGB in 0 … 1.
+        fields: title → discrepancy or gradient.
+        pixel: (row, column) of the unit.
+        threshold: of the region, as a fraction of the field's maximum.
+    """
+    with figure_style():
+        figure = Figure(figsize=(2.6 * len(fields), 2.8))
+        for axis, (title, field) in zip(
+            figure.subplots(1, len(fields), squeeze=False)[0], fields.items()
+        ):
+            draw_region(axis, image, region_of(field, threshold), pixel, title)
+    return figure
+
+
+def plot_fields(
+    image: Float[Tensor, "3 height width"],
+    fields: dict[str, Float[Tensor, "height width"]],
+    pixel: tuple[int, int],
+) -> Figure:
+    """The image and each field as a heat map of its magnitude, with a red dot at the pixel.
+
+    Args:
+        image: RGB in 0 … 1.
+        fields: title → discrepancy or gradient.
+        pixel: (row, column) of the unit.
+    """
+    with figure_style():
+        columns = 1 + len(fields)
+        figure = Figure(figsize=(2.6 * columns, 2.8))
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        _show(axes[0], image, "image")
+        _dot(axes[0], pixel)
+        for axis, (title, field) in zip(axes[1:], fields.items()):
+            axis.imshow(field.abs().numpy(), cmap="magma")
+            axis.set_title(title)
+            axis.axis("off")
+            _dot(axis, pixel)
+    return figure
+
+
+def draw_region(
+    axis: Axes,
+    image: Float[Tensor, "3 height width"],
+    region: Shaped[Tensor, "height width"],
+    pixel: tuple[int, int],
+    title: str = "",
+) -> None:
+    """Draw one region on an axis (see `plot_regions`)."""
+    shade = np.where(region.numpy(), 1.0, 0.25)[..., None]
+    axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy() * shade)
+    if region.any() and not region.all():
+        axis.contour(region.numpy(), levels=[0.5], colors="white", linewidths=0.8)
+    _dot(axis, pixel)
+    axis.set_title(title)
+    axis.axis("off")
+
+
+def _show(axis: Axes, image: Tensor, title: str) -> None:
+    axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
+    axis.set_title(title)
+    axis.axis("off")
+
+
+def _dot(axis: Axes, pixel: Sequence[int]) -> None:
+    axis.plot(pixel[1], pixel[0], "o", color="red", markersize=6, markeredgecolor="white")

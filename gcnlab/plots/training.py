@@ -1,0 +1,96 @@
+"""The course of a training: a curve afterwards, or live in a notebook."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gcnlab.plots.style import figure_style
+
+
+def plot_losses(losses: dict[str, Sequence[float]], smooth: int = 25) -> Figure:
+    """Training loss against step, one line per run, each a running mean.
+
+    Args:
+        losses: title → loss of every step.
+        smooth: steps in the running mean.
+    """
+    with figure_style():
+        figure = Figure(figsize=(5, 2.8))
+        axis = figure.subplots()
+        for title, values in losses.items():
+            _draw(axis, values, smooth, title)
+        axis.set(xlabel="step", ylabel=f"loss (mean of {smooth} steps)", ylim=(0, None))
+        axis.legend()
+    return figure
+
+
+def plot_class_iou(iou: dict[str, dict[str, float]]) -> Figure:
+    """IoU per class as bars, one colour per network.
+
+    Args:
+        iou: network → class name → IoU in percent.
+    """
+    with figure_style():
+        names = list(next(iter(iou.values())))
+        figure = Figure(figsize=(max(5, 0.55 * len(names) * len(iou) ** 0.5), 2.8))
+        axis = figure.subplots()
+        width = 0.8 / len(iou)
+        for number, (title, values) in enumerate(iou.items()):
+            places = np.arange(len(names)) + (number - (len(iou) - 1) / 2) * width
+            axis.bar(places, [values[n] for n in names], width, label=title)
+        axis.set_xticks(np.arange(len(names)), names, rotation=35, ha="right")
+        axis.set(ylabel="IoU (%)", ylim=(0, 100))
+        if len(iou) > 1:
+            axis.legend()
+    return figure
+
+
+class LiveLoss:
+    """A loss curve that grows in a notebook while `train(…, on_step=LiveLoss("GCN"))` runs.
+
+    Args:
+        title: of the figure.
+        every: seconds between redraws.
+    """
+
+    def __init__(self, title: str = "", every: float = 1.0):
+        self.title = title
+        self.every = every
+        self.losses: list[float] = []
+        self._drawn = 0.0
+        self._handle = None
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        self.losses.append(loss)
+        if step == steps or time.monotonic() - self._drawn > self.every:
+            self._draw(step, steps)
+            self._drawn = time.monotonic()
+
+    def _draw(self, step: int, steps: int) -> None:
+        from IPython.display import display
+
+        with figure_style():
+            figure = Figure(figsize=(5, 2.2))
+            axis = figure.subplots()
+            _draw(axis, self.losses, 25, None)
+            axis.set(
+                title=f"{self.title} step {step} of {steps}".strip(),
+                xlabel="step",
+                ylabel="loss",
+                xlim=(0, steps),
+                ylim=(0, None),
+            )
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)
+
+
+def _draw(axis: Axes, losses: Sequence[float], smooth: int, label: str | None) -> None:
+    values = np.asarray(losses, dtype=float)
+    window = max(1, min(smooth, len(values)))
+    mean = np.convolve(values, np.ones(window) / window, mode="valid")
+    axis.plot(np.arange(window, len(values) + 1), mean, label=label)

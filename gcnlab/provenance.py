@@ -1,0 +1,80 @@
+"""Where a number comes from: written beside every result that the project shows."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def provenance(
+    *, seeds: list[int], dataset: str, split: str, device: torch.device | str, seconds: float
+) -> dict[str, Any]:
+    """Command, commit, seeds, data, device, time and versions of a result.
+
+    Args:
+        seeds: of the runs that the result is made of.
+        dataset: name of the data set and what was set about it.
+        split: what was scored.
+        device: where it was computed.
+        seconds: wall time.
+    """
+    program = Path(sys.argv[0]).name
+    return {
+        "command": shlex.join([program, *sys.argv[1:]]),
+        "commit": _commit(),
+        "seeds": seeds,
+        "dataset": dataset,
+        "split": split,
+        "device": _device_name(torch.device(device)),
+        "threads": torch.get_num_threads(),
+        "wall_seconds": round(seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("gcnlab", "torch", "torchvision")},
+        },
+    }
+
+
+def write_json(values: dict[str, Any], path: str | Path) -> None:
+    """Write `values` to `path` through a temporary name, so that no half file is ever left."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+
+
+def _commit() -> str | None:
+    """The commit of the source tree, "+" behind it if there are changes; None outside of git."""
+    root = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "-s", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.split(":", 1)[1].strip()
+                break
+    return f"{processor}, {os.cpu_count()} cores"
