@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,18 +25,19 @@ def provenance(
         dataset: name of the data set and what was set about it.
         split: what was scored.
         device: where it was computed.
-        seconds: wall time.
+        seconds: wall time of the work; the processor time of this whole process is added.
     """
     program = Path(sys.argv[0]).name
     return {
         "command": shlex.join([program, *sys.argv[1:]]),
-        "commit": _commit(),
+        "commit": COMMIT,
         "seeds": seeds,
         "dataset": dataset,
         "split": split,
         "device": _device_name(torch.device(device)),
         "threads": torch.get_num_threads(),
         "wall_seconds": round(seconds, 1),
+        "process_cpu_seconds": round(time.process_time(), 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
@@ -78,3 +80,7 @@ def _device_name(device: torch.device) -> str:
                 processor = line.split(":", 1)[1].strip()
                 break
     return f"{processor}, {os.cpu_count()} cores"
+
+
+COMMIT = _commit()
+"""Read when the program starts: the code that runs, whatever is changed meanwhile."""

@@ -1,0 +1,363 @@
+"""The command line, in this process: what it writes, and how it says that something is wrong."""
+
+import csv
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gcnlab.datasets.shapes
+from gcnlab.cli import main
+from gcnlab.datasets import SHAPES, read_image
+from gcnlab.receptive import valid_field
+from gcnlab.training import RunConfig, load_checkpoint, load_run
+
+TINY = [
+    *("--data.image-size", "64", "--data.train-images", "4"),
+    *("--training.epochs", "1", "--training.batch-size", "2"),
+    *("--model.kernel-size", "3"),
+]
+HEIGHT, WIDTH = 40, 56
+
+
+def gcnlab_command(*arguments: str | Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gcnlab", *map(str, arguments)])
+        for split in ("val", "test"):  # of 300 images
+            patch.setitem(gcnlab.datasets.shapes._SPLITS, split, 4)
+        patch.setenv("COLUMNS", "200")  # nothing is wrapped
+        main()
+
+
+def status_of(*arguments: str | Path) -> int:
+    try:
+        gcnlab_command(*arguments)
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Folder of a network that was trained for two steps."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    gcnlab_command("train", "--out", folder, "--device", "cpu", "shapes", *TINY)
+    return folder
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    path = tmp_path / "pictures" / "street.png"
+    path.parent.mkdir()
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Runs a command that has to fail with status 1; gives the one line that it says."""
+
+    def fail(*arguments: str | Path) -> str:
+        capsys.readouterr()
+        assert status_of(*arguments) == 1
+        line = capsys.readouterr().err.strip()
+        assert line.startswith("gcnlab: ")
+        assert "\n" not in line
+        return line
+
+    return fail
+
+
+def result_of(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+# --- Help
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ([], ["train", "evaluate", "predict", "vrf"]),
+        (["train"], ["--out", "--no-resume", "shapes", "camvid", "paper", "result.json"]),
+        (["train", "shapes"], ["--model.head", "--model.kernel-size", "--training.epochs"]),
+        (["evaluate"], ["--split", "--rule.distance", "--rule.norm", "boundary"]),
+        (["predict"], ["--out", "--overlay", "palette"]),
+        (["vrf"], ["--pixel", "--target", "--window", "--threshold", "occluder"]),
+    ],
+)
+def test_help_says_what_there_is(capsys, command, words):
+    assert status_of(*command, "--help") == 0
+    text = capsys.readouterr().out
+    assert [word for word in words if word not in text] == []
+
+
+# --- train
+
+
+def test_training_writes_its_files(run):
+    files = {path.name for path in run.iterdir()}
+    assert files == {"checkpoint.pt", "result.json", "log.csv", "loss.png"}
+
+
+def test_the_result_has_scores_settings_and_provenance(run):
+    result = result_of(run / "result.json")
+    assert result["steps"] == 2
+    assert result["scores"]["images"] == 4
+    assert 0 <= result["scores"]["accuracy"] <= 100
+    assert list(result["scores"]["iou"]) == list(SHAPES.names)
+    config = RunConfig.from_dict(result["settings"])
+    assert (config.model.kernel_size, config.data.image_size, config.training.epochs) == (3, 64, 1)
+
+
+def test_the_provenance_says_where_the_numbers_come_from(run):
+    provenance = result_of(run / "result.json")["provenance"]
+    assert set(provenance) >= {"command", "commit", "seeds", "dataset", "split", "device"}
+    assert set(provenance) >= {"wall_seconds", "finished", "versions"}
+    assert provenance["command"].startswith(f"gcnlab train --out {run} ")
+    assert (provenance["seeds"], provenance["split"]) == ([0], "val")
+    assert "shapes" in provenance["dataset"]
+    assert provenance["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_a_result_is_json_that_any_program_reads(run):
+    """NaN, of a class that is in no image, is a word of Python's and not of JSON's."""
+
+    def refuse(word):
+        pytest.fail(f"{word} is not JSON")
+
+    json.loads((run / "result.json").read_text(), parse_constant=refuse)
+
+
+def test_the_log_has_the_mean_loss_of_each_epoch(run):
+    rows = list(csv.DictReader((run / "log.csv").open()))
+    losses = load_checkpoint(run / "checkpoint.pt")["losses"]
+    assert [(row["epoch"], row["steps"]) for row in rows] == [("1", "2")]
+    assert float(rows[0]["mean_loss"]) == pytest.approx(losses.mean().item(), abs=1e-4)
+
+
+def test_the_loss_is_drawn(run):
+    with Image.open(run / "loss.png") as figure:
+        assert min(figure.size) > 100
+
+
+def test_settings_may_follow_the_preset(tmp_path):
+    """The order in which the help gives its examples."""
+    out = tmp_path / "run"
+    gcnlab_command("train", "shapes", "--out", out, "--device", "cpu", *TINY)
+    assert (out / "result.json").exists()
+
+
+def test_the_same_command_again_trains_no_more(run, tmp_path):
+    again = shutil.copytree(run, tmp_path / "again")
+    gcnlab_command("train", "--out", again, "--device", "cpu", "shapes", *TINY)
+    first, second = (result_of(folder / "result.json") for folder in (run, again))
+    assert first["steps"] == second["steps"]
+    assert first["final_loss"] == second["final_loss"]
+    assert str(first["scores"]) == str(second["scores"])  # NaN is not equal to NaN, "nan" is
+
+
+def test_another_setting_does_not_go_on_from_a_checkpoint(run, complaint):
+    line = complaint("train", "--out", run, "shapes", *TINY, "--training.learning-rate", "0.5")
+    assert "training.learning_rate" in line
+    assert str(run) in line
+
+
+# --- evaluate
+
+
+def test_evaluating_gives_the_scores_of_the_training(run, tmp_path):
+    gcnlab_command("evaluate", run, "--out", tmp_path / "scores.json", "--device", "cpu")
+    trained, evaluated = (result_of(p) for p in (run / "result.json", tmp_path / "scores.json"))
+    assert evaluated["scores"]["iou"] == pytest.approx(trained["scores"]["iou"], nan_ok=True)
+    assert evaluated["scores"]["boundary_accuracy"] == pytest.approx(
+        trained["scores"]["boundary_accuracy"]
+    )
+
+
+def test_evaluating_prints_a_table(run, capsys):
+    gcnlab_command("evaluate", run / "checkpoint.pt", "--device", "cpu")
+    table = capsys.readouterr().out
+    for word in ("4 images", "miou", "boundary accuracy", "internal accuracy", *SHAPES.names):
+        assert word in table
+
+
+def test_split_and_boundary_rule_are_settings(run, tmp_path):
+    out = tmp_path / "scores.json"
+    rule = ("--rule.distance", "3", "--rule.norm", "cityblock")
+    gcnlab_command("evaluate", run, "--split", "test", *rule, "--out", out)
+    result = result_of(out)
+    assert result["provenance"]["split"] == "test"
+    assert result["scores"]["rule"] == {"distance": 3, "norm": "cityblock", "void": "edge"}
+
+
+@pytest.mark.parametrize("ending", ["", "checkpoint.pt"])
+def test_two_runs_are_two_columns_even_with_one_name(run, tmp_path, capsys, ending):
+    other = shutil.copytree(run, tmp_path / "other" / run.name)
+    gcnlab_command("evaluate", run / ending, other / ending, "--device", "cpu")
+    row = next(line for line in capsys.readouterr().out.splitlines() if "miou" in line)
+    assert len(re.findall(r"\d+\.\d", row)) == 2
+
+
+def test_the_scores_of_two_runs_do_not_go_into_one_file(run, complaint, tmp_path):
+    assert "--out" in complaint("evaluate", run, run, "--out", tmp_path / "scores.json")
+
+
+# --- predict
+
+
+def test_predicting_writes_a_palette_png_of_ids(run, picture, tmp_path):
+    gcnlab_command("predict", run, picture, "--out", tmp_path / "out", "--device", "cpu")
+    trained = load_run(run, "cpu")
+    image = trained.config.normalization(read_image(picture))
+    with torch.inference_mode():
+        expected = trained.model(image[None]).argmax(1)[0]
+    with Image.open(tmp_path / "out" / "street.png") as prediction:
+        assert (prediction.mode, prediction.size) == ("P", (WIDTH, HEIGHT))
+        assert prediction.getpalette()[:21] == [v for color in SHAPES.colors for v in color]
+        assert np.array_equal(prediction, expected)
+
+
+def test_an_overlay_is_half_picture_and_half_colours(run, picture, tmp_path):
+    for folder, flags in (("ids", []), ("overlay", ["--overlay"])):
+        gcnlab_command("predict", run, picture, "--out", tmp_path / folder, *flags)
+    ids, overlay = (np.array(Image.open(tmp_path / f / "street.png")) for f in ("ids", "overlay"))
+    both = np.array(Image.open(picture)).astype(int) + np.array(SHAPES.colors)[ids]
+    assert overlay.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(overlay - both / 2).max() <= 0.5
+
+
+def test_many_pictures_of_many_sizes(run, tmp_path):
+    pictures = []
+    for number, size in enumerate([(33, 47), (1, 1), (64, 32)]):
+        pictures.append(tmp_path / f"{number}.jpg")
+        Image.new("RGB", size, (200, 100, 50)).save(pictures[-1])
+    gcnlab_command("predict", run, *pictures, "--out", tmp_path / "out")
+    sizes = [Image.open(tmp_path / "out" / f"{number}.png").size for number in range(3)]
+    assert sizes == [(33, 47), (1, 1), (64, 32)]
+
+
+def test_no_picture_is_overwritten_by_its_prediction(run, picture):
+    before = picture.read_bytes()
+    status_of("predict", run, picture, "--out", picture.parent)
+    assert picture.read_bytes() == before
+
+
+def test_no_prediction_is_overwritten_by_another_of_the_same_name(run, picture, tmp_path):
+    other = tmp_path / "others" / picture.name
+    other.parent.mkdir()
+    shutil.copy(picture, other)
+    refused = status_of("predict", run, picture, other, "--out", tmp_path / "out") == 1
+    assert refused or len(list((tmp_path / "out").iterdir())) == 2
+
+
+# --- vrf
+
+OCCLUDER = ("--window", "16", "--stride", "8", "--device", "cpu")
+
+
+@pytest.mark.parametrize(("given", "target"), [("disc", 1), ("cross", 5), ("2", 2)])
+def test_the_receptive_field_is_written_as_picture_and_map(run, picture, tmp_path, given, target):
+    out = tmp_path / "field"
+    more = ("--target", given, "--fill", "0.5", "--threshold", "0.4")
+    gcnlab_command("vrf", run, picture, "--pixel", "10", "20", "--out", out, *OCCLUDER, *more)
+    trained = load_run(run, "cpu")
+    image = trained.config.normalization(read_image(picture))
+    expected = valid_field(trained.model, image, (10, 20), target, window=16, stride=8, fill=0.5)
+    with np.load(f"{out}.npz") as written:
+        assert np.allclose(written["discrepancy"], expected.discrepancy, atol=1e-6)
+        size = np.abs(written["discrepancy"])
+        assert np.array_equal(written["region"], size >= 0.4 * size.max())
+        assert written["pixel"].tolist() == [10, 20]
+        assert (written["target"], written["threshold"]) == (target, 0.4)
+        assert (written["window"].tolist(), written["stride"].tolist()) == ([16, 16], [8, 8])
+        assert written["score"] == pytest.approx(expected.score)
+    with Image.open(f"{out}.png") as figure:
+        assert min(figure.size) > 100
+
+
+def test_without_a_target_the_predicted_class_is_looked_at(run, picture, tmp_path, capsys):
+    gcnlab_command("predict", run, picture, "--out", tmp_path, "--device", "cpu")
+    predicted = np.array(Image.open(tmp_path / "street.png"))[10, 20]
+    out = tmp_path / "new folder" / "field"
+    gcnlab_command("vrf", run, picture, "--pixel", "10", "20", "--out", out, *OCCLUDER)
+    with np.load(f"{out}.npz") as written:
+        assert written["target"] == predicted
+    assert SHAPES.names[predicted] in capsys.readouterr().out
+
+
+# --- What can be wrong
+
+
+def test_an_even_kernel_is_named(tmp_path, capsys):
+    """Found while the settings are read, before there is a command to run."""
+    flags = ("--model.kernel-size", "4")
+    assert status_of("train", "--out", tmp_path / "run", "shapes", *flags) in (1, 2)
+    message = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "model.kernel_size: kernel_size must be odd and positive (1, 3, 5, …), not 4" in message
+    assert "dummy" not in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "vrf"])
+def test_a_missing_run_is_named(complaint, picture, command):
+    more = {"evaluate": [], "predict": [picture], "vrf": [picture, "--pixel", "0", "0"]}[command]
+    assert "runs/none" in complaint(command, "runs/none", *more)
+
+
+def test_a_damaged_checkpoint_is_named(complaint, run, tmp_path):
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes((run / "checkpoint.pt").read_bytes()[:-2000])
+    assert str(damaged) in complaint("evaluate", damaged)
+
+
+def test_a_folder_without_a_checkpoint_is_named(complaint, tmp_path):
+    assert str(tmp_path / "checkpoint.pt") in complaint("evaluate", tmp_path)
+
+
+@pytest.mark.parametrize("command", [["predict"], ["vrf", "--pixel", "0", "0"]])
+def test_a_missing_picture_is_named(complaint, run, tmp_path, command):
+    assert "none.jpg" in complaint(command[0], run, tmp_path / "none.jpg", *command[1:])
+
+
+@pytest.mark.parametrize("command", [["predict"], ["vrf", "--pixel", "0", "0"]])
+def test_a_damaged_picture_is_named(complaint, run, picture, command):
+    picture.write_bytes(picture.read_bytes()[:500])
+    assert "street.png: damaged" in complaint(command[0], run, picture, *command[1:])
+
+
+@pytest.mark.parametrize("pixel", [(HEIGHT, 0), (0, WIDTH), (-1, 0)])
+def test_a_pixel_outside_of_the_picture_is_named(complaint, run, picture, tmp_path, pixel):
+    line = complaint("vrf", run, picture, "--pixel", *map(str, pixel), *OCCLUDER)
+    assert str(pixel) in line
+    assert f"{HEIGHT}×{WIDTH}" in line
+
+
+@pytest.mark.parametrize("target", ["zebra", "7", "-1"])
+def test_an_unknown_class_is_named(complaint, run, picture, target):
+    line = complaint("vrf", run, picture, "--pixel", "0", "0", f"--target={target}", *OCCLUDER)
+    assert target in line
+
+
+def test_an_occluder_larger_than_the_picture_is_named(complaint, run, picture):
+    line = complaint("vrf", run, picture, "--pixel", "0", "0", "--window", "64", "--stride", "8")
+    assert "window" in line
+    assert f"{HEIGHT}×{WIDTH}" in line
+
+
+def test_a_missing_data_set_is_named(complaint, tmp_path):
+    where = tmp_path / "nowhere"
+    line = complaint("train", "--out", tmp_path / "run", "camvid", "--data.root", where)
+    assert str(where) in line
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_there_is_not_is_named(complaint, run, device):
+    assert device in complaint("evaluate", run, "--device", device)

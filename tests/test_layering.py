@@ -1,0 +1,75 @@
+"""Dependencies run one way, and `import gcnlab` stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gcnlab"
+
+# What each part may import. A file not named stands for its folder.
+MAY_IMPORT = {
+    "annotations": set(),
+    "provenance": set(),
+    "models": {"annotations"},
+    "datasets": {"annotations"},
+    "evaluation": {"annotations", "datasets", "models"},
+    "receptive": {"annotations", "models"},
+    "training": {"annotations", "datasets", "models", "evaluation"},
+    "plots": {"annotations", "datasets.labels", "receptive.region", "plots"},
+    "cli": {"annotations", "provenance", "models", "datasets", "evaluation", "receptive", "training", "plots"},
+}  # fmt: skip
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gcnlab."):
+            yield node.module.removeprefix("gcnlab.")
+        elif isinstance(node, ast.Import):
+            for name in node.names:
+                assert not name.name.startswith("gcnlab"), f"{path}: from gcnlab… import …, please"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_imports_run_one_way(path):
+    part = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    if part == "__init__":
+        assert not list(imports(path))
+        return
+    allowed = MAY_IMPORT[part] | {part}
+    for module in imports(path):
+        assert any(module == a or module.startswith(f"{a}.") for a in allowed), f"imports {module}"
+
+
+def run_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_training_runs_on_a_bare_gpu_image():
+    """Without any of the packages that such an image lacks."""
+    code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"jaxtyping", "safetensors", "scipy", "tyro", "rich", "matplotlib",
+                                  "seaborn", "captum", "IPython", "ipywidgets", "jupyterlab"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from gcnlab.training import *
+import gcnlab.receptive, gcnlab.evaluation
+config = RunConfig(ModelConfig(kernel_size=3), DataConfig(image_size=32, train_images=2),
+                   TrainingConfig(epochs=1, batch_size=2))
+train(config, device="cpu")
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_gcnlab_imports_no_library():
+    heavy = "{'torch', 'matplotlib', 'captum', 'scipy'}"
+    done = run_python(f"import sys, gcnlab; print(sorted({heavy} & sys.modules.keys()))")
+    assert done.stdout.strip() == "[]", done.stderr

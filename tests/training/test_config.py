@@ -1,0 +1,58 @@
+import dataclasses
+import json
+
+import pytest
+
+from gcnlab.training import PRESETS, DataConfig, ModelConfig, RunConfig, TrainingConfig
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: ModelConfig(backbone="vgg"), "model.backbone"),
+        (lambda: ModelConfig(kernel_size=4), "model.kernel_size"),
+        (lambda: ModelConfig(kernel_size=(3, 5)), "model.kernel_size"),
+        (lambda: ModelConfig(kernel_size=(3, 5, 6, 7)), "model.kernel_size"),
+        (lambda: DataConfig(image_size=8), "data.image_size"),
+        (lambda: DataConfig(train_images=0), "data.train_images"),
+        (lambda: DataConfig(crop=(0, 5)), "data.crop"),
+        (lambda: DataConfig(scale=(2.0, 1.0)), "data.scale"),
+        (lambda: DataConfig(color_jitter=1.5), "data.color_jitter"),
+        (lambda: TrainingConfig(epochs=0), "training.epochs"),
+        (lambda: TrainingConfig(batch_size=0), "training.batch_size"),
+        (lambda: TrainingConfig(learning_rate=0.0), "training.learning_rate"),
+        (lambda: TrainingConfig(momentum=1.0), "training.momentum"),
+        (lambda: TrainingConfig(warmup=1.0), "training.warmup"),
+        (lambda: TrainingConfig(clip_norm=0.0), "training.clip_norm"),
+        (lambda: RunConfig(data=DataConfig(normalization="weights")), "data.normalization"),
+    ],
+)
+def test_a_bad_setting_is_named(make, name):
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        make()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings_survive_json(name):
+    config = PRESETS[name][1]
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_the_papers_sgd_is_a_preset():
+    training = PRESETS["paper"][1].training
+    assert (training.optimizer, training.batch_size) == ("sgd", 1)
+    assert (training.momentum, training.weight_decay) == (0.99, 0.0005)
+    assert PRESETS["paper"][1].model.frozen_norm
+
+
+def test_every_setting_is_explained_and_frozen():
+    """Help texts are the strings below the fields."""
+    import inspect
+
+    for cls in (ModelConfig, DataConfig, TrainingConfig):
+        source = inspect.getsource(cls)
+        for field in dataclasses.fields(cls):
+            after = source.split(f"    {field.name}: ", 1)[1].split("\n", 1)[1].lstrip()
+            assert after.startswith('"""'), f"{cls.__name__}.{field.name}"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainingConfig().epochs = 3
