@@ -290,7 +290,7 @@ def main() -> None:
         | Annotated[Vrf, tyro.conf.subcommand("vrf")],
         prog="gcnlab",
         description="Global Convolutional Networks for segmentation, and what they see.",
-        config=(tyro.conf.ConsolidateSubcommandArgs,),
+        config=(tyro.conf.CascadeSubcommandArgs,),
     )
     try:
         chosen()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision import tv_tensors
 
 from gcnlab.evaluation import boundary_distance, boundary_mask
 
@@ -166,6 +167,10 @@ def test_images_of_a_batch_are_measured_each_for_itself(batch):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
 def test_any_integers_are_labels(dtype):
     assert torch.equal(boundary_distance(halves().to(dtype)), boundary_distance(halves()))
+
+
+def test_label_maps_of_a_data_set_are_taken_as_they_come():
+    assert torch.equal(boundary_mask(tv_tensors.Mask(halves()), 3), boundary_mask(halves(), 3))
 
 
 def test_types_of_the_answers():

@@ -100,7 +100,7 @@ def test_the_mini_network_sees_71_pixels_at_res_5():
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_weights_from_a_local_file(tmp_path, ending):
-    state = {k: v for k, v in mini_resnet(num_classes=3).state_dict().items()}
+    state = dict(mini_resnet(num_classes=3).state_dict().items())
     path = tmp_path / f"mini{ending}"
     save_file(state, path) if ending == ".safetensors" else torch.save(state, path)
     backbone = build_backbone("mini", weights=path, frozen_norm=True)

@@ -46,7 +46,7 @@ def test_refinement_sits_where_figure_2_has_it():
     each of the last two upsamplings and none after the first three."""
     net = SegmentationNet("mini", 4, kernel_size=3).eval()
     calls = []
-    for name, module in net.named_modules():
+    for _name, module in net.named_modules():
         if isinstance(module, BoundaryRefinement | BilinearDeconv):
             kind = "BR" if isinstance(module, BoundaryRefinement) else "up"
             module.register_forward_hook(
