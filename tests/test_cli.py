@@ -206,6 +206,7 @@ def test_split_and_boundary_rule_are_settings(run, tmp_path):
     gcnlab_command("evaluate", run, "--split", "test", *rule, "--out", out)
     result = result_of(out)
     assert result["provenance"]["split"] == "test"
+    assert result["scores"]["accuracy"] != result_of(run / "result.json")["scores"]["accuracy"]
     assert result["scores"]["rule"] == {"distance": 3, "norm": "cityblock", "void": "edge"}
 
 

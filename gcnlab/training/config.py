@@ -271,8 +271,8 @@ PRESETS = {
         "CamVid from scratch with the mini backbone, GCN k=7 and boundary refinement; under 40 "
         "CPU-minutes.",
         RunConfig(
-            data=DataConfig("camvid", crop=(256, 320), scale=(0.6, 1.4), color_jitter=0.2),
-            training=TrainingConfig(epochs=45),
+            data=DataConfig("camvid", crop=(224, 288), scale=(0.6, 1.2)),
+            training=TrainingConfig(epochs=32),
         ),
     ),
     "paper": (

@@ -74,6 +74,14 @@ def test_folders_pair_images_and_labels_by_name(folders):
     assert np.array_equal(labels, expected)
 
 
+def test_images_of_a_folder_are_in_the_order_of_their_names(tmp_path):
+    for name in "caebd":
+        save(photograph(1), tmp_path / "train" / f"{name}.jpg")
+        save(IDS, tmp_path / "trainannot" / f"{name}.png")
+    data = CamVid("train", tmp_path)
+    assert [data.name(i) for i in range(5)] == list("abcde")
+
+
 @pytest.mark.parametrize("end", [";", ""])
 def test_a_list_gives_the_pairs_in_its_order(tmp_path, end):
     data = CamVid("train", with_list(tmp_path, end))

@@ -1,0 +1,23 @@
+import json
+
+import pytest
+
+from gcnlab.provenance import provenance, write_json
+
+
+def test_a_result_says_where_it_comes_from(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/gcnlab", "train", "a folder"])
+    record = provenance(seeds=[1, 2], dataset="shapes", split="val", device="cpu", seconds=1.25)
+    assert record["command"] == "gcnlab train 'a folder'"  # no path of a machine
+    assert record["seeds"] == [1, 2]
+    assert {"commit", "device", "wall_seconds", "finished", "versions"} <= record.keys()
+    assert {"python", "gcnlab", "torch", "torchvision"} <= record["versions"].keys()
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "result.json"
+    write_json({"k": "1×1"}, path)
+    with pytest.raises(TypeError):
+        write_json({"k": object()}, path)
+    assert json.loads(path.read_text()) == {"k": "1×1"}
+    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
