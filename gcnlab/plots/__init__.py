@@ -1,6 +1,7 @@
 """Figures: they take results and return matplotlib figures; they never run a model."""
 
 from gcnlab.plots.pictures import draw_region, plot_fields, plot_label_maps, plot_regions
+from gcnlab.plots.style import show_figures_in_notebook
 from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
 
 __all__ = [
@@ -12,3 +13,5 @@ __all__ = [
     "plot_losses",
     "plot_regions",
 ]
+
+show_figures_in_notebook()

@@ -1,24 +1,22 @@
 """One style for all figures: quiet axes, a colour-blind-safe palette (Okabe and Ito)."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib as mpl
 import seaborn as sns
+from cycler import cycler
 
-HEAD_COLORS = {
-    "conv1x1": "#7f7f7f",
-    "gcn": "#0072b2",
-    "conv": "#e69f00",
-    "stack": "#009e73",
-}
-"""Each head's colour, in every figure."""
+OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#333333")
+"""Colours of lines and bars, in their order."""
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Figures made inside the block have the project's style; the user's own stays as it was."""
     style = sns.axes_style("ticks") | {
+        "axes.prop_cycle": cycler(color=OKABE_ITO),
         "axes.spines.right": False,
         "axes.spines.top": False,
         "axes.titlesize": 10,
@@ -33,3 +31,15 @@ def figure_style() -> Iterator[None]:
     }
     with mpl.rc_context(style):
         yield
+
+
+def show_figures_in_notebook() -> None:
+    """Let Jupyter show a returned figure as a picture, as `%matplotlib inline` does.
+
+    Without a running IPython nothing happens. The figures of this package do not go through pyplot,
+    which would otherwise arrange it.
+    """
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"}, bbox_inches="tight")

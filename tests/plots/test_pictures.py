@@ -23,7 +23,9 @@ def test_a_region_is_bright_on_the_darkened_image_with_a_red_dot_at_the_pixel():
 
 
 def test_fields_stand_beside_the_image():
-    figure = plot_fields(torch.rand(3, 8, 8), {"a": torch.rand(8, 8), "b": torch.rand(8, 8)}, (1, 2))
+    figure = plot_fields(
+        torch.rand(3, 8, 8), {"a": torch.rand(8, 8), "b": torch.rand(8, 8)}, (1, 2)
+    )
     assert [axis.get_title() for axis in figure.axes] == ["image", "a", "b"]
 
 
