@@ -138,7 +138,7 @@ def test_a_damaged_weights_file_is_named(tmp_path):
 def test_weights_that_are_nowhere_are_refused():
     with pytest.raises(FileNotFoundError, match="IMAGENET1K_V1"):
         build_backbone("resnet18", weights="IMAGENET22K")
-    with pytest.raises(FileNotFoundError, match="none.pth"):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         build_backbone("mini", weights="none.pth")
     with pytest.raises(ValueError, match="no weights for 'mini'"):
         build_backbone("mini", weights="DEFAULT")

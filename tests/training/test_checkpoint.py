@@ -64,7 +64,7 @@ def test_a_truncated_checkpoint_is_named(checkpoint, tmp_path, share):
 
 
 def test_other_files_are_no_checkpoints(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.pt"):
+    with pytest.raises(FileNotFoundError, match=r"none\.pt"):
         load_checkpoint(tmp_path / "none.pt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "weights.pt")
     with pytest.raises(ValueError, match=r"weights\.pt: not a checkpoint"):

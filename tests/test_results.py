@@ -1,0 +1,56 @@
+"""Committed results have provenance, hold what the README says of them, and show what it claims."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RESULTS = sorted((ROOT / "data" / "results").rglob("result.json"))
+README = (ROOT / "README.md").read_text()
+
+
+def read(pattern):
+    return [
+        json.loads(path.read_text())
+        for path in sorted((ROOT / "data" / "results").glob(f"{pattern}/result.json"))
+    ]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_a_result_has_provenance_log_and_figure(path):
+    record = json.loads(path.read_text())["provenance"]
+    assert record["command"].startswith("gcnlab train --out data/results/")
+    assert record["commit"]
+    assert not record["commit"].endswith("+"), "made from uncommitted code"
+    assert {"seeds", "dataset", "split", "device", "wall_seconds", "versions"} <= record.keys()
+    assert (path.parent / "log.csv").is_file()
+    assert (path.parent / "loss.png").is_file()
+
+
+@pytest.mark.parametrize("head", ["conv1x1", "gcn7"])
+@pytest.mark.parametrize("score", ["miou", "boundary_accuracy", "internal_accuracy"])
+def test_the_readme_shows_the_mean_and_spread_of_the_seeds(head, score):
+    values = [result["scores"][score] for result in read(f"shapes/{head}-seed*")]
+    assert len(values) == 3
+    shown = f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+    row = next(line for line in README.splitlines() if f"shapes/{head}-seed" in line)
+    assert shown in row
+
+
+def test_gcn_beats_the_baseline_by_ten_points_in_every_seed():
+    pairs = zip(read("shapes/gcn7-seed*"), read("shapes/conv1x1-seed*"), strict=True)
+    for gcn, baseline in pairs:
+        assert gcn["provenance"]["seeds"] == baseline["provenance"]["seeds"]
+        assert gcn["scores"]["miou"] - baseline["scores"]["miou"] >= 10
+
+
+def test_camvid_from_scratch_within_forty_cpu_minutes():
+    (result,) = read("camvid/mini-gcn7-br")
+    assert result["scores"]["miou"] >= 45
+    assert result["scores"]["images"] == 101
+    assert result["settings"]["model"]["weights"] is None
+    assert result["provenance"]["process_cpu_seconds"] <= 40 * 60
+    row = next(line for line in README.splitlines() if "camvid/mini-gcn7-br" in line)
+    assert f"{result['scores']['miou']:.1f}" in row
