@@ -85,10 +85,10 @@ class Evaluate:
         if self.out is not None and len(self.runs) > 1:
             raise ValueError("--out takes one run at a time")
         table = {}
-        for path in self.runs:
+        for name, path in zip(distinct_names(self.runs), self.runs):
             run = load_run(path, self.device)
             scores = evaluate(run.model, open_split(run, self.split, self.root), self.rule)
-            table[path.name] = scores
+            table[name] = scores
             if self.out is not None:
                 write_json(result(run, scores, self.split), self.out)
         print_scores(table)
@@ -117,8 +117,9 @@ class Predict:
             raise ValueError("name at least one picture to segment")
         run = load_run(self.run, self.device)
         labels = run.config.data.labels
+        targets = prediction_paths(self.images, self.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        for path in self.images:
+        for path, target in targets.items():
             image = read_image(path)
             ids = predict(run.model, run.config.normalization(image)[None])[0].to(torch.uint8)
             if self.overlay:
@@ -128,7 +129,6 @@ class Predict:
             else:
                 picture = Image.fromarray(ids.numpy()).convert("P")
                 picture.putpalette([value for color in labels.colors for value in color])
-            target = self.out / f"{path.stem}.png"
             picture.save(target)
             print(target)
 
@@ -268,6 +268,27 @@ def open_split(run: TrainedRun, split: str, root: Path | None):
     """A split of the run's data set, from `root` if that is given."""
     data = run.config.data if root is None else replace(run.config.data, root=root)
     return replace(run.config, data=data).evaluation_set(split)
+
+
+def distinct_names(paths: tuple[Path, ...]) -> list[str]:
+    """The last part of each path, or the whole paths if two end alike."""
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def prediction_paths(images: tuple[Path, ...], out: Path) -> dict[Path, Path]:
+    """Where each picture's prediction goes: `out`/NAME.png.
+
+    Raises:
+        ValueError: a prediction would overwrite a picture, or another prediction.
+    """
+    targets = {path: out / f"{path.stem}.png" for path in images}
+    for path, target in targets.items():
+        if any(target.resolve() == image.resolve() for image in images):
+            raise ValueError(f"--out {out}: the prediction of {path} would overwrite a picture")
+    if len(set(targets.values())) < len(targets):
+        raise ValueError(f"two of the pictures would have one prediction in {out}: rename one")
+    return targets
 
 
 def class_id(target: str | None, labels: LabelSet) -> int | None:

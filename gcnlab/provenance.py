@@ -1,6 +1,7 @@
 """Where a number comes from: written beside every result that the project shows."""
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -47,12 +48,25 @@ def provenance(
 
 
 def write_json(values: dict[str, Any], path: str | Path) -> None:
-    """Write `values` to `path` through a temporary name, so that no half file is ever left."""
+    """Write `values` to `path` through a temporary name, so that no half file is ever left.
+
+    NaN, which JSON has no word for, becomes null.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    temporary.write_text(
+        json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
     os.replace(temporary, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _commit() -> str | None:

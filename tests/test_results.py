@@ -35,7 +35,7 @@ def test_the_readme_shows_the_mean_and_spread_of_the_seeds(head, score):
     values = [result["scores"][score] for result in read(f"shapes/{head}-seed*")]
     assert len(values) == 3
     shown = f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
-    row = next(line for line in README.splitlines() if f"shapes/{head}-seed" in line)
+    row = next(line for line in README.splitlines() if f"shapes/{head}-seed{{" in line)
     assert shown in row
 
 

@@ -162,11 +162,13 @@ def _decode(path: str | Path, mode: str | None) -> np.ndarray:
         raise FileNotFoundError(f"no file {path}")
     try:
         with Image.open(path) as picture:
-            if mode is None and picture.mode not in ("L", "P"):
-                raise ValueError(f"{path}: labels must be 8-bit ids (L or P), not {picture.mode}")
-            return np.array(picture.convert(mode) if mode else picture)
-    except (OSError, SyntaxError) as error:  # Pillow's words for damaged files
+            found = picture.mode
+            pixels = np.array(picture.convert(mode) if mode else picture)
+    except Exception as error:  # Pillow has many words for a damaged file
         raise ValueError(f"{path}: damaged or not a picture ({error})") from error
+    if mode is None and found not in ("L", "P"):
+        raise ValueError(f"{path}: labels must be 8-bit ids (L or P), not {found}")
+    return pixels
 
 
 def _size(tensor: Tensor) -> str:

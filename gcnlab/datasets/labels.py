@@ -41,8 +41,8 @@ class LabelSet:
 
 def check_labels(labels: Tensor, num_classes: int, source: str | Path) -> None:
     """Raise ValueError, naming `source`, if a label is neither a class id nor void (255)."""
-    counts = torch.bincount(torch.as_tensor(labels).flatten().long(), minlength=256)
-    wrong = [i for i in counts.nonzero().flatten().tolist() if i >= num_classes and i != IGNORE]
+    ids = torch.as_tensor(labels).unique().tolist()
+    wrong = [i for i in ids if not 0 <= i < num_classes and i != IGNORE]
     if wrong:
         raise ValueError(
             f"{source}: label ids {_some(wrong)} are out of range: "

@@ -45,7 +45,8 @@ class ShapeObject:
 
     Attributes:
         kind: class id, 1 … 6 (see `SHAPES.names`).
-        center: (row, column) of the circumscribed circle's centre, in pixels.
+        center: (row, column) of the circumscribed circle's centre, in pixels; pixel i reaches from
+            i to i + 1.
         size: diameter of the circumscribed circle, in pixels.
         angle: rotation, in degrees.
         texture: seed of its texture.
@@ -107,6 +108,8 @@ class Shapes(Dataset):
         self.length = _SPLITS[split] if length is None else length
         if self.length < 1:
             raise ValueError(f"length must be at least 1, not {self.length}: the split is empty")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or positive, not {seed}")
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         if min(size) < 32:
             raise ValueError(f"image_size must be at least 32 pixels, not {image_size}")
@@ -176,6 +179,8 @@ def render(
         top, left = max(0, int(row - half)), max(0, int(column - half))
         bottom = min(scene.height, math.ceil(row + half) + 1)
         right = min(scene.width, math.ceil(column + half) + 1)
+        if bottom <= top or right <= left:
+            continue  # wholly outside the image
         own = texture(item.texture, bottom - top, right - left)
         visible = instances[top:bottom, left:right] == number
         np.copyto(image[:, top:bottom, left:right], own, where=visible)

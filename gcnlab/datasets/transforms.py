@@ -105,7 +105,7 @@ class RandomScale(v2.Transform):
         return {"size": [max(1, round(height * factor)), max(1, round(width * factor))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        nearest = v2.InterpolationMode.NEAREST
+        nearest = v2.InterpolationMode.NEAREST_EXACT  # NEAREST is off by half a pixel
         bilinear = v2.InterpolationMode.BILINEAR
         mode = nearest if isinstance(inpt, tv_tensors.Mask) else bilinear
         return F.resize(inpt, params["size"], interpolation=mode, antialias=True)

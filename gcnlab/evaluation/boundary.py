@@ -43,13 +43,15 @@ def boundary_distance(
     if void not in ("edge", "blank"):
         raise ValueError(f"unknown void rule {void!r}; choose edge or blank")
     maps = labels.detach().cpu().reshape(-1, *labels.shape[-2:]).numpy()
-    distances = np.stack([_distance(m, ignore_index, norm, void) for m in maps])
+    distances = np.empty(maps.shape, dtype=np.float32)
+    for one, out in zip(maps, distances):
+        out[:] = _distance(one, ignore_index, norm, void)
     return torch.from_numpy(distances).reshape(labels.shape).to(labels.device)
 
 
 def boundary_mask(
     labels: Shaped[Tensor, "*batch height width"],
-    distance: float = 7,
+    distance: int | float = 7,
     ignore_index: int = IGNORE,
     norm: Norm = "euclidean",
     void: VoidRule = "edge",

@@ -37,8 +37,8 @@ class ConfusionMatrix:
             raise ValueError(
                 f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape"
             )
-        if predictions.is_floating_point():
-            raise ValueError("predictions must be class ids, not scores; take argmax(1) first")
+        if predictions.is_floating_point() or labels.is_floating_point():
+            raise ValueError("predictions and labels must be class ids; of scores take argmax(1)")
         valid = labels != self.ignore_index
         true = labels[valid].to(torch.int64)
         predicted = predictions[valid].to(device=true.device, dtype=torch.int64)

@@ -20,7 +20,7 @@ from gcnlab.models.modes import evaluation_mode
 class BoundaryRule:
     """What counts as boundary (see `gcnlab.evaluation.boundary`)."""
 
-    distance: float = 7
+    distance: int | float = 7
     """Largest distance of a boundary pixel to another label, in pixels."""
     norm: Norm = "euclidean"
     """Norm of the distance."""
@@ -90,7 +90,11 @@ def evaluate(
     classes = dataset.labels
     boundary, internal = ConfusionMatrix(len(classes.names)), ConfusionMatrix(len(classes.names))
     loader = DataLoader(
-        dataset, batch_size, num_workers=num_workers, collate_fn=_batches_of_one_size
+        dataset,
+        batch_size,
+        num_workers=num_workers,
+        collate_fn=_batches_of_one_size,
+        multiprocessing_context="spawn" if num_workers else None,
     )
     images = 0
     bar = tqdm(total=len(dataset), desc="evaluate", unit="img", disable=not progress)

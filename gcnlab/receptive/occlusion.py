@@ -42,7 +42,7 @@ class ValidField:
     score: float
     window: tuple[int, int]
     stride: tuple[int, int]
-    fill: float
+    fill: int | float
 
     def region(self, threshold: float = 0.2) -> Bool[Tensor, "height width"]:
         """Where |discrepancy| ≥ threshold × its maximum (see `gcnlab.receptive.region`)."""
@@ -60,7 +60,7 @@ def valid_field(
     target: int | None = None,
     window: int | tuple[int, int] = 32,
     stride: int | tuple[int, int] = 16,
-    fill: float = 0.0,
+    fill: int | float = 0.0,
     method: str = "plain",
     batch_size: int = 16,
     progress: bool = False,

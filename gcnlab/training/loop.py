@@ -182,8 +182,16 @@ def load_run(path: str | Path, device: str | torch.device | None = None) -> Trai
 
 
 def default_device(device: str | torch.device | None = None) -> torch.device:
-    """`device`, or if that is None the GPU, or without one the CPU."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """`device`, or if that is None the GPU, or without one the CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device {str(device)!r} is not to be had: {error}") from error
 
 
 def segmentation_loss(

@@ -97,18 +97,13 @@ def test_crops_fall_everywhere():
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    height=sides,
-    width=sides,
-    factor=st.floats(0.25, 3, allow_subnormal=False),
-    seed=st.integers(0, 9),
-)
-def test_a_scaled_pair_has_the_factors_size(height, width, factor, seed):
-    torch.manual_seed(seed)
+@given(height=st.integers(8, 40), width=st.integers(8, 40), factor=st.floats(0.25, 3))
+def test_a_scaled_pair_has_the_factors_size(height, width, factor):
+    """From 8 pixels on: PyTorch itself fails where a uint8 image shrinks to a single pixel."""
     image, labels = RandomScale((factor, factor))(*labelled_pixels(height, width))
-    assert image.shape[-2:] == labels.shape
+    assert image.shape == (3, *labels.shape)
     for after, before in zip(labels.shape, (height, width)):
-        assert abs(after - before * factor) <= 0.5 or after == 1
+        assert abs(after - before * factor) <= 0.5 + 1e-6
 
 
 def scaled_disc(factor: float) -> tuple[torch.Tensor, torch.Tensor]:
