@@ -56,7 +56,7 @@ class LiveLoss:
         every: seconds between redraws.
     """
 
-    def __init__(self, title: str = "", every: float = 1.0):
+    def __init__(self, title: str = "", every: float = 2.0):
         self.title = title
         self.every = every
         self.losses: list[float] = []
