@@ -40,7 +40,7 @@ def plot_label_maps(
             Patch(color=np.array(labels.colors[i]) / 255, label=labels.names[i])
             for i in sorted(present - {IGNORE})
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(7, len(handles)))
     return figure
 
 
