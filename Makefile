@@ -36,7 +36,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval-sanitize.cfg \
+	$(BIN)/python -m pytest --nbval-lax \
 	  --nbval-cell-timeout=300 --override-ini filterwarnings= notebooks
 
 lint: $(STAMP)
