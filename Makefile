@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab $(ROOT) $(QUICKSTART)
+	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/$(QUICKSTART)
 
 demo: $(STAMP)
 	@mkdir -p build
