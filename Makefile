@@ -29,10 +29,7 @@ lab: $(STAMP)
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/$(QUICKSTART)
 
 demo: $(STAMP)
-	@mkdir -p build
-	$(BIN)/jupyter nbconvert --execute --to html --output-dir build --log-level INFO \
-	  --ExecutePreprocessor.timeout=900 $(QUICKSTART)
-	@echo "See build/00_quickstart.html"
+	$(BIN)/python notebooks/demo.py $(QUICKSTART) build/00_quickstart.html
 
 test: $(STAMP)
 	$(BIN)/python -m pytest tests
