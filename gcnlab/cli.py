@@ -16,6 +16,7 @@ from gcnlab.datasets.labels import LabelSet
 from gcnlab.evaluation import BoundaryRule, Scores, evaluate, predict
 from gcnlab.provenance import provenance, write_json
 from gcnlab.training import PRESETS, RunConfig, TrainedRun, TrainingDiverged, load_run, train
+from gcnlab.training.loop import mean_of_last
 
 _Run = tyro.extras.subcommand_type_from_defaults(
     {name: config for name, (_, config) in PRESETS.items()},
@@ -222,7 +223,7 @@ def result(run: TrainedRun, scores: Scores, split: str) -> dict:
     return {
         "what": f"{describe(run.config)} on {run.config.data.dataset}",
         "scores": asdict(scores),
-        "final_loss": sum(run.losses[-50:]) / max(1, len(run.losses[-50:])),
+        "final_loss": mean_of_last(run.losses),
         "steps": len(run.losses),
         "settings": run.config.to_dict(),
         "provenance": provenance(
