@@ -1,7 +1,22 @@
 """Receptive fields: what a unit of the score map sees, and what really drives it."""
 
 from gcnlab.receptive.gradient import gradient_field
-from gcnlab.receptive.occlusion import ValidField, valid_field
-from gcnlab.receptive.region import coverage, region
+from gcnlab.receptive.occlusion import Occlusion, ValidField, valid_field
+from gcnlab.receptive.region import area_share, centred, coverage, mean_field, region, square_share
+from gcnlab.receptive.theoretical import AxisField, TheoreticalField, theoretical_field
 
-__all__ = ["ValidField", "coverage", "gradient_field", "region", "valid_field"]
+__all__ = [
+    "AxisField",
+    "Occlusion",
+    "TheoreticalField",
+    "ValidField",
+    "area_share",
+    "centred",
+    "coverage",
+    "gradient_field",
+    "mean_field",
+    "region",
+    "square_share",
+    "theoretical_field",
+    "valid_field",
+]

@@ -1,23 +1,59 @@
-"""From a field to a region, and from a region to one number: how much of an object it covers."""
+"""From a field to a region, from a region to one number, and from many fields to a mean one.
+
+The paper thresholds the discrepancy map and does not say how; nor do Zhou et al. Two rules are offered:
+
+- "maximum": where |field| ≥ threshold × its maximum;
+- "mass": the smallest region that holds `threshold` of the sum of |field|.
+"""
+
+from collections.abc import Iterable
 
 import torch
+from torch.nn import functional as F
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor
 
+RULES = ("maximum", "mass")
+
 
 def region(
-    field: Float[Tensor, "height width"], threshold: float = 0.2
+    field: Float[Tensor, "height width"], threshold: int | float = 0.2, rule: str = "maximum"
 ) -> Bool[Tensor, "height width"]:
-    """Where |field| ≥ `threshold` × its maximum; nowhere, if the field is zero.
+    """Where |field| is large; nowhere, if the field is zero.
 
     Args:
         field: discrepancy or gradient.
-        threshold: in (0, 1]. Zhou et al. and the paper name none; 0.2 is our choice.
+        threshold: in (0, 1]: of the maximum, or of the mass. 0.2 of the maximum is our choice.
+        rule: "maximum" or "mass".
+
+    Raises:
+        ValueError: unknown rule, threshold out of range, or a field that is not finite.
+    """
+    size = field.abs()
+    if not torch.isfinite(size).all():
+        raise ValueError("the field is not finite: the network answered with NaN or infinity")
+    level = level_of(size, torch.ones_like(size), threshold, rule)
+    return (size >= level) & (size > 0)
+
+
+def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> float:
+    """The value of |field| at the region's edge.
+
+    Args:
+        size: |field| of some parts of the image.
+        area: their areas.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1], not {threshold}")
-    size = field.abs()
-    return (size >= threshold * size.max()) & (size > 0)
+    if rule == "maximum":
+        return threshold * size.max().item()
+    if rule == "mass":
+        order = size.flatten().argsort(descending=True)
+        mass = (size * area).flatten()[order].double().cumsum(0)
+        # The first part with which the mass is reached; rounding must not ask for more than all.
+        reached = int(torch.searchsorted(mass, threshold * mass[-1]))
+        return size.flatten()[order[min(reached, len(order) - 1)]].item()
+    raise ValueError(f"unknown rule {rule!r}; choose {' or '.join(RULES)}")
 
 
 def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "height width"]) -> float:
@@ -34,3 +70,77 @@ def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "height 
     if not mask.any():
         raise ValueError("the mask is empty: there is nothing to cover")
     return (region & mask).sum().item() / mask.sum().item()
+
+
+def area_share(field: Float[Tensor, "height width"], mass: int | float) -> float:
+    """Share of the image that the smallest region with `mass` of the field's sum takes, 0 … 1.
+
+    RepLKNet (Ding et al., CVPR 2022, Table 10) reports it as the area ratio at 20, 30, 50 and 99 %, of
+    the smallest centred square; the smallest region of any shape is never larger.
+    """
+    return region(field, mass, "mass").float().mean().item()
+
+
+def square_share(
+    field: Float[Tensor, "height width"], mass: int | float, pixel: tuple[int, int]
+) -> float:
+    """Share of the image that the smallest square around `pixel` with `mass` of the field's sum takes.
+
+    The square is cut by the border. This is the area ratio of RepLKNet (Ding et al., CVPR 2022, Section 4
+    and appendix), which takes the centre of the image.
+    """
+    if not 0 < mass <= 1:
+        raise ValueError(f"mass must be in (0, 1], not {mass}")
+    size = field.abs().double()
+    rows, columns = (torch.arange(n) - p for n, p in zip(size.shape, pixel))
+    distance = torch.maximum(rows.abs()[:, None], columns.abs()[None])
+    held = torch.zeros(int(distance.max()) + 1, dtype=torch.float64)
+    held.index_add_(0, distance.flatten(), size.flatten())
+    held = held.cumsum(0)
+    radius = int(torch.searchsorted(held, mass * held[-1] * (1 - 1e-12)))
+    return (distance <= radius).float().mean().item()
+
+
+def centred(
+    field: Float[Tensor, "height width"], pixel: tuple[int, int], radius: int
+) -> Float[Tensor, "side side"]:
+    """The field within `radius` of `pixel` (row, column), which comes to lie in the middle.
+
+    What is outside the image is NaN: there the field is not known, rather than zero.
+    """
+    row, column = pixel
+    height, width = field.shape
+    padding = (
+        radius - column,
+        column + radius + 1 - width,
+        radius - row,
+        row + radius + 1 - height,
+    )
+    return F.pad(field, padding, value=float("nan"))
+
+
+def mean_field(
+    fields: Iterable[tuple[Float[Tensor, "height width"], tuple[int, int]]], radius: int
+) -> Float[Tensor, "side side"]:
+    """The mean of |field| over many images, each moved so that its pixel lies in the middle (Zhou et al.).
+
+    Args:
+        fields: each with its pixel. Each is divided by its own sum first, so that one strong response does not
+            outweigh the others; fields of zero are left out.
+        radius: of the result, in pixels; its side is 2·radius + 1.
+
+    Raises:
+        ValueError: there is no field, or none that is not zero.
+    """
+    total = torch.zeros(2 * radius + 1, 2 * radius + 1, dtype=torch.float64)
+    count = torch.zeros_like(total)
+    for field, pixel in fields:
+        size = field.abs().double()
+        if size.sum() > 0:
+            moved = centred(size / size.sum(), pixel, radius)
+            known = ~moved.isnan()
+            total += moved.nan_to_num()
+            count += known
+    if not count.any():
+        raise ValueError("there is no field to average that is not zero")
+    return (total / count.clamp(min=1)).float()

@@ -39,6 +39,12 @@ def check_image(image: Tensor) -> None:
         )
 
 
+def check_scores(scores: Tensor) -> None:
+    """Raise ValueError if scores are NaN or infinite: every map made of them would be empty."""
+    if not torch.isfinite(scores).all():
+        raise ValueError("the model's scores for this image are not all finite (NaN or infinite)")
+
+
 def locate(
     scores: Float[Tensor, "classes rows columns"], pixel: tuple[int, int], target: int | None
 ) -> int:

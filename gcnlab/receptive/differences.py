@@ -1,0 +1,296 @@
+"""How one operation passes a difference on: from rectangles of its inputs to a rectangle of its output.
+
+With Δx = changed − clean, zero outside a rectangle,
+
+    a linear operation:      Δy = W Δx                   (no bias, and the clean map is not needed)
+    a nonlinear operation:   Δy = f(x + Δx) − f(x)       (x from the clean run)
+
+Each operation becomes a function of its inputs' patches and of the rectangle wanted of its output.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.fx import Node
+from torch.fx.node import map_arg
+from torch.nn import functional as F
+
+from gcnlab.annotations import Tensor
+from gcnlab.receptive import graph as g
+from gcnlab.receptive.graph import Operation, arguments
+
+aten = torch.ops.aten
+
+Interval = tuple[int, int]
+"""[start, stop) on one axis."""
+
+Box = tuple[Interval, Interval]
+"""Rows and columns of a rectangle."""
+
+
+@dataclass
+class Patch:
+    """A difference on a rectangle of a map, zero outside it.
+
+    Attributes:
+        box: the rectangle.
+        delta: changed − clean, (changes, channels, rows, columns).
+        last: whether the operation that gets it is the last to read it, and may overwrite it.
+    """
+
+    box: Box
+    delta: Tensor
+    last: bool = False
+
+    def on(self, box: Box) -> Tensor:
+        """The difference on another rectangle: cut, and extended by zeros. Not to be overwritten."""
+        margins = self.margins(box)
+        return self.delta if not any(margins) else F.pad(self.delta, margins)
+
+    def taken(self, box: Box) -> Tensor:
+        """The same, free to be overwritten."""
+        there = self.on(box)
+        return there if self.last or there is not self.delta else there.clone()
+
+    def margins(self, box: Box) -> tuple[int, int, int, int]:
+        """How far `box` lies beyond the own rectangle: left, right, top, bottom."""
+        (rows, columns), (own_rows, own_columns) = box, self.box
+        return (
+            own_columns[0] - columns[0],
+            columns[1] - own_columns[1],
+            own_rows[0] - rows[0],
+            rows[1] - own_rows[1],
+        )
+
+
+Pass = Callable[[list[Patch | None], Box], Tensor]
+"""Patches of the inputs (None: no change there), rectangle of the output → the difference on it."""
+
+
+def part(clean: Tensor, box: Box) -> Tensor:
+    """The rectangle of a map."""
+    (top, bottom), (left, right) = box
+    return clean[..., top:bottom, left:right]
+
+
+def read_by(operation: Operation, box: Box) -> Box:
+    """The rectangle of the input, padding included, that a rectangle of the output reads."""
+    return tuple(axis.reads(*interval) for axis, interval in zip(operation.axes, box))
+
+
+def clean_inputs(operation: Operation) -> tuple[Node, ...]:
+    """The nodes whose clean values the operation needs to pass a difference on."""
+    target = operation.node.target
+    linear = (
+        g.CONVOLUTION + g.TRANSPOSED + g.RESAMPLING + g.BATCH_NORM + g.PASSED_ON + SUMS + LINEAR
+    )
+    return () if operation.local and target in linear else operation.inputs
+
+
+def difference_of(operation: Operation, values: dict[Node, object], scale: Tensor | None) -> Pass:
+    """The function that passes a difference through a local operation.
+
+    Args:
+        operation: with known geometry.
+        values: of the clean run: constants, and the maps that `clean_inputs` names.
+        scale: per output channel, for a convolution that a batch norm is folded into; for a
+            batch norm that is folded away, one.
+    """
+    target = operation.node.target
+    if target in g.CONVOLUTION + g.TRANSPOSED:
+        return convolution(operation, values, scale)
+    if target in g.BATCH_NORM:
+        if scale is not None:
+            return handed_on
+        factor = batch_norm_scale(operation.node, values)[:, None, None]
+        return lambda patches, box: patches[0].taken(box).mul_(factor)
+    if target in g.PASSED_ON or target is g.operator.getitem:
+        return handed_on
+    if target in SUMS:
+        return addition(operation)
+    if target is aten.cat.default:
+        return concatenation(operation)
+    if target is aten.slice.Tensor:
+        return cut_out(operation)
+    if target is aten.avg_pool2d.default:
+        return average_pooling(operation)
+    if target in g.MAX_POOL:
+        return max_pooling(operation, values)
+    if target in g.RESAMPLING:
+        return resampling(operation)
+    if target is aten.relu.default:
+        return relu(values[operation.inputs[0]])
+    return pointwise(operation, values)
+
+
+SUMS = (aten.add.Tensor, aten.sub.Tensor)
+LINEAR = (aten.cat.default, aten.slice.Tensor, aten.avg_pool2d.default, g.operator.getitem)
+
+
+def handed_on(patches: list[Patch | None], box: Box) -> Tensor:
+    return patches[0].taken(box)
+
+
+def convolution(operation: Operation, values: dict[Node, object], scale: Tensor | None) -> Pass:
+    argument = arguments(operation.node)
+    weight, groups = values[operation.node.args[1]], argument.get("groups", 1)
+    transposed = isinstance(operation.axes[0], g.Transposed)
+    if scale is not None:
+        weight = weight * (scale[:, None, None] if transposed else scale[:, None, None, None])
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    windows = [axis.window if transposed else axis for axis in operation.axes]
+    stride, dilation = [w.stride for w in windows], [w.dilation for w in windows]
+
+    def forward(patches: list[Patch | None], box: Box) -> Tensor:
+        (patch,) = patches
+        tile = read_by(operation, box)
+        left, right, top, bottom = patch.margins(tile)
+        if left == right >= 0 and top == bottom >= 0:  # the convolution can pad by itself
+            return F.conv2d(patch.delta, weight, None, stride, (top, left), dilation, groups)
+        return F.conv2d(patch.on(tile), weight, None, stride, 0, dilation, groups)
+
+    def backward(patches: list[Patch | None], box: Box) -> Tensor:
+        tile = read_by(operation, box)
+        full = F.conv_transpose2d(
+            patches[0].on(tile), weight, None, stride, 0, groups=groups, dilation=dilation
+        )
+        origin = [w.reads(i[0], i[0] + 1)[0] for w, i in zip(windows, tile)]
+        whole = tuple((o, o + n) for o, n in zip(origin, full.shape[-2:]))
+        return Patch(whole, full, last=True).on(box)
+
+    return backward if transposed else forward
+
+
+def addition(operation: Operation) -> Pass:
+    node = operation.node
+    alpha = node.kwargs.get("alpha", 1) * (-1 if node.target is aten.sub.Tensor else 1)
+    # A sum of a node with itself has one input and two terms.
+    terms = [
+        (operation.inputs.index(n), factor)
+        for n, factor in zip(node.args, (1, alpha))
+        if n in operation.inputs
+    ]
+
+    def sum_of(patches: list[Patch | None], box: Box) -> Tensor:
+        changed = [(patches[i], factor) for i, factor in terms if patches[i] is not None]
+        # Start with the term that fills the box, if there is one: no copy.
+        changed.sort(key=lambda term: (any(term[0].margins(box)), not term[0].last, term[1] != 1))
+        (first, factor), *others = changed
+        reused = first.last and all(other is not first for other, _ in others)
+        total = first.taken(box) if reused else first.on(box).clone()
+        if factor != 1:
+            total.mul_(factor)
+        for other, factor in others:
+            inside = tuple((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(other.box, box))
+            if all(start < stop for start, stop in inside):
+                here = tuple((i[0] - b[0], i[1] - b[0]) for i, b in zip(inside, box))
+                part(total, here).add_(other.on(inside), alpha=factor)
+        return total
+
+    return sum_of
+
+
+def concatenation(operation: Operation) -> Pass:
+    tensors = operation.node.args[0]
+
+    def joined(patches: list[Patch | None], box: Box) -> Tensor:
+        changes = next(p for p in patches if p is not None).delta
+        size = [stop - start for start, stop in box]
+        pieces = []
+        for node in tensors:
+            patch = patches[operation.inputs.index(node)] if node in operation.inputs else None
+            if patch is None:
+                channels = node.meta["val"].shape[1]
+                pieces.append(changes.new_zeros(len(changes), channels, *size))
+            else:
+                pieces.append(patch.on(box))
+        return torch.cat(pieces, 1)
+
+    return joined
+
+
+def cut_out(operation: Operation) -> Pass:
+    argument = arguments(operation.node)
+    if argument["dim"] % 4 < 2:
+        return lambda patches, box: operation.node.target(
+            patches[0].taken(box), *operation.node.args[1:]
+        )
+    rows, columns = (axis.stride for axis in operation.axes)
+    return lambda patches, box: patches[0].taken(read_by(operation, box))[..., ::rows, ::columns]
+
+
+def average_pooling(operation: Operation) -> Pass:
+    kernel, stride = ([getattr(a, name) for a in operation.axes] for name in ("kernel", "stride"))
+    return lambda patches, box: F.avg_pool2d(patches[0].on(read_by(operation, box)), kernel, stride)
+
+
+def max_pooling(operation: Operation, values: dict[Node, object]) -> Pass:
+    clean = values[operation.inputs[0]]
+    kernel, stride, dilation = (
+        [getattr(a, name) for a in operation.axes] for name in ("kernel", "stride", "dilation")
+    )
+
+    def maximum(patches: list[Patch | None], box: Box) -> Tensor:
+        tile = read_by(operation, box)
+        inside = tuple((max(0, a), min(n, b)) for (a, b), n in zip(tile, clean.shape[-2:]))
+        margins = Patch(inside, clean).margins(tile)
+        before = F.pad(part(clean, inside), margins, value=float("-inf"))
+        after = before + patches[0].on(tile)
+        pool = (kernel, stride, 0, dilation)
+        return F.max_pool2d(after, *pool).sub_(F.max_pool2d(before, *pool))
+
+    return maximum
+
+
+def resampling(operation: Operation) -> Pass:
+    matrices = g.resampling_matrices(operation.node)
+
+    def resampled(patches: list[Patch | None], box: Box) -> Tensor:
+        (patch,) = patches
+        rows, columns = (
+            matrix[slice(*out), slice(*own)].to(patch.delta)
+            for matrix, out, own in zip(matrices, box, patch.box)
+        )
+        return rows @ patch.delta @ columns.T
+
+    return resampled
+
+
+def relu(clean: Tensor) -> Pass:
+    def rectified(patches: list[Patch | None], box: Box) -> Tensor:
+        # relu(x + Δ) − relu(x) = max(Δ, −x) + min(x, 0)
+        x = part(clean, box)
+        delta = patches[0].taken(box)
+        return torch.maximum(delta, -x, out=delta).add_(x.clamp(max=0))
+
+    return rectified
+
+
+def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
+    node = operation.node
+
+    def difference(patches: list[Patch | None], box: Box) -> Tensor:
+        clean = {n: part(values[n], box) for n in operation.inputs}
+        changed = {
+            n: clean[n] if patch is None else clean[n] + patch.on(box)
+            for n, patch in zip(operation.inputs, patches)
+        }
+
+        def result(maps: dict[Node, Tensor]) -> Tensor:
+            lookup = lambda n: maps[n] if n in maps else values[n]  # noqa: E731
+            args, kwargs = map_arg((node.args, node.kwargs), lookup)
+            return node.target(*args, **kwargs)
+
+        return result(changed) - result(clean)
+
+    return difference
+
+
+def batch_norm_scale(node: Node, values: dict[Node, object]) -> Tensor:
+    """What a batch norm in evaluation mode multiplies each channel by."""
+    argument = arguments(node)
+    variance = values[argument["running_var"]]
+    scale = torch.rsqrt(variance + argument["eps"])
+    weight = argument.get("weight")
+    return scale if weight is None else scale * values[weight]
