@@ -3,7 +3,8 @@
 The paper thresholds the discrepancy map and does not say how; nor do Zhou et al. Two rules are offered:
 
 - "maximum": where |field| ≥ threshold × its maximum;
-- "mass": the smallest region that holds `threshold` of the sum of |field|.
+- "mass": the smallest region that holds `threshold` of the sum of |field|; of pixels with equal values, which
+  a field made of occluders has many of, all are in it or none.
 """
 
 from collections.abc import Iterable
@@ -29,9 +30,7 @@ def region(
     Raises:
         ValueError: unknown rule, threshold out of range, or a field that is not finite.
     """
-    size = field.abs()
-    if not torch.isfinite(size).all():
-        raise ValueError("the field is not finite: the network answered with NaN or infinity")
+    size = _finite_size(field)
     level = level_of(size, torch.ones_like(size), threshold, rule)
     return (size >= level) & (size > 0)
 
@@ -56,7 +55,7 @@ def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> f
     raise ValueError(f"unknown rule {rule!r}; choose {' or '.join(RULES)}")
 
 
-def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "height width"]) -> float:
+def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows columns"]) -> float:
     """Share of the mask's pixels that are inside the region, 0 … 1.
 
     Raises:
@@ -75,28 +74,51 @@ def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "height 
 def area_share(field: Float[Tensor, "height width"], mass: int | float) -> float:
     """Share of the image that the smallest region with `mass` of the field's sum takes, 0 … 1.
 
-    RepLKNet (Ding et al., CVPR 2022, Table 10) reports it as the area ratio at 20, 30, 50 and 99 %, of
-    the smallest centred square; the smallest region of any shape is never larger.
+    The region has any shape, and equal values go in together (the rule "mass" of `region`).
+
+    Args:
+        field: discrepancy or gradient.
+        mass: in (0, 1].
     """
     return region(field, mass, "mass").float().mean().item()
 
 
 def square_share(
-    field: Float[Tensor, "height width"], mass: int | float, pixel: tuple[int, int]
+    field: Float[Tensor, "height width"], mass: int | float, pixel: tuple[int, int] | None = None
 ) -> float:
-    """Share of the image that the smallest square around `pixel` with `mass` of the field's sum takes.
+    """Share of the image that the smallest square around a pixel with `mass` of the field's sum takes, 0 … 1.
 
-    The square is cut by the border. This is the area ratio of RepLKNet (Ding et al., CVPR 2022, Section 4
-    and appendix), which takes the centre of the image.
+    This is RepLKNet's "high-contribution area ratio" (Ding et al., CVPR 2022), which is reported at 20, 30, 50
+    and 99 %, for the middle of the image and the mean field of many images. Its published script
+    (erf/analyze_erf.py) measures log10(1 + field) instead of the field, which weighs the faint surroundings more
+    and depends on the field's unit; for that, hand in the logarithm. Nor does it try a square of one pixel.
+
+    Args:
+        field: discrepancy or gradient.
+        mass: in (0, 1].
+        pixel: (row, column) of the square's middle; None for the image's, (height // 2, width // 2). Beyond the
+            border the square is cut.
+
+    Returns:
+        0 for a field of zero.
+
+    Raises:
+        ValueError: `mass` is out of range, the pixel outside the field, or the field not finite.
     """
     if not 0 < mass <= 1:
         raise ValueError(f"mass must be in (0, 1], not {mass}")
-    size = field.abs().double()
-    rows, columns = (torch.arange(n) - p for n, p in zip(size.shape, pixel))
+    size = _finite_size(field).double()
+    height, width = size.shape
+    pixel = (height // 2, width // 2) if pixel is None else pixel
+    _check_pixel(pixel, field)
+    rows, columns = (torch.arange(n, device=size.device) - p for n, p in zip(size.shape, pixel))
     distance = torch.maximum(rows.abs()[:, None], columns.abs()[None])
-    held = torch.zeros(int(distance.max()) + 1, dtype=torch.float64)
+    held = size.new_zeros(int(distance.max()) + 1)
     held.index_add_(0, distance.flatten(), size.flatten())
     held = held.cumsum(0)
+    if held[-1] == 0:
+        return 0.0
+    # Rounding must not ask for more than all.
     radius = int(torch.searchsorted(held, mass * held[-1] * (1 - 1e-12)))
     return (distance <= radius).float().mean().item()
 
@@ -107,7 +129,16 @@ def centred(
     """The field within `radius` of `pixel` (row, column), which comes to lie in the middle.
 
     What is outside the image is NaN: there the field is not known, rather than zero.
+
+    Args:
+        radius: in pixels; the side is 2·radius + 1.
+
+    Raises:
+        ValueError: the pixel is outside the field, or the radius negative.
     """
+    _check_pixel(pixel, field)
+    if radius < 0:
+        raise ValueError(f"radius must be 0 or positive, not {radius}")
     row, column = pixel
     height, width = field.shape
     padding = (
@@ -120,27 +151,44 @@ def centred(
 
 
 def mean_field(
-    fields: Iterable[tuple[Float[Tensor, "height width"], tuple[int, int]]], radius: int
+    fields: Iterable[tuple[Float[Tensor, "_ _"], tuple[int, int]]], radius: int
 ) -> Float[Tensor, "side side"]:
     """The mean of |field| over many images, each moved so that its pixel lies in the middle (Zhou et al.).
 
+    A place is averaged over the images that reach it, and is NaN where none does.
+
     Args:
         fields: each with its pixel. Each is divided by its own sum first, so that one strong response does not
-            outweigh the others; fields of zero are left out.
+            outweigh the others; fields of zero are left out. Images may differ in size.
         radius: of the result, in pixels; its side is 2·radius + 1.
 
     Raises:
-        ValueError: there is no field, or none that is not zero.
+        ValueError: there is no field, or none that is not zero; a field is not finite; a pixel is outside.
     """
     total = torch.zeros(2 * radius + 1, 2 * radius + 1, dtype=torch.float64)
     count = torch.zeros_like(total)
     for field, pixel in fields:
-        size = field.abs().double()
+        size = _finite_size(field).double().cpu()
         if size.sum() > 0:
             moved = centred(size / size.sum(), pixel, radius)
-            known = ~moved.isnan()
             total += moved.nan_to_num()
-            count += known
+            count += ~moved.isnan()
     if not count.any():
         raise ValueError("there is no field to average that is not zero")
-    return (total / count.clamp(min=1)).float()
+    return (total / count).float()  # 0/0 is NaN
+
+
+def _finite_size(field: Tensor) -> Tensor:
+    size = field.abs()
+    if not torch.isfinite(size).all():
+        raise ValueError(
+            "the field is not finite: the network answered with NaN or infinity, or the field reaches "
+            "beyond the images it is the mean of"
+        )
+    return size
+
+
+def _check_pixel(pixel: tuple[int, int], field: Tensor) -> None:
+    if not all(0 <= p < n for p, n in zip(pixel, field.shape)):
+        size = "×".join(map(str, field.shape))
+        raise ValueError(f"pixel (row, column) = {tuple(pixel)} is outside the {size} field")

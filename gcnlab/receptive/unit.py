@@ -22,9 +22,14 @@ def scores_of(
     if isinstance(scores, Mapping) and "out" in scores:
         scores = scores["out"]
     if not isinstance(scores, Tensor) or scores.ndim != 4:
+        if isinstance(scores, Tensor):
+            answer = f"a tensor {tuple(scores.shape)}"
+        elif isinstance(scores, Mapping):
+            answer = f"a dict with {', '.join(map(repr, scores))} and without 'out'"
+        else:
+            answer = f"a {type(scores).__name__}"
         raise TypeError(
-            f"{type(model).__name__} must return scores (batch, classes, rows, columns), not "
-            f"{getattr(scores, 'shape', type(scores).__name__)}"
+            f"{type(model).__name__} must return scores (batch, classes, rows, columns), not {answer}"
         )
     return scores
 

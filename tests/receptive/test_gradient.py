@@ -99,3 +99,39 @@ def test_it_works_inside_no_grad_and_with_models_that_answer_with_a_dict():
 def test_bad_arguments_are_named(image, pixel, target, message):
     with pytest.raises(ValueError, match=message):
         gradient_field(nn.Conv2d(3, 2, 1), image, pixel, target)
+
+
+class Answers(nn.Module):
+    """Answers with whatever it is told."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images):
+        return self.answer(images)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_refused(value):
+    with pytest.raises(ValueError, match="scores for this image are not all finite"):
+        gradient_field(Answers(lambda x: x * value), torch.ones(3, 4, 4), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: x.mean((2, 3)), r"a tensor \(1, 3\)"),
+        (lambda x: {"logits": x, "aux": x}, "a dict with 'logits', 'aux' and without 'out'"),
+        (lambda x: (x, x), "a tuple"),
+        (lambda x: None, "a NoneType"),
+    ],
+)
+def test_a_model_that_answers_with_no_map_is_named(answer, words):
+    with pytest.raises(TypeError, match=f"Answers must return scores .* not {words}"):
+        gradient_field(Answers(answer), torch.ones(3, 4, 4), (1, 1))
+
+
+def test_scores_without_a_gradient_are_named():
+    with pytest.raises(ValueError, match="no gradient"):
+        gradient_field(Answers(torch.zeros_like), torch.ones(3, 4, 4), (1, 1))
