@@ -101,7 +101,10 @@ def pixels(path: Path) -> np.ndarray:
         (["train", "shapes"], ["--model.head", "--model.kernel-size", "--training.epochs"]),
         (["evaluate"], ["--split", "--rule.distance", "--rule.norm", "boundary"]),
         (["predict"], ["--out", "--overlay", "palette"]),
-        (["vrf"], ["--pixel", "--target", "--window", "--threshold", "occluder"]),
+        (
+            ["vrf"],
+            ["--pixel", "--target", "--method", "--agreement", "--rule", "--window", "folder"],
+        ),
     ],
 )
 def test_help_says_what_there_is(capsys, command, words):
@@ -303,6 +306,96 @@ def test_without_a_target_the_predicted_class_is_looked_at(run, picture, tmp_pat
     with np.load(f"{out}.npz") as written:
         assert written["target"] == predicted
     assert SHAPES.names[predicted] in capsys.readouterr().out
+
+
+def test_methods_and_rules_are_written_with_the_map(run, picture, tmp_path):
+    maps = {}
+    for method in ("plain", "exact", "drilldown"):
+        out = tmp_path / method
+        more = ("--method", method, "--agreement", "1", "--rule", "mass", "--threshold", "0.5")
+        gcnlab_command("vrf", run, picture, "--pixel", "10", "20", "--out", out, *OCCLUDER, *more)
+        with np.load(f"{out}.npz") as written:
+            maps[method] = written["discrepancy"]
+            assert (written["method"], written["rule"], written["evaluated"]) == (method, "mass", 1)
+            size = np.abs(written["discrepancy"])
+            assert size[written["region"]].sum() >= 0.5 * size.sum() * (1 - 1e-6)
+    for method in ("exact", "drilldown"):
+        assert np.allclose(maps[method], maps["plain"], atol=1e-5)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three pictures of two sizes, and files that are none."""
+    folder = tmp_path / "pictures of birds"
+    folder.mkdir()
+    generator = np.random.default_rng(1)
+    for name, size in [("a.png", (40, 56)), ("b.JPG", (40, 56)), ("c.jpeg", (48, 33))]:
+        Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture, and not called one")
+    (folder / ".hidden.png").write_text("nor this")
+    (folder / "more.png").mkdir()
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_of_pictures_gives_a_folder_of_fields(run, folder, tmp_path, capsys):
+    out = tmp_path / "fields"
+    gcnlab_command("vrf", run, folder, "--pixel", "10", "20", "--out", out, *OCCLUDER)
+    assert names(out) == {f"{name}.{ending}" for name in "abc" for ending in ("png", "npz")}
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["a.png", "b.JPG", "c.jpeg"]
+    trained = load_run(run, "cpu")
+    for name in ("a.png", "b.JPG", "c.jpeg"):
+        image = trained.config.normalization(read_image(folder / name))
+        expected = valid_field(trained.model, image, (10, 20), window=16, stride=8, method="plain")
+        with np.load(out / f"{name[0]}.npz") as written:
+            assert np.allclose(written["discrepancy"], expected.discrepancy, atol=1e-5)
+
+
+def test_what_is_wrong_with_one_picture_leaves_the_others(run, folder, tmp_path, capsys):
+    (folder / "b.JPG").write_bytes((folder / "b.JPG").read_bytes()[:200])
+    out = tmp_path / "fields"
+    capsys.readouterr()
+    pixel = ("--pixel", "10", "40")  # c.jpeg is 33 wide
+    assert status_of("vrf", run, folder, *pixel, "--out", out, *OCCLUDER) == 1
+    assert names(out) == {"a.png", "a.npz"}
+    said = capsys.readouterr()
+    lines = [line for line in re.split(r"[\r\n]+", said.err) if line.startswith("gcnlab: ")]
+    assert len(lines) == 3
+    assert "b.JPG: damaged or not a picture" in lines[0]
+    assert "c.jpeg: pixel" in lines[1]
+    assert "(10, 40) is outside the 48×33" in lines[1]
+    assert f"2 of 3 pictures in {folder} were left out" in lines[2]
+    assert said.out.startswith("a.png: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--threshold", "0"), "--threshold must be in (0, 1], not 0.0"),
+        (("--agreement", "1.5"), "--agreement must be in (0, 1], not 1.5"),
+        (("--target", "99"), "'99' is none of the classes"),
+    ],
+)
+def test_a_wrong_setting_is_named_once_for_a_whole_folder(run, folder, complaint, flags, words):
+    assert words in complaint("vrf", run, folder, "--pixel", "1", "1", *flags)
+
+
+def test_a_folder_without_pictures_is_named(run, tmp_path, complaint):
+    (tmp_path / "none").mkdir()
+    line = complaint("vrf", run, tmp_path / "none", "--pixel", "1", "1")
+    assert f"no pictures in {tmp_path / 'none'}" in line
+
+
+def test_no_picture_is_overwritten_by_its_field(run, folder, complaint):
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    pixel = ("--pixel", "1", "1")
+    assert "overwrite" in complaint("vrf", run, folder, *pixel, "--out", folder)
+    assert "overwrite" in complaint("vrf", run, folder / "a.png", *pixel, "--out", folder / "a")
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
 # --- What can be wrong

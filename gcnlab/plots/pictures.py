@@ -48,7 +48,8 @@ def plot_regions(
     image: Float[Tensor, "3 height width"],
     fields: dict[str, Float[Tensor, "height width"]],
     pixel: tuple[int, int],
-    threshold: float = 0.2,
+    threshold: int | float = 0.2,
+    rule: str = "maximum",
 ) -> Figure:
     """Receptive fields as in Figure 3: the region bright on the darkened image, a red dot at the pixel.
 
@@ -56,14 +57,14 @@ def plot_regions(
         image: RGB in 0 … 1.
         fields: title → discrepancy or gradient.
         pixel: (row, column) of the unit.
-        threshold: of the region, as a fraction of the field's maximum.
+        threshold, rule: of the region (see `gcnlab.receptive.region`).
     """
     with figure_style():
         figure = Figure(figsize=(2.6 * len(fields), 2.8))
         for axis, (title, field) in zip(
             figure.subplots(1, len(fields), squeeze=False)[0], fields.items()
         ):
-            draw_region(axis, image, region_of(field, threshold), pixel, title)
+            draw_region(axis, image, region_of(field, threshold, rule), pixel, title)
     return figure
 
 

@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+import gcnlab.receptive.many
+from gcnlab.models import SegmentationNet
+from gcnlab.receptive import Occluder, valid_field
+from gcnlab.receptive.graph import Graph
+
+
+def test_fields_are_those_of_each_image_and_the_graph_is_made_once_per_size(monkeypatch):
+    torch.manual_seed(0)
+    net = SegmentationNet("mini", 3, kernel_size=3)
+    exported = []
+
+    def counted(model, image):
+        exported.append(tuple(image.shape[-2:]))
+        return Graph(model, image)
+
+    monkeypatch.setattr(gcnlab.receptive.many, "Graph", counted)
+    occluder = Occluder(net)
+    settings = {"window": 16, "stride": 8}
+    for size in [(48, 64), (48, 64), (41, 50)]:
+        image = torch.randn(3, *size)
+        field = occluder(image).field((20, 30), **settings)
+        expected = valid_field(net, image, (20, 30), method="plain", **settings)
+        torch.testing.assert_close(field.discrepancy, expected.discrepancy, atol=1e-5, rtol=1e-4)
+    assert exported == [(48, 64), (41, 50)]
+
+
+def test_a_network_that_cannot_be_exported_is_run_plainly():
+    class Twofold(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * (1 if x.sum() > 0 else 2)  # depends on the image's values
+
+    net, image = Twofold(3, 2, 3, padding=1), torch.rand(3, 12, 12)
+    occlusion = Occluder(net)(image)
+    assert "every window runs the whole network" in occlusion.note
+    field = occlusion.field((5, 5), 0, window=4, stride=4)
+    expected = valid_field(net, image, (5, 5), 0, window=4, stride=4, method="plain")
+    torch.testing.assert_close(field.discrepancy, expected.discrepancy)
+
+
+def test_without_reuse_nothing_is_exported(monkeypatch):
+    monkeypatch.setattr(gcnlab.receptive.many, "Graph", lambda *a: pytest.fail("exported"))
+    field = Occluder(nn.Conv2d(3, 2, 1), reuse=False)(torch.rand(3, 8, 8)).field(
+        (1, 1), window=4, stride=4
+    )
+    assert field.discrepancy.shape == (8, 8)
