@@ -28,9 +28,8 @@ def provenance(
         device: where it was computed.
         seconds: wall time of the work; the processor time of this whole process is added.
     """
-    program = Path(sys.argv[0]).name
     return {
-        "command": shlex.join([program, *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "commit": COMMIT,
         "seeds": seeds,
         "dataset": dataset,
@@ -59,6 +58,14 @@ def write_json(values: dict[str, Any], path: str | Path) -> None:
         json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     )
     os.replace(temporary, path)
+
+
+def _program() -> list[str]:
+    """What was called: a command's name, or python -m and a module's."""
+    called, spec = Path(sys.argv[0]), getattr(sys.modules["__main__"], "__spec__", None)
+    if called.suffix == ".py" and spec is not None:
+        return ["python", "-m", spec.name.removesuffix(".__main__")]
+    return [called.name]
 
 
 def _finite(value: Any) -> Any:

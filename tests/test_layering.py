@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "geometry": set(),
     "receptive": {"annotations", "geometry", "models"},
     "training": {"annotations", "datasets", "models", "evaluation"},
-    "plots": {"annotations", "datasets.labels", "receptive.region", "plots"},
+    "experiments": {"annotations", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
+    "plots": {"annotations", "datasets.labels", "receptive.region", "experiments", "plots"},
+    "widgets": {"annotations", "datasets", "models", "receptive", "plots"},
     "cli": {"annotations", "provenance", "models", "datasets", "evaluation", "receptive", "training", "plots"},
 }  # fmt: skip
 

@@ -1,4 +1,6 @@
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,3 +23,11 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path):
         write_json({"k": object()}, path)
     assert json.loads(path.read_text()) == {"k": "1×1"}
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+
+
+def test_a_module_that_was_run_is_named_as_it_is_called(monkeypatch):
+    module = SimpleNamespace(__spec__=SimpleNamespace(name="gcnlab.experiments.object_size"))
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    monkeypatch.setattr("sys.argv", ["/somewhere/gcnlab/experiments/object_size.py", "run"])
+    record = provenance(seeds=[], dataset="shapes", split="val", device="cpu", seconds=1.0)
+    assert record["command"] == "python -m gcnlab.experiments.object_size run"
