@@ -94,12 +94,12 @@ class SizeScores:
     """
 
     size: int
-    iou: float
-    class_iou: dict[str, float]
-    internal_accuracy: float | None
-    coverage: float
-    coverage_deviation: float
-    region: float
+    iou: int | float
+    class_iou: dict[str, int | float]
+    internal_accuracy: int | float | None
+    coverage: int | float
+    coverage_deviation: int | float
+    region: int | float
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""Scores against object size: Figure 3 of the paper, measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gcnlab.experiments.object_size import TRAINED_SIZES, ObjectSizes
+from gcnlab.plots.style import figure_style
+
+PANELS = {
+    "coverage": "coverage of the object (%)",
+    "internal_accuracy": "internal accuracy (%)",
+    "iou": "IoU of the object's class (%)",
+}
+MARKERS = "osD^vPX"
+
+
+def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
+    """Coverage, internal accuracy and IoU against object size, a line for each head.
+
+    A line is the mean over a head's seeds, the band reaches from the worst to the best. A dashed line of the
+    same colour marks the theoretical size at the head on res-5, where that lies on the axis; the legend has
+    them all. Sizes that no network was trained on are shaded.
+
+    Args:
+        results: networks measured with the same settings.
+
+    Raises:
+        ValueError: there is none, or the settings differ.
+    """
+    if not results:
+        raise ValueError("there are no results to plot")
+    if len({result.settings for result in results}) > 1:
+        raise ValueError("the results were measured with different settings")
+    settings = results[0].settings
+    groups: dict[str, list[ObjectSizes]] = {}
+    for result in sorted(results, key=lambda r: (r.kernel_size, r.head, r.seed)):
+        groups.setdefault(result.title, []).append(result)
+    with figure_style():
+        figure = Figure(figsize=(10, 3.6))
+        axes = figure.subplots(1, len(PANELS))
+        for axis, (score, label) in zip(axes, PANELS.items()):
+            for (title, networks), marker in zip(groups.items(), MARKERS):
+                values = np.array(
+                    [[getattr(s, score) for s in network.scores] for network in networks],
+                    dtype=float,  # None becomes NaN: a gap in the line
+                )
+                (line,) = axis.plot(
+                    settings.sizes,
+                    values.mean(0),
+                    marker=marker,
+                    markersize=4,
+                    linewidth=1.4,
+                    label=f"{title} ({_pixels(networks[0])})",
+                )
+                axis.fill_between(
+                    settings.sizes,
+                    values.min(0),
+                    values.max(0),
+                    color=line.get_color(),
+                    alpha=0.15,
+                    linewidth=0,
+                )
+                if networks[0].theoretical is not None:
+                    axis.axvline(
+                        networks[0].theoretical, color=line.get_color(), linestyle="--", linewidth=1
+                    )
+            start, stop = min(settings.sizes) - 4, max(settings.sizes) + 4
+            smallest, largest = (share * settings.image_size for share in TRAINED_SIZES)
+            for left, right in ((start, smallest), (largest, stop)):
+                axis.axvspan(left, max(left, right), color="0.5", alpha=0.12, linewidth=0)
+            axis.set(xlim=(start, stop), ylim=(0, 102), xlabel="object size (px)", ylabel=label)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            title="head (theoretical field at res-5); grey: sizes not trained on",
+            title_fontsize=8,
+            loc="outside lower center",
+            ncols=len(groups),
+        )
+    return figure
+
+
+def _pixels(network: ObjectSizes) -> str:
+    return "unknown" if network.theoretical is None else f"{network.theoretical} px"
