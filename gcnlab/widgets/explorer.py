@@ -1,0 +1,235 @@
+"""The explorer of receptive fields: point at a pixel, and see what drives it, in several models."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import ipywidgets
+import torch
+from torch import nn
+
+from gcnlab.annotations import Bool, Float, Shaped, Tensor, UInt8
+from gcnlab.datasets.labels import LabelSet
+from gcnlab.datasets.transforms import Normalization
+from gcnlab.receptive import coverage
+from gcnlab.widgets.base import Explorer, describe
+from gcnlab.widgets.controls import Controls
+from gcnlab.widgets.painting import edges, object_under, paint
+from gcnlab.widgets.picture import Picture
+from gcnlab.widgets.session import Answer, Question, Session
+from gcnlab.widgets.worker import Cancelled
+
+
+class VRFExplorer(Explorer):
+    """One picture per model, side by side; click, drag or use the arrow keys.
+
+    The field is computed in a background thread; the latest click wins. What goes wrong is told in the
+    picture that it concerns.
+
+    Args:
+        models: title → network that maps images to score maps.
+        image: what the models take (already normalised).
+        picture: what to show, RGB, 0 … 255; None takes ImageNet's normalisation off `image`.
+        labels: ids of classes or of objects, as large as the image: coverage is told of the part that
+            hangs together with the pixel. None: it is not told.
+        classes: names of the classes, or a data set's labels; None: they are numbered. A class that is called
+            "background" is no object.
+        pixel: (row, column) to begin with; None for the middle.
+        **question: what to begin with: method, target (an id), window, stride, threshold, view …
+            (see `Question`). Window and stride are an eighth and a sixteenth of the shorter side, if not given.
+
+    Attributes:
+        question: what is asked now.
+        answers: title → what the model answered, as far as it has.
+        pictures: title → its picture.
+
+    Raises:
+        ValueError: there is no model, picture or labels do not fit the image, or the question is none.
+    """
+
+    def __init__(
+        self,
+        models: dict[str, nn.Module],
+        image: Float[Tensor, "channels height width"],
+        picture: UInt8[Tensor, "3 rows columns"] | None = None,
+        labels: Shaped[Tensor, "label_rows label_columns"] | None = None,
+        classes: LabelSet | Sequence[str] | None = None,
+        pixel: tuple[int, int] | None = None,
+        **question,
+    ):
+        if not models:
+            raise ValueError("there is no model to explore")
+        size = tuple(image.shape[-2:])
+        for name, given in (("labels", labels), ("picture", picture)):
+            if given is not None and tuple(given.shape[-2:]) != size:
+                found, wanted = ("×".join(map(str, s)) for s in (given.shape[-2:], size))
+                raise ValueError(f"{name}: {found} pixels, but the image has {wanted}")
+        if picture is None:
+            picture = (Normalization().invert(image.cpu()) * 255).round().to(torch.uint8)
+        self.names = tuple(classes.names if isinstance(classes, LabelSet) else classes or ())
+        background = self.names.index("background") if "background" in self.names else None
+        self._image, self._labels, self._background = picture, labels, background
+        self._sessions = {title: Session(model, image) for title, model in models.items()}
+        self.answers: dict[str, Answer] = {}
+        side = min(size)
+        defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
+        middle = (size[0] // 2, size[1] // 2)
+        self.question = Question(pixel=pixel or middle, **(defaults | question))
+        super().__init__()
+        self.pictures = {title: Picture(self.lock, title=title) for title in models}
+        for shown in self.pictures.values():
+            shown.show(paint(picture))
+            shown.observe(self._pointed, "pixel")
+        self._controls = Controls(self.question, self.names, side, self.ask)
+        row = ipywidgets.HBox(list(self.pictures.values())).add_class("gcnlab-row")
+        self.add_class("gcnlab-explorer")
+        self.children = (self._controls.box, row)
+        self.ask()
+
+    def __repr__(self) -> str:
+        return f"VRFExplorer({', '.join(self.pictures)}; {self.question})"
+
+    @property
+    def rows(self) -> list[list[Picture]]:
+        return [list(self.pictures.values())]
+
+    def ask(self, **changes) -> "VRFExplorer":
+        """Change the question, as the controls do: `ask(pixel=(120, 40), method="gradient")`.
+
+        Args:
+            changes: fields of `Question`; `target` may be a class's name.
+
+        Raises:
+            ValueError: there is no such method, view or class name.
+        """
+        if isinstance(name := changes.get("target"), str):
+            if name not in self.names:
+                raise ValueError(f"unknown class {name!r}; choose {', '.join(self.names)}")
+            changes["target"] = self.names.index(name)
+        with self.lock:
+            before, self.question = self.question, replace(self.question, **changes)
+            self._controls.show(self.question)
+            if self.answers and replace(before, view=self.question.view) == self.question:
+                for title in self.answers:
+                    self._paint(title)
+                return self
+            question, item = self.question, self.object_under(self.question.pixel)
+            self._controls.where.value = self._where(question.pixel)
+            for shown in self.pictures.values():
+                shown.show(
+                    item=edges(item) if item is not None else [],
+                    pixel=list(question.pixel),
+                    busy=True,
+                    progress=0.0,
+                )
+            self._worker.submit(lambda check: self._answers(question, check))
+        return self
+
+    def object_under(self, pixel: tuple[int, int]) -> Bool[Tensor, "height width"] | None:
+        """The object that the pixel belongs to; None without labels, or where there is no object."""
+        if self._labels is None:
+            return None
+        return object_under(self._labels, pixel, self._background)
+
+    def coverage(self, title: str) -> float | None:
+        """Share of the object under the pixel that lies inside a model's region; None if there is none."""
+        answer = self.answers.get(title)
+        if answer is None or answer.region is None:
+            return None
+        item = self.object_under(answer.question.pixel)
+        return None if item is None else coverage(answer.region, item)
+
+    def _answers(
+        self, question: Question, check: Callable[[], None]
+    ) -> Iterator[tuple[str, Answer | Exception | None]]:
+        """The models' answers; None when a model is done.
+
+        They take turns, so that each has a picture before the first gets sharper.
+        """
+
+        def watch(title: str, share: float) -> None:
+            with self.lock:
+                check()
+                self.pictures[title].progress = share
+
+        asked = {
+            title: session.answers(question, partial(watch, title))
+            for title, session in self._sessions.items()
+        }
+        while asked:
+            for title in list(asked):
+                try:
+                    answer = next(asked[title])
+                    yield title, answer
+                    if answer.region is None:  # the class and score alone are no picture yet
+                        yield title, next(asked[title])
+                except StopIteration:
+                    del asked[title]
+                    yield title, None
+                except Cancelled:
+                    raise
+                except Exception as error:
+                    del asked[title]
+                    yield title, error
+
+    def _show(self, generation: int, result: tuple[str, Answer | Exception | None]) -> None:
+        title, answer = result
+        shown = self.pictures[title]
+        if isinstance(answer, Answer):
+            self.answers[title] = answer
+            self._controls.offer(answer.classes)
+            shown.show(facts=self._facts(title), note=answer.note, error="")
+            if answer.region is not None or answer.note:
+                self._paint(title)
+                shown.show(generation=generation)
+        elif answer is None:
+            shown.show(busy=False, progress=1.0, generation=generation)
+        else:
+            self.answers.pop(title, None)
+            shown.show(
+                paint(self._image),
+                region=[],
+                facts=[],
+                note="",
+                error=describe(answer),
+                busy=False,
+                generation=generation,
+            )
+
+    def _paint(self, title: str) -> None:
+        answer = self.answers[title]
+        self.pictures[title].show(
+            paint(self._image, answer.field, answer.region, self.question.view),
+            region=edges(answer.region) if answer.region is not None else [],
+        )
+
+    def _facts(self, title: str) -> list[tuple[str, str]]:
+        answer = self.answers[title]
+        name = self.names[answer.target] if answer.target < len(self.names) else answer.target
+        predicted = ", predicted" if answer.question.target is None else ""
+        facts = [("class", f"{name}{predicted}"), ("score", f"{answer.score:.2f}")]
+        if answer.region is None:
+            return facts
+        share = f"{answer.region.float().mean().item():.0%} of the image"
+        if (covered := self.coverage(title)) is not None:
+            share = f"{covered:.0%} of the object, {share}"
+        facts.append(("covers", share))
+        if answer.evaluated is not None:
+            run = "all" if answer.evaluated == 1 else f"{answer.evaluated:.0%}"
+            doubt = f", {answer.agreement:.0%} sure" if answer.agreement < 1 else ""
+            facts.append(("windows", f"{run}{doubt}, {answer.seconds:.1f} s"))
+        else:
+            facts.append(("time", f"{answer.seconds:.1f} s"))
+        return facts
+
+    def _where(self, pixel: tuple[int, int]) -> str:
+        row, column = pixel
+        text = f"row {row}, column {column}"
+        if self._labels is None or not all(0 <= p < n for p, n in zip(pixel, self._labels.shape)):
+            return text
+        label = int(self._labels[row, column])
+        return f"{text}: {self.names[label] if label < len(self.names) else f'label {label}'}"
+
+    def _pointed(self, change: dict) -> None:
+        if len(change["new"]) == 2 and tuple(change["new"]) != self.question.pixel:
+            self.ask(pixel=tuple(change["new"]))

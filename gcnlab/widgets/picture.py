@@ -1,0 +1,87 @@
+"""A picture in the notebook that knows which of its pixels is pointed at (`picture.js` is its browser half)."""
+
+import threading
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets
+
+from gcnlab.annotations import UInt8
+from gcnlab.widgets.painting import Segment, png, svg_path
+from gcnlab.widgets.worker import Lock
+
+HERE = Path(__file__).parent
+
+
+class Picture(anywidget.AnyWidget):
+    """A picture with outlines, a red dot at one pixel, and a few facts beneath.
+
+    A click, a drag or the arrow keys (with Shift: ten pixels) move the dot; `pixel` is then the exact
+    (row, column), however large the picture is shown.
+
+    Attributes:
+        title: above the picture.
+        size: (height, width) in pixels.
+        png: the picture, `size` large; empty: none yet.
+        region, item: outlines of the region and of the object, as SVG paths in pixels.
+        pixel: (row, column) of the dot; empty: no dot.
+        facts: (name, value) to show beneath.
+        note, error: shown beneath them, if not empty.
+        progress: share of the work that is done, 0 … 1.
+        busy: whether there is work going on.
+        generation: number of the request whose result is shown.
+    """
+
+    _esm = HERE / "picture.js"
+    _css = HERE / "picture.css"
+
+    title = traitlets.Unicode().tag(sync=True)
+    size = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(1, 1)).tag(sync=True)
+    png = traitlets.Bytes().tag(sync=True)
+    region = traitlets.Unicode().tag(sync=True)
+    item = traitlets.Unicode().tag(sync=True)
+    pixel = traitlets.List(traitlets.Int()).tag(sync=True)
+    facts = traitlets.List().tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)
+    error = traitlets.Unicode().tag(sync=True)
+    progress = traitlets.Float(0.0).tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
+    generation = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, lock: Lock | None = None, **traits):
+        # Set before the traits: they can be changed by the browser's thread as soon as they exist.
+        self.guard = lock or threading.RLock()
+        self.raster, self.segments = None, {"region": [], "item": []}
+        super().__init__(**traits)
+
+    def set_state(self, sync_data: dict) -> None:
+        """What the browser sends; under the lock, because results come from another thread."""
+        with self.guard:
+            super().set_state(sync_data)
+
+    def show(
+        self,
+        raster: UInt8[np.ndarray, "height width 3"] | None = None,
+        region: list[Segment] | None = None,
+        item: list[Segment] | None = None,
+        **traits,
+    ) -> None:
+        """Change what is shown, all in one message to the browser.
+
+        Args:
+            raster: the picture.
+            region, item: outlines.
+            traits: others of the attributes above.
+        """
+        with self.guard, self.hold_sync():
+            if raster is not None:
+                self.raster = raster
+                self.size = raster.shape[:2]
+                self.png = png(raster)
+            for name, segments in (("region", region), ("item", item)):
+                if segments is not None:
+                    self.segments[name] = segments
+                    setattr(self, name, svg_path(segments))
+            for name, value in traits.items():
+                setattr(self, name, value)

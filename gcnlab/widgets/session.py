@@ -1,0 +1,235 @@
+"""Questions to one model about one image: what is asked, what is answered, and what is kept in between."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from gcnlab.annotations import Bool, Float, Tensor
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.receptive import Occlusion, TheoreticalField, gradient_field, region
+from gcnlab.receptive.graph import Graph, NotTraceable
+from gcnlab.receptive.theoretical import field_of
+from gcnlab.receptive.unit import locate
+from gcnlab.widgets.painting import VIEWS
+
+METHODS = {
+    "exact": "valid, exact",
+    "drilldown": "valid, drill-down",
+    "gradient": "gradient",
+    "theoretical": "theoretical",
+}
+"""The fields, and what they are called."""
+
+Watch = Callable[[float], None]
+"""Is told the share of the work that is done, 0 … 1, and ends the work by raising an exception."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the explorer shows; each control is one field.
+
+    Attributes:
+        pixel: (row, column) of the unit.
+        method: "exact" or "drilldown" for the valid receptive field, "gradient", "theoretical".
+        target: class id; None for the class that each model predicts there.
+        window, stride: side of the occluder and of its steps, in pixels.
+        threshold, rule: of the region (see `gcnlab.receptive.region`).
+        fill: value of the occluder, in the units of the image.
+        agreement: at which drill-down stops, in (0, 1].
+        view: "region", "contour" or "heat".
+
+    Raises:
+        ValueError: there is no such method or view. What the other values may be depends on the image and
+            the model: there the answer is the error.
+    """
+
+    pixel: tuple[int, int]
+    method: str = "exact"
+    target: int | None = None
+    window: int = 32
+    stride: int = 16
+    threshold: int | float = 0.2
+    rule: str = "maximum"
+    fill: int | float = 0.0
+    agreement: int | float = 0.95
+    view: str = "region"
+
+    def __post_init__(self):
+        for name, value, known in (("method", self.method, METHODS), ("view", self.view, VIEWS)):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}; choose {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says.
+
+    Attributes:
+        question: what was asked.
+        target: the class, predicted or asked for.
+        score: its score at the pixel.
+        classes: how many the model knows.
+        field: the map; None while there is none.
+        region: where it is large; None while there is none.
+        evaluated: share of the occluder's positions that were run, 0 … 1; None for other methods.
+        agreement: expected intersection over union with the region of all positions, 0 … 1.
+        note: what could not be reused, or is not known, in words.
+        seconds: spent on it.
+    """
+
+    question: Question
+    target: int
+    score: float
+    classes: int
+    field: Float[Tensor, "height width"] | None = None
+    region: Bool[Tensor, "height width"] | None = None
+    evaluated: int | float | None = None
+    agreement: int | float = 1.0
+    note: str = ""
+    seconds: int | float = 0.0
+
+
+class Session:
+    """One model on one image; what questions share is computed with the first one that needs it.
+
+    Args:
+        model: maps images to score maps; run in evaluation mode and left as it was.
+        image: what the model takes (already normalised).
+        graph: of the model for images of this size, to save exporting it again.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        image: Float[Tensor, "channels height width"],
+        graph: Graph | None = None,
+    ):
+        self.model, self.image = model, image
+        self._graph = graph
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The model's operations, exported.
+
+        Raises:
+            NotTraceable: it cannot be exported.
+        """
+        if self._graph is None:
+            device = next(self.model.parameters(), self.image).device
+            with evaluation_mode(self.model), torch.inference_mode():
+                self._graph = Graph(self.model, self.image[None].to(device))
+        return self._graph
+
+    @cached_property
+    def occlusion(self) -> "InterruptibleOcclusion":
+        """The image's activations."""
+        try:
+            graph = self.graph
+        except NotTraceable:
+            graph = None  # then Occlusion does without, and says so
+        return InterruptibleOcclusion(self.model, self.image, graph=graph)
+
+    @cached_property
+    def theoretical(self) -> TheoreticalField:
+        """The theoretical field of the score map's units."""
+        return field_of(self.graph)
+
+    def answers(self, question: Question, watch: Watch = lambda share: None) -> Iterator[Answer]:
+        """Answers that get better: first class and score, then the field, sharper and sharper.
+
+        Args:
+            watch: called between any two steps of the work.
+
+        Raises:
+            ValueError, TypeError: the question does not fit the image, or the model cannot answer it.
+            NotTraceable: the theoretical field of a model that cannot be exported.
+        """
+        spent = 0.0
+        answers = self._answers(question, watch)
+        while True:
+            start = time.monotonic()
+            answer = next(answers, None)
+            spent += time.monotonic() - start
+            if answer is None:
+                return
+            yield replace(answer, seconds=spent)
+
+    def _answers(self, question: Question, watch: Watch) -> Iterator[Answer]:
+        watch(0.0)
+        scores = self.occlusion.scores
+        target = locate(scores, question.pixel, question.target)
+        answer = Answer(
+            question=question,
+            target=target,
+            score=scores[(target, *question.pixel)].item(),
+            classes=len(scores),
+        )
+        yield answer
+        for found in self._fields(question, target, watch):
+            watch(1.0)
+            if (field := found.get("field")) is not None:
+                found.setdefault("region", region(field, question.threshold, question.rule))
+            answer = replace(answer, **found)
+            yield answer
+
+    def _fields(self, question: Question, target: int, watch: Watch) -> Iterator[dict]:
+        if question.method == "gradient":
+            yield {"field": gradient_field(self.model, self.image, question.pixel, target)}
+        elif question.method == "theoretical":
+            yield self._rectangle(question.pixel)
+        else:
+            self.occlusion.watch = watch
+            steps = self.occlusion.steps(
+                question.pixel,
+                target,
+                question.window,
+                question.stride,
+                question.fill,
+                question.method,
+                question.agreement,
+                question.threshold,
+                question.rule,
+            )
+            for valid in steps:
+                yield {
+                    "field": valid.discrepancy,
+                    "evaluated": valid.evaluated,
+                    "agreement": valid.agreement,
+                    "note": self.occlusion.note,
+                }
+
+    def _rectangle(self, pixel: tuple[int, int]) -> dict:
+        if self.theoretical.unknown_beyond is not None:
+            return {"note": f"the field is not known beyond {self.theoretical.unknown_beyond}"}
+        top, bottom, left, right = self.theoretical.box(pixel)
+        seen = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
+        seen[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+        size = f"{bottom - top} × {right - left} pixels, beyond the border included"
+        return {"field": seen.float(), "region": seen, "note": size}
+
+
+class InterruptibleOcclusion(Occlusion):
+    """Occlusion that can be left between two batches; the batches that were run are kept.
+
+    Attributes:
+        watch: told after each batch which share of the positions asked for has been run.
+    """
+
+    watch: Watch = staticmethod(lambda share: None)
+
+    def _exact(self, windows, members, *arguments) -> Iterator:
+        yield from self._watched(super()._exact(windows, members, *arguments), len(members))
+
+    def _plain(self, windows, members, *arguments) -> Iterator:
+        yield from self._watched(super()._plain(windows, members, *arguments), len(members))
+
+    def _watched(self, batches: Iterator, total: int) -> Iterator:
+        done = 0
+        for batch, drops in batches:
+            yield batch, drops
+            done += len(batch)
+            self.watch(done / total)

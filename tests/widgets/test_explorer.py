@@ -1,0 +1,203 @@
+import base64
+import io
+import time
+
+import numpy as np
+import pytest
+import torch
+from models import Broken, NotFinite, Slow, Summing, integer_image
+from PIL import Image
+
+from gcnlab.datasets import SHAPES
+from gcnlab.receptive import gradient_field, region, valid_field
+from gcnlab.widgets import VRFExplorer
+from gcnlab.widgets.painting import edges, paint, svg_path
+
+IMAGE = integer_image()
+SHOWN = (IMAGE * 60).byte()
+
+
+@pytest.fixture
+def explore():
+    """VRFExplorer on the integer image; closed at the end."""
+    made = []
+
+    def make(*models, **options):
+        models = {f"model {i}": m for i, m in enumerate(models)}
+        options = {"picture": SHOWN, "window": 8, "stride": 4, "pixel": (20, 30)} | options
+        made.append(VRFExplorer(models, IMAGE, **options))
+        return made[-1]
+
+    yield make
+    for explorer in made:
+        explorer.close()
+
+
+def raster(picture):
+    return np.array(Image.open(io.BytesIO(picture.png)))
+
+
+def expected(model, pixel, threshold=0.2):
+    field = valid_field(model, IMAGE, pixel, window=8, stride=4, method="plain")
+    return field, field.region(threshold)
+
+
+def test_shows_the_valid_field_of_every_model(explore):
+    models = Summing(3), Summing(9)
+    explorer = explore(*models).wait()
+    for model, picture in zip(models, explorer.pictures.values()):
+        field, area = expected(model, (20, 30))
+        assert (raster(picture) == paint(SHOWN, field.discrepancy, area)).all()
+        assert picture.region == svg_path(edges(area))
+        assert picture.pixel == [20, 30]
+        assert not picture.busy
+        assert picture.error == ""
+
+
+@pytest.mark.parametrize("method", ["exact", "drilldown", "gradient", "theoretical"])
+def test_every_method_has_its_region(explore, method):
+    model = Summing(5)
+    explorer = explore(model, method=method, agreement=1.0).wait()
+    answer = explorer.answers["model 0"]
+    if method == "gradient":
+        assert (answer.region == region(gradient_field(model, IMAGE, (20, 30)))).all()
+    elif method == "theoretical":
+        wanted = torch.zeros(48, 64, dtype=torch.bool)
+        wanted[15:26, 25:36] = True
+        assert (answer.region == wanted).all()
+    else:
+        assert (answer.region == expected(model, (20, 30))[1]).all()
+
+
+def test_a_pointed_pixel_is_what_all_models_are_asked_about(explore):
+    explorer = explore(Summing(3), Summing(9)).wait()
+    first, second = explorer.pictures.values()
+    first.set_state({"pixel": [5, 60]})  # as the browser does
+    explorer.wait()
+    assert explorer.question.pixel == (5, 60)
+    assert second.pixel == [5, 60]
+    assert (explorer.answers["model 1"].region == expected(Summing(9), (5, 60))[1]).all()
+
+
+def test_controls_change_the_question_and_follow_it(explore):
+    explorer = explore(Summing(3)).wait()
+    fields = explorer._controls.fields
+    fields["threshold"].value = 0.5
+    fields["target"].value = 1
+    fields["stride"].value = 12  # pushes the occluder
+    explorer.wait()
+    assert explorer.question.threshold == 0.5
+    assert explorer.question.target == 1
+    assert (explorer.question.stride, explorer.question.window) == (12, 12)
+    explorer.ask(method="gradient", target=None)
+    assert fields["method"].value == "gradient"
+    assert fields["target"].label == "as predicted"
+    assert fields["window"].disabled
+
+
+def test_another_view_of_the_same_field_computes_nothing(explore):
+    explorer = explore(Summing(3)).wait()
+    generation = explorer.pictures["model 0"].generation
+    explorer.ask(view="heat")
+    field = explorer.answers["model 0"].field
+    assert explorer.idle
+    assert (raster(explorer.pictures["model 0"]) == paint(SHOWN, field, None, "heat")).all()
+    assert explorer.wait().pictures["model 0"].generation == generation
+
+
+def test_coverage_of_the_object_under_the_pixel(explore):
+    labels = torch.zeros(48, 64, dtype=torch.uint8)
+    labels[10:40, 20:50] = 2
+    labels[0:4, 0:4] = 2
+    explorer = explore(Summing(3), labels=labels, classes=SHAPES, target=1).wait()
+    area = explorer.answers["model 0"].region
+    assert explorer.coverage("model 0") == area[10:40, 20:50].float().mean().item()
+    facts = dict(explorer.pictures["model 0"].facts)
+    assert facts["class"] == "disc"
+    assert "of the object" in facts["covers"]
+    assert explorer._controls.where.value == "row 20, column 30: square"
+    explorer.ask(pixel=(45, 5)).wait()
+    assert explorer.coverage("model 0") is None
+    assert explorer.pictures["model 0"].item == ""
+
+
+def test_a_burst_of_clicks_ends_on_the_last(explore):
+    model = Slow(2)
+    explorer = explore(model, window=16, stride=16).wait()
+    picture = explorer.pictures["model 0"]
+    shown, asked = [], [explorer._worker.generation]
+    picture.observe(lambda change: shown.append((asked[-1], change["new"])), "generation")
+    for click in range(50):
+        with explorer.lock:
+            picture.set_state({"pixel": [click % 48, (3 * click) % 64]})
+            asked.append(explorer._worker.generation)
+        time.sleep(0.003)
+    explorer.wait()
+    assert picture.generation == explorer._worker.generation == 51
+    assert explorer.answers["model 0"].question.pixel == (49 % 48, 147 % 64)
+    assert all(result == latest for latest, result in shown), "an old result was shown"
+    field = valid_field(model, IMAGE, (49 % 48, 147 % 64), window=16, stride=16)
+    assert (raster(picture) == paint(SHOWN, field.discrepancy, field.region())).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pixel": (48, 0)}, "outside the 48×64 score map"),
+        ({"window": 49}, "window 49×49 is larger than the image, 48×64"),
+        ({"window": 4, "stride": 5}, "it skips pixels"),
+        ({"target": 2}, "target 2 is outside the classes 0 … 1"),
+        ({"threshold": 0}, "threshold must be in (0, 1]"),
+    ],
+)
+def test_errors_are_shown_and_the_next_question_is_answered(explore, change, message):
+    explorer = explore(Summing(3)).wait()
+    before = {name: getattr(explorer.question, name) for name in change}
+    picture = explorer.ask(**change).wait().pictures["model 0"]
+    assert message in picture.error
+    assert picture.region == ""
+    assert (raster(picture) == paint(SHOWN)).all()
+    explorer.ask(**before).wait()
+    assert picture.error == ""
+    assert (explorer.answers["model 0"].region == expected(Summing(3), (20, 30))[1]).all()
+
+
+def test_one_models_error_does_not_hinder_the_other(explore):
+    explorer = explore(Broken(), Summing(3), NotFinite(3)).wait()
+    broken, good, nan = explorer.pictures.values()
+    assert "Broken must return scores (batch, classes, rows, columns)" in broken.error
+    assert "NaN" in nan.error
+    assert good.error == ""
+    assert set(explorer.answers) == {"model 1"}
+
+
+def test_what_could_not_be_reused_is_told(explore):
+    explorer = explore(Slow(2), window=16, stride=16).wait()
+    assert "every window runs the whole network" in explorer.pictures["model 0"].note
+
+
+def test_bad_questions_are_refused(explore):
+    explorer = explore(Summing(3), classes=("sum", "nothing"))
+    with pytest.raises(ValueError, match="unknown method 'magic'; choose exact"):
+        explorer.ask(method="magic")
+    with pytest.raises(ValueError, match="unknown class 'cat'; choose sum, nothing"):
+        explorer.ask(target="cat")
+    assert explorer.ask(target="nothing").wait().question.target == 1
+    with pytest.raises(ValueError, match="no model"):
+        VRFExplorer({}, IMAGE)
+    with pytest.raises(ValueError, match="labels: 3×3 pixels, but the image has 48×64"):
+        explore(Summing(3), labels=torch.zeros(3, 3))
+
+
+def test_close_stops_the_thread(explore):
+    explorer = explore(Slow(2))
+    explorer.close()
+    assert not explorer._worker.alive
+
+
+def test_a_static_picture_stands_beside_the_widget(explore):
+    bundle = explore(Summing(3)).wait()._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    width, height = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).size
+    assert width > 100
+    assert height > 100
