@@ -1,7 +1,13 @@
 """Figures: they take results and return matplotlib figures; they never run a model."""
 
 from gcnlab.plots.object_size import plot_object_sizes
-from gcnlab.plots.pictures import draw_region, plot_fields, plot_label_maps, plot_regions
+from gcnlab.plots.pictures import (
+    draw_region,
+    plot_fields,
+    plot_label_maps,
+    plot_mean_fields,
+    plot_regions,
+)
 from gcnlab.plots.style import show_figures_in_notebook
 from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
 
@@ -12,6 +18,7 @@ __all__ = [
     "plot_fields",
     "plot_label_maps",
     "plot_losses",
+    "plot_mean_fields",
     "plot_object_sizes",
     "plot_regions",
 ]

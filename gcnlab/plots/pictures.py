@@ -94,6 +94,29 @@ def plot_fields(
     return figure
 
 
+def plot_mean_fields(fields: dict[str, Float[Tensor, "_ _"]]) -> Figure:
+    """Fields that are centred on their pixel (see `gcnlab.receptive.mean_field`), as heat maps in one row.
+
+    Each has its own scale, and brightness is the square root of the value: the faint surroundings would be black.
+
+    Args:
+        fields: title → field; NaN stays white.
+    """
+    with figure_style():
+        figure = Figure(figsize=(2.4 * len(fields), 2.6))
+        axes = figure.subplots(1, len(fields), squeeze=False)[0]
+        for axis, (title, field) in zip(axes, fields.items()):
+            reach = len(field) / 2
+            axis.imshow(
+                field.abs().sqrt().numpy(), cmap="magma", extent=(-reach, reach, reach, -reach)
+            )
+            axis.set_title(title)
+            axis.set_xlabel("px from the pixel")
+        for axis in axes[1:]:
+            axis.set_yticklabels([])
+    return figure
+
+
 def draw_region(
     axis: Axes,
     image: Float[Tensor, "3 height width"],

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from gcnlab.datasets import SHAPES
-from gcnlab.plots import plot_fields, plot_label_maps, plot_regions
+from gcnlab.plots import plot_fields, plot_label_maps, plot_mean_fields, plot_regions
 
 
 def test_a_region_is_bright_on_the_darkened_image_with_a_red_dot_at_the_pixel():
@@ -37,3 +37,15 @@ def test_label_maps_have_the_colours_and_names_of_the_classes_that_occur():
     assert tuple(shown[1, 0]) == (255, 255, 255)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["background", "disc", "triangle"]
+
+
+def test_mean_fields_are_centred_on_their_pixel():
+    field = torch.zeros(5, 5)
+    field[2, 2], field[0, 4] = 4.0, float("nan")
+    figure = plot_mean_fields({"k = 1": field, "k = 7": 9 * field})
+    axis, other = figure.axes
+    assert axis.images[0].get_extent() == [-2.5, 2.5, 2.5, -2.5]
+    shown = axis.images[0].get_array()
+    assert shown[2, 2] == 2  # the square root
+    assert np.ma.getmaskarray(shown)[0, 4] or np.isnan(shown[0, 4])
+    assert other.get_title() == "k = 7"
