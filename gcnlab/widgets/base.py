@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+from collections.abc import Callable
 from itertools import chain
 
 import ipywidgets
@@ -14,7 +15,7 @@ from gcnlab.widgets.worker import LatestWorker
 
 
 class Explorer(ipywidgets.VBox):
-    """Pictures that a background thread keeps up to date.
+    """Pictures that a background thread keeps up to date with `question`, which has a pixel.
 
     In a notebook an explorer shows itself. Where there is no kernel, a saved notebook shows its figure.
     """
@@ -22,7 +23,7 @@ class Explorer(ipywidgets.VBox):
     _worker: LatestWorker | None = None
 
     def __init__(self):
-        self.lock = threading.RLock()
+        self.lock, self._latest = threading.RLock(), 0.0
         self._worker = LatestWorker(self._show, self._fail, self._finish, self.lock)
         super().__init__()
 
@@ -43,6 +44,32 @@ class Explorer(ipywidgets.VBox):
     def _finish(self, generation: int) -> None:
         for picture in chain(*self.rows):
             picture.show(busy=False, progress=1.0, generation=generation)
+
+    def _move(self, pixel: tuple[int, int]) -> None:
+        """A pixel has been pointed at."""
+        raise NotImplementedError
+
+    def _pointed(self, change: dict) -> None:
+        picture, pixel = change["owner"], tuple(change["new"])
+        with self.lock:
+            if len(pixel) != 2 or pixel == self.question.pixel:
+                return
+            if picture.moment < self._latest:
+                # This click was overtaken by a later one in another picture.
+                picture.pixel = list(self.question.pixel)
+                return
+            self._latest = picture.moment
+            self._move(pixel)
+
+    def _watch(self, picture: Picture, check: Callable[[], None]) -> Callable[[float], None]:
+        """Shows the share of the work that is done, unless there is a newer request."""
+
+        def watch(share: float) -> None:
+            with self.lock:
+                check()
+                picture.progress = share
+
+        return watch
 
     @property
     def idle(self) -> bool:

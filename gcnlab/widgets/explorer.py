@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import ipywidgets
 import torch
@@ -17,7 +16,7 @@ from gcnlab.widgets.controls import Controls
 from gcnlab.widgets.painting import edges, object_under, paint
 from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.session import Answer, Question, Session
-from gcnlab.widgets.worker import Cancelled
+from gcnlab.widgets.worker import take_turns
 
 
 class VRFExplorer(Explorer):
@@ -142,35 +141,11 @@ class VRFExplorer(Explorer):
     def _answers(
         self, question: Question, check: Callable[[], None]
     ) -> Iterator[tuple[str, Answer | Exception | None]]:
-        """The models' answers; None when a model is done.
-
-        They take turns, so that each has a picture before the first gets sharper.
-        """
-
-        def watch(title: str, share: float) -> None:
-            with self.lock:
-                check()
-                self.pictures[title].progress = share
-
-        asked = {
-            title: session.answers(question, partial(watch, title))
-            for title, session in self._sessions.items()
-        }
-        while asked:
-            for title in list(asked):
-                try:
-                    answer = next(asked[title])
-                    yield title, answer
-                    if answer.region is None:  # the class and score alone are no picture yet
-                        yield title, next(asked[title])
-                except StopIteration:
-                    del asked[title]
-                    yield title, None
-                except Cancelled:
-                    raise
-                except Exception as error:
-                    del asked[title]
-                    yield title, error
+        # Models take turns, so that each has a picture before the first gets sharper. The first answer is
+        # class and score alone, no picture yet.
+        watch = {title: self._watch(picture, check) for title, picture in self.pictures.items()}
+        asked = {t: s.answers(question, watch[t]) for t, s in self._sessions.items()}
+        return take_turns(asked, first=2)
 
     def _show(self, generation: int, result: tuple[str, Answer | Exception | None]) -> None:
         title, answer = result
@@ -230,6 +205,5 @@ class VRFExplorer(Explorer):
         label = int(self._labels[row, column])
         return f"{text}: {self.names[label] if label < len(self.names) else f'label {label}'}"
 
-    def _pointed(self, change: dict) -> None:
-        if len(change["new"]) == 2 and tuple(change["new"]) != self.question.pixel:
-            self.ask(pixel=tuple(change["new"]))
+    def _move(self, pixel: tuple[int, int]) -> None:
+        self.ask(pixel=pixel)

@@ -89,6 +89,8 @@ function render({ model, el }) {
     const now = model.get("pixel");
     if (next[0] === now[0] && next[1] === now[1]) return;
     model.set("pixel", next); // the dot moves at once, whatever the kernel is doing
+    // Several pictures' messages can overtake each other: the kernel goes by the clock.
+    model.set("moment", performance.timeOrigin + performance.now());
     model.save_changes();
   }
 

@@ -26,6 +26,7 @@ class Picture(anywidget.AnyWidget):
         png: the picture, `size` large; empty: none yet.
         region, item: outlines of the region and of the object, as SVG paths in pixels.
         pixel: (row, column) of the dot; empty: no dot.
+        moment: when it was last pointed at, in milliseconds of the browser's clock.
         facts: (name, value) to show beneath.
         note, error: shown beneath them, if not empty.
         progress: share of the work that is done, 0 … 1.
@@ -42,6 +43,7 @@ class Picture(anywidget.AnyWidget):
     region = traitlets.Unicode().tag(sync=True)
     item = traitlets.Unicode().tag(sync=True)
     pixel = traitlets.List(traitlets.Int()).tag(sync=True)
+    moment = traitlets.Float(0.0).tag(sync=True)
     facts = traitlets.List().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)

@@ -124,6 +124,11 @@ class Session:
                 self._graph = Graph(self.model, self.image[None].to(device))
         return self._graph
 
+    @property
+    def traceable(self) -> bool:
+        """Whether the model has been exported."""
+        return self._graph is not None
+
     @cached_property
     def occlusion(self) -> "InterruptibleOcclusion":
         """The image's activations."""

@@ -1,7 +1,7 @@
 """One thread that always works on the latest request: an older result never overwrites a newer one."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Lock = type(threading.RLock())
@@ -127,3 +127,32 @@ class LatestWorker:
             with self._changed:
                 if generation == self.generation:
                     self._fail(generation, error)
+
+
+def take_turns(
+    streams: dict[str, Iterator[Any]], first: int = 1
+) -> Iterator[tuple[str, Any | Exception | None]]:
+    """Results of several streams, one from each in turn; None when a stream ends, its exception when it fails.
+
+    Args:
+        streams: by name.
+        first: so many results each gives in its first turn.
+
+    Raises:
+        Cancelled: one of them was.
+    """
+    streams, count = dict(streams), first
+    while streams:
+        for name in list(streams):
+            try:
+                for _ in range(count):
+                    yield name, next(streams[name])
+            except StopIteration:
+                del streams[name]
+                yield name, None
+            except Cancelled:
+                raise
+            except Exception as error:
+                del streams[name]
+                yield name, error
+        count = 1

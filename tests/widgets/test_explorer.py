@@ -79,6 +79,17 @@ def test_a_pointed_pixel_is_what_all_models_are_asked_about(explore):
     assert (explorer.answers["model 1"].region == expected(Summing(9), (5, 60))[1]).all()
 
 
+def test_a_click_that_was_overtaken_by_a_later_one_is_not_followed(explore):
+    explorer = explore(Summing(3), Summing(9)).wait()
+    first, second = explorer.pictures.values()
+    second.set_state({"pixel": [5, 60], "moment": 2000.0})
+    first.set_state({"pixel": [9, 9], "moment": 1000.0})
+    assert explorer.question.pixel == (5, 60)
+    assert first.pixel == second.pixel == [5, 60]
+    first.set_state({"pixel": [9, 9], "moment": 3000.0})
+    assert explorer.question.pixel == (9, 9)
+
+
 def test_controls_change_the_question_and_follow_it(explore):
     explorer = explore(Summing(3)).wait()
     fields = explorer._controls.fields

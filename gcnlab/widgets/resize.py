@@ -1,0 +1,267 @@
+"""Resize the object: the paper's Figure 3 (A) → (B) → (C), live.
+
+The same object is drawn larger and larger. A network whose units see a fixed part of the image covers less
+and less of it; one with a large kernel keeps up.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import ipywidgets
+import torch
+from torch import nn
+
+from gcnlab.annotations import Bool, Tensor, UInt8
+from gcnlab.datasets.shapes import SHAPES, Scene, ShapeObject, render
+from gcnlab.datasets.transforms import Normalization
+from gcnlab.receptive import coverage
+from gcnlab.widgets.base import Explorer, describe
+from gcnlab.widgets.painting import edges, paint, tint
+from gcnlab.widgets.picture import Picture
+from gcnlab.widgets.session import Answer, Question, Session
+from gcnlab.widgets.worker import take_turns
+
+
+class ResizeExplorer(Explorer):
+    """One object on a textured background; its size, rotation and place are sliders.
+
+    For every model: the receptive field of the object's middle, how much of the object it covers, and what
+    the model predicts. Dragging the dot moves the object.
+
+    Args:
+        models: title → network trained on Shapes.
+        kind: what the object is, as in `SHAPES.names`.
+        size: diameter of its circumscribed circle, in pixels; None for a third of the image.
+        angle: rotation, in degrees.
+        image_size: side of the square image, in pixels.
+        background, texture: seeds of the textures.
+        normalization: what the models take.
+        **question: method, window, stride, threshold, target … (see `Question`). Window and stride are an
+            eighth and a sixteenth of the image, if not given.
+
+    Attributes:
+        item: the object.
+        answers: title → what the model answered about the object's middle.
+        predictions: title → class ids, (height, width).
+
+    Raises:
+        ValueError: there is no model or no such kind, or the question is none.
+    """
+
+    def __init__(
+        self,
+        models: dict[str, nn.Module],
+        kind: str = "disc",
+        size: int | float | None = None,
+        angle: int | float = 0,
+        image_size: int = 256,
+        background: int = 1,
+        texture: int = 2,
+        normalization: Normalization | None = None,
+        **question,
+    ):
+        if not models:
+            raise ValueError("there is no model to explore")
+        self._models, self._image_size, self._background = models, image_size, background
+        self._normalize = normalization or Normalization()
+        self._sessions: dict[str, Session] = {}
+        self.answers: dict[str, Answer] = {}
+        self.predictions: dict[str, Tensor] = {}
+        middle = image_size / 2
+        self.item = ShapeObject(
+            _kind(kind), (middle, middle), float(size or image_size / 3), float(angle), texture
+        )
+        defaults = {"window": max(1, image_size // 8), "stride": max(1, image_size // 16)}
+        self.question = Question(pixel=(0, 0), **(defaults | question))
+        super().__init__()
+        self.pictures = {title: Picture(self.lock, title=title) for title in models}
+        self.predicted = {title: Picture(self.lock, title="prediction") for title in models}
+        for picture in (*self.pictures.values(), *self.predicted.values()):
+            picture.observe(self._pointed, "pixel")
+        self._sliders, self._quiet = self._make_sliders(), False
+        grid = ipywidgets.GridBox(list(self._sliders.values())).add_class("gcnlab-controls")
+        rows = [ipywidgets.HBox(row).add_class("gcnlab-row") for row in self.rows]
+        self.add_class("gcnlab-explorer")
+        self.children = (grid, *rows)
+        self.change()
+
+    def __repr__(self) -> str:
+        return f"ResizeExplorer({', '.join(self._models)}; {self.item})"
+
+    @property
+    def rows(self) -> list[list[Picture]]:
+        return [list(self.pictures.values()), list(self.predicted.values())]
+
+    def change(self, **changes) -> "ResizeExplorer":
+        """Draw the object anew, as the sliders do: `change(size=120, angle=30)`.
+
+        Args:
+            changes: kind (a name), size, angle, row, column (of the centre) or texture (see `ShapeObject`).
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        with self.lock:
+            row, column = self.item.center
+            center = float(changes.pop("row", row)), float(changes.pop("column", column))
+            changes |= {n: float(changes[n]) for n in ("size", "angle") if n in changes}
+            if "kind" in changes:
+                changes["kind"] = _kind(changes["kind"])
+            self.item = replace(self.item, center=center, **changes)
+            self._show_sliders()
+            image, mask = self._draw()
+            if not mask.any():
+                self._worker.submit(lambda check: _fail("the object is outside the image"))
+                return self
+            self.question = replace(self.question, pixel=middle_of(mask))
+            self._image, self._mask = image, mask
+            self._begin()
+            question, normalized = self.question, self._normalize(image)
+            self._worker.submit(lambda check: self._answers(normalized, question, check))
+        return self
+
+    @property
+    def mask(self) -> Bool[Tensor, "height width"]:
+        """Where the object is."""
+        return self._mask
+
+    def coverage(self, title: str) -> float | None:
+        """Share of the object that lies inside a model's region; None if there is none yet."""
+        answer = self.answers.get(title)
+        return (
+            None if answer is None or answer.region is None else coverage(answer.region, self._mask)
+        )
+
+    def iou(self, title: str) -> float | None:
+        """Overlap of the object with what the model takes for its class; None if not known yet."""
+        if title not in self.predictions:
+            return None
+        found = self.predictions[title] == self.item.kind
+        return ((found & self._mask).sum() / (found | self._mask).sum()).item()
+
+    def _draw(self) -> tuple[UInt8[Tensor, "3 height width"], Bool[Tensor, "height width"]]:
+        side = self._image_size
+        image, _, instances = render(Scene(side, side, self._background, (self.item,)))
+        return image, instances == 1
+
+    def _begin(self) -> None:
+        """The object at once, where it is now; what the models say about it follows."""
+        self.answers.clear()
+        self.predictions.clear()
+        outline, pixel = edges(self._mask), list(self.question.pixel)
+        dark = paint(self._image, region=torch.zeros_like(self._mask))
+        grey = tint(self._image, SHAPES.colorize(self._mask.byte()), 0.0)
+        for pictures, raster in ((self.pictures, dark), (self.predicted, grey)):
+            for picture in pictures.values():
+                picture.show(
+                    raster, region=[], item=outline, pixel=pixel, busy=True, progress=0.0, error=""
+                )
+
+    def _answers(
+        self, image: Tensor, question: Question, check: Callable[[], None]
+    ) -> Iterator[tuple[str, Answer | Exception | None]]:
+        # All models are asked for their predictions first, then for their fields.
+        def ask(title: str) -> Iterator[Answer]:
+            before = self._sessions.get(title)
+            graph = before.graph if before is not None and before.traceable else None
+            session = self._sessions[title] = Session(self._models[title], image, graph)
+            yield from session.answers(question, self._watch(self.pictures[title], check))
+
+        return take_turns({title: ask(title) for title in self._models})
+
+    def _show(self, generation: int, result: tuple[str, Answer | Exception | None]) -> None:
+        title, answer = result
+        field, prediction = self.pictures[title], self.predicted[title]
+        if isinstance(answer, Answer):
+            self.answers[title] = answer
+            if answer.region is None:
+                self._show_prediction(title)
+            else:
+                covered = f"{self.coverage(title):.0%} of the object"
+                field.show(
+                    paint(self._image, answer.field, answer.region, self.question.view),
+                    region=edges(answer.region),
+                    facts=[("covers", covered), ("time", f"{answer.seconds:.1f} s")],
+                    note=answer.note,
+                    generation=generation,
+                )
+        elif answer is None:
+            for picture in (field, prediction):
+                picture.show(busy=False, progress=1.0, generation=generation)
+        else:
+            field.show(facts=[], error=describe(answer), busy=False, generation=generation)
+            prediction.show(facts=[], busy=False, generation=generation)
+
+    def _show_prediction(self, title: str) -> None:
+        classes = self._sessions[title].occlusion.scores.argmax(0)
+        if classes.shape != self._mask.shape:
+            sizes = " and ".join("×".join(map(str, t.shape)) for t in (classes, self._mask))
+            raise ValueError(f"the score map and the image differ in size: {sizes}")
+        self.predictions[title] = classes
+        found = SHAPES.names[self.answers[title].target]
+        wrong = "" if found == SHAPES.names[self.item.kind] else ", wrong"
+        self.predicted[title].show(
+            tint(self._image, SHAPES.colorize(classes)),
+            facts=[("middle", f"{found}{wrong}"), ("IoU", f"{self.iou(title):.0%}")],
+            busy=False,
+        )
+
+    def _make_sliders(self) -> dict[str, ipywidgets.Widget]:
+        side = self._image_size
+        sliders = {
+            "kind": ipywidgets.Dropdown(options=SHAPES.names[1:], description="object"),
+            "size": ipywidgets.IntSlider(min=16, max=side, description="size"),
+            "angle": ipywidgets.IntSlider(min=0, max=359, description="rotation"),
+            "row": ipywidgets.IntSlider(min=0, max=side - 1, description="row"),
+            "column": ipywidgets.IntSlider(min=0, max=side - 1, description="column"),
+        }
+        for name, slider in sliders.items():
+            slider.add_class(f"gcnlab-{name}")
+            slider.style.description_width = "72px"
+            slider.layout = {"width": "auto", "margin": "2px 0"}
+            slider.observe(lambda change, name=name: self._slid(name, change["new"]), "value")
+        return sliders
+
+    def _show_sliders(self) -> None:
+        row, column = self.item.center
+        values = {"kind": SHAPES.names[self.item.kind], "size": self.item.size}
+        values |= {"angle": self.item.angle, "row": row, "column": column}
+        self._quiet = True
+        try:
+            for name, value in values.items():
+                self._sliders[name].value = value if name == "kind" else round(value)
+        finally:
+            self._quiet = False
+
+    def _slid(self, name: str, value: object) -> None:
+        if not self._quiet:
+            self.change(**{name: value})
+
+    def _move(self, pixel: tuple[int, int]) -> None:
+        (row, column), before = self.item.center, self.question.pixel
+        self.change(row=row + pixel[0] - before[0], column=column + pixel[1] - before[1])
+
+
+def middle_of(mask: Bool[Tensor, "height width"]) -> tuple[int, int]:
+    """The pixel in the middle of a mask: its centre of mass, or the mask's pixel next to it.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    if not mask.any():
+        raise ValueError("the mask is empty: it has no middle")
+    places = mask.nonzero().float()
+    nearest = (places - places.mean(0)).square().sum(1).argmin()
+    row, column = places[nearest].int().tolist()
+    return row, column
+
+
+def _kind(name: str) -> int:
+    if name not in SHAPES.names[1:]:
+        raise ValueError(f"unknown kind {name!r}; choose {', '.join(SHAPES.names[1:])}")
+    return SHAPES.names.index(name)
+
+
+def _fail(message: str) -> Iterator:
+    raise ValueError(message)
+    yield
