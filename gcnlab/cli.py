@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, predict, vrf. Every setting is a field of a frozen dataclass."""
+"""The command line: train, evaluate, predict, vrf, bench. Every setting is a field of a frozen dataclass."""
 
 import sys
 from dataclasses import asdict, dataclass, field, replace
@@ -267,6 +267,35 @@ class Vrf:
         )
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed, side by side in one run, as a ratio.
+
+        gcnlab bench vrf --out data/results/bench/vrf.json
+
+    vrf: the valid receptive field, with activations reused and by drill-down, against Captum's Occlusion at its
+    best setting. Takes about half an hour on two cores; leave the machine to itself.
+    """
+
+    what: Annotated[Literal["vrf"], tyro.conf.Positional]
+    """What to measure."""
+    out: Path | None = None
+    """Write figures and provenance to this JSON file."""
+    pairs: int = 10
+    """Pairs of an image and a pixel."""
+    full_captum: bool = False
+    """Run Captum on all windows of the largest case, rather than on 16 of them."""
+    growth: bool = False
+    """Measure too how time grows with image size, stride and k."""
+
+    def __call__(self) -> None:
+        from gcnlab.experiments.bench_vrf import bench_vrf
+
+        if self.pairs < 1:
+            raise ValueError(f"--pairs must be at least 1, not {self.pairs}")
+        bench_vrf(self.out, self.pairs, self.full_captum, self.growth)
+
+
 def describe(config: RunConfig) -> str:
     """A run in a few words: "mini gcn k=7 + BR"."""
     m = config.model
@@ -384,7 +413,8 @@ def main() -> None:
         Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
-        | Annotated[Vrf, tyro.conf.subcommand("vrf")],
+        | Annotated[Vrf, tyro.conf.subcommand("vrf")]
+        | Annotated[Bench, tyro.conf.subcommand("bench")],
         prog="gcnlab",
         description="Global Convolutional Networks for segmentation, and what they see.",
         config=(tyro.conf.CascadeSubcommandArgs,),

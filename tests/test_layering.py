@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "experiments": {"annotations", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
     "plots": {"annotations", "datasets.labels", "receptive.region", "experiments", "plots"},
     "widgets": {"annotations", "datasets", "models", "receptive", "plots"},
-    "cli": {"annotations", "provenance", "models", "datasets", "evaluation", "receptive", "training", "plots"},
+    "cli": {"annotations", "provenance", "models", "datasets", "evaluation", "receptive", "training", "experiments", "plots"},
 }  # fmt: skip
 
 

@@ -16,8 +16,14 @@ import torch
 from gcnlab.receptive.region import level_of
 from gcnlab.receptive.windows import Windows
 
-AT_ONCE = 16
-"""Windows between two pictures."""
+AT_ONCE = 8
+"""Windows to the first picture; later as many as a quarter of those that have been run."""
+
+PER_LEVEL = 0.75
+"""What becomes of the interpolation's error when the windows come twice as close."""
+
+HIGHER = 0.3
+"""Share of the region that is taken to be wrong if the true maximum is elsewhere."""
 
 Members = list[tuple[int, int]]
 """Windows, by row and column of the grid."""
@@ -43,6 +49,8 @@ def drill_down(
         The drops, (rows, columns), run or interpolated, and the agreement expected of them. Each time
         more of them have been run; the last one is the result.
     """
+    if not 0 < agreement <= 1:
+        raise ValueError(f"agreement must be in (0, 1], not {agreement}")
     step = 1
     while max(windows.shape) > 4 * step:
         step *= 2
@@ -52,8 +60,10 @@ def drill_down(
         lattice = [np.unique([*range(0, n, step), n - 1]) for n in windows.shape]
         doubt = doubts(windows, estimate, np.where(done, 0, error), threshold, rule)
         wanted = _most_doubtful(doubt, done, lattice, step, 1 - agreement)
-        for start in range(0, len(wanted), AT_ONCE):
-            members = wanted[start : start + AT_ONCE]
+        more = bool(wanted)
+        while wanted:
+            count = max(AT_ONCE, int(done.sum()) // 4)
+            members, wanted = wanted[:count], wanted[count:]
             index = tuple(np.array(members).T)
             values = run(members)
             error[index] = np.abs(values - estimate[index])
@@ -62,16 +72,16 @@ def drill_down(
             doubt = doubts(windows, shown, np.where(done, 0, error), threshold, rule)
             yield shown, max(0.0, 1 - doubt.sum())
         if step == 1:
-            if done.all() or not wanted:
+            if done.all() or not more:
                 return
         else:
             estimate = np.where(done, estimate, _between(estimate, lattice))
-            error = _between(_smooth(error, lattice), lattice) / 2
+            error = _between(_smooth(error, lattice), lattice) * PER_LEVEL
             step //= 2
 
 
 def _most_doubtful(
-    doubt: np.ndarray, done: np.ndarray, lattice: list[np.ndarray], step: int, allowed: float
+    doubt: np.ndarray, done: np.ndarray, lattice: list[np.ndarray], step: int, allowed: int | float
 ) -> Members:
     """The lattice's windows that have not been run, most doubtful first, without those at the end whose doubts
     add up to no more than `allowed`. A window answers for the `step`×`step` windows around it."""
@@ -80,6 +90,8 @@ def _most_doubtful(
     around = uniform_filter(doubt, step, mode="constant") * step**2
     waiting = [(int(i), int(j)) for i in lattice[0] for j in lattice[1] if not done[i, j]]
     waiting.sort(key=lambda member: around[member])
+    if allowed <= 0:
+        return waiting[::-1]
     left = np.cumsum([around[member] for member in waiting])
     return waiting[int(np.searchsorted(left, allowed, side="right")) :][::-1]
 
@@ -123,5 +135,5 @@ def doubts(
     wrong = area * ndtr(-np.abs(size - edge) / spread)
     region = area[size >= edge].sum()
     # If the true maximum is elsewhere, the threshold is wrong, and with it the whole edge.
-    higher = 0.1 * region * ndtr((size - size.max()) / spread) * (spread > 1e-9 * size.max())
+    higher = HIGHER * region * ndtr((size - size.max()) / spread) * (spread > 1e-9 * size.max())
     return down.T @ (wrong + higher) @ across / region

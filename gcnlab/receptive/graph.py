@@ -31,6 +31,14 @@ PASSED_ON = (
 )
 """Operations that hand their input on as it is (in evaluation mode)."""
 
+POINTWISE = (
+    aten.hardswish.default,
+    aten.log_sigmoid.default,
+    aten.prelu.default,
+    aten._prelu_kernel.default,
+)
+"""Operations position by position that PyTorch does not tag as such."""
+
 BATCH_NORM = (aten._native_batch_norm_legit_no_training.default, aten.batch_norm.default)
 CONVOLUTION = (aten.conv2d.default, aten.convolution.default, aten.conv2d.padding)
 TRANSPOSED = (aten.conv_transpose2d.input,)
@@ -159,6 +167,12 @@ def axes_of(node: Node, inputs: tuple[Node, ...]) -> tuple[AxisMap, AxisMap] | N
             windows = (_window(node, axis, argument) for axis in (0, 1))
             return tuple(Transposed(window) for window in windows)
         return tuple(_window(node, axis, argument) for axis in (0, 1))
+    if target is aten.avg_pool2d.default and (
+        argument.get("ceil_mode")
+        or argument.get("divisor_override")
+        or (any(_pair(argument.get("padding", 0))) and not argument.get("count_include_pad", True))
+    ):
+        return None  # the divisor differs from place to place
     if target in MAX_POOL or target is aten.avg_pool2d.default:
         return tuple(
             Window(
@@ -192,13 +206,17 @@ def axes_of(node: Node, inputs: tuple[Node, ...]) -> tuple[AxisMap, AxisMap] | N
         return (SAME, SAME) if argument.get("dim", 0) % 4 == 1 else None
     if target in (aten.softmax.int, aten._softmax.default, aten._log_softmax.default):
         return (SAME, SAME) if argument["dim"] % 4 == 1 else None
-    if torch.Tag.pointwise in getattr(target, "tags", ()):
-        # Weights that vary over the map have to be cut with it; only per-channel ones are understood.
-        maps = [
-            n for n in node.all_input_nodes if n not in inputs and map_size(n) not in (None, (1, 1))
-        ]
-        return None if maps else (SAME, SAME)
+    if target in POINTWISE or torch.Tag.pointwise in getattr(target, "tags", ()):
+        constants = [n.meta["val"] for n in node.all_input_nodes if n not in inputs]
+        return None if any(_varies(value, target) for value in constants) else (SAME, SAME)
     return None
+
+
+def _varies(constant: Tensor, target: object) -> bool:
+    """Whether a constant differs from place to place, and would have to be cut as its map is."""
+    if target is aten.prelu.default:
+        return False  # one weight per channel
+    return any(n != 1 for n in constant.shape[-2:])
 
 
 def _window(node: Node, axis: int, argument: dict) -> Window:

@@ -45,7 +45,7 @@ from gcnlab.receptive.graph import Graph, Operation, evaluate, map_size
 SECONDS_PER_CALL = 25e-6
 """What an operation costs beside its multiply-adds: the way from Python into PyTorch."""
 
-BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16)
+SHAPES = ((1, 1), (1, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8))
 """Heights and widths that are tried for a block of changes."""
 
 NOWHERE = np.array([1 << 40, -(1 << 40)])
@@ -145,7 +145,7 @@ class IncrementalNet:
             batch_size: changes at once, at most.
         """
         needed = [self._needed(axis, pixel[axis]) for axis in (0, 1)]
-        shapes = [(h, w) for h in BLOCKS for w in BLOCKS if h * w <= batch_size]
+        shapes = [shape for shape in SHAPES if math.prod(shape) <= batch_size]
         plans = (self._plan((rows, columns), members, needed, shape) for shape in shapes)
         return min(plans, key=lambda plan: plan.seconds)
 

@@ -107,9 +107,6 @@ class Occlusion:
         check_image(image)
         self.model, self.image, self.note = model, image.detach(), ""
         self._net: IncrementalNet | None = None
-        with evaluation_mode(model), torch.inference_mode():
-            scores = scores_of(model, self.image[None])[0]
-        check_scores(scores)
         if reuse:
             try:
                 self._net = IncrementalNet(model, self.image, graph)
@@ -119,7 +116,13 @@ class Occlusion:
                 if self._net.whole:
                     layers = ", ".join(self._net.whole[:3]) + (" …" if self._net.whole[3:] else "")
                     self.note = f"computed on the whole map for every window from here on: {layers}"
-        self.scores = scores.float().cpu()
+        if self._net is None:
+            with evaluation_mode(model), torch.inference_mode():
+                scores = scores_of(model, self.image[None])[0]
+        else:
+            scores = self._net.scores
+        check_scores(scores)
+        self.scores = scores.cpu().to(torch.promote_types(scores.dtype, torch.float32))
         self._drops: OrderedDict[tuple, _Drops] = OrderedDict()
 
     def field(
@@ -213,6 +216,24 @@ class Occlusion:
                 members = windows.members()
                 yield field(run(members).reshape(windows.shape), 1.0)
 
+    def savings(
+        self,
+        pixel: tuple[int, int],
+        window: int | tuple[int, int] = 32,
+        stride: int | tuple[int, int] = 16,
+        batch_size: int = 16,
+    ) -> float:
+        """Multiply-adds of running the whole network for every window, over those of "exact".
+
+        This bounds what reuse can win, if both run at the same multiply-adds per second. Nothing is run.
+        """
+        if self._net is None:
+            return 1.0
+        windows = Windows(tuple(self.image.shape[-2:]), window, stride)
+        members = windows.members()
+        plan = self._net.plan(windows.rows, windows.columns, members, pixel, batch_size)
+        return self._net.macs * len(members) / max(plan.macs, 1.0)
+
     def _known_drops(self, windows: Windows, pixel: tuple[int, int], fill: float) -> "_Drops":
         """The scores' drops for these windows as far as they were run before; the last few sets are kept."""
         key = (windows.window, windows.stride, tuple(pixel), fill)
@@ -252,7 +273,7 @@ class Occlusion:
             for image, (i, j) in zip(images, batch):
                 image[:, slice(*windows.rows[i]), slice(*windows.columns[j])] = fill
             with evaluation_mode(self.model), torch.inference_mode():
-                scores = scores_of(self.model, images)[:, :, row, column].float().cpu()
+                scores = scores_of(self.model, images)[:, :, row, column].to(self.scores)
             yield batch, (self.scores[:, row, column] - scores).double().numpy()
 
 

@@ -1,0 +1,285 @@
+"""How fast the valid receptive field is: ours and Captum's, side by side in one run.
+
+Captum's Occlusion runs the whole network for every window. What reuse can win at most follows from counting
+multiply-adds; it is printed beside what was measured. Per case:
+
+- *Captum* at its best `perturbations_per_eval`. Its time per window depends neither on their number nor on
+  their size, so by default it is timed on 16 windows and scaled to all of them.
+- *exact* and *drill-down* on pairs of an image and a pixel, from a new `Occlusion` each time: its clean pass
+  counts, exporting the network's graph (once per network and image size) is given on its own.
+- *agreement*: intersection over union of drill-down's region with the region of all windows.
+
+Networks have random weights, unless they are shipped: time does not depend on weights, drill-down's agreement does.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gcnlab.annotations import Float, Tensor
+from gcnlab.datasets import Shapes
+from gcnlab.datasets.transforms import Normalization
+from gcnlab.models import SegmentationNet
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.provenance import provenance, write_json
+from gcnlab.receptive import Occlusion, ValidField, valid_field
+from gcnlab.receptive.graph import Graph
+from gcnlab.receptive.windows import Windows
+
+WINDOW = 32
+EXACT_TIMED = 3
+"""Pairs for which the exact way is timed from the start; for the others it goes on from drill-down."""
+
+AGREEMENT = 0.95
+THRESHOLD = 0.2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the benchmark.
+
+    Attributes:
+        name: of the network.
+        build: makes it, in evaluation mode.
+        size: side of the square image, in pixels.
+        stride: of the windows, in pixels; they are 32 px wide.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    size: int
+    stride: int = 16
+
+
+def gcn(backbone: str, kernel_size: int = 15) -> nn.Module:
+    """A GCN with boundary refinement and random weights, none of them zero."""
+    torch.manual_seed(0)
+    net = SegmentationNet(backbone, 21, kernel_size=kernel_size).eval()
+    for weight in net.parameters():
+        if not weight.any() and weight.ndim == 4:
+            nn.init.normal_(weight, std=0.05)
+    return net
+
+
+def fcn_resnet50() -> nn.Module:
+    from torchvision.models import segmentation
+
+    torch.manual_seed(0)
+    return segmentation.fcn_resnet50(weights=None, weights_backbone=None).eval()
+
+
+CASES = (
+    Case("ResNet-50, GCN k=15, BR", lambda: gcn("resnet50"), 512),
+    Case("ResNet-18, GCN k=15, BR", lambda: gcn("resnet18"), 256),
+    Case("torchvision fcn_resnet50", fcn_resnet50, 256),
+)
+
+GROWTH = (
+    *(Case("ResNet-18, GCN k=15, BR", lambda: gcn("resnet18"), size) for size in (128, 256, 384, 512)),
+    *(Case("ResNet-18, GCN k=15, BR", lambda: gcn("resnet18"), 256, s) for s in (8, 32)),
+    *(Case(f"ResNet-18, GCN k={k}, BR", lambda k=k: gcn("resnet18", k), 256) for k in (3, 7)),
+)  # fmt: skip
+"""How time grows with the image's size, the stride and k."""
+
+
+def examples(
+    size: int, count: int
+) -> list[tuple[Float[Tensor, "3 height width"], tuple[int, int]]]:
+    """Pairs of a normalised Shapes image and a pixel inside an object, seeded."""
+    normalize = Normalization()
+    pairs = []
+    for i, (image, labels) in zip(range(count), Shapes("test", count, size)):
+        inside = (labels > 0).nonzero()
+        at = torch.randint(len(inside), (1,), generator=torch.Generator().manual_seed(i))
+        pairs.append((normalize(image), tuple(inside[at].flatten().tolist())))
+    return pairs
+
+
+def seconds(function: Callable, *args, **kwargs) -> tuple[float, object]:
+    """Wall time of a call, and what came out."""
+    start = time.perf_counter()
+    result = function(*args, **kwargs)
+    return time.perf_counter() - start, result
+
+
+def captum_seconds(
+    model: nn.Module,
+    image: Tensor,
+    pixel: tuple[int, int],
+    case: Case,
+    batch_sizes: Sequence[int],
+    full: bool,
+) -> dict:
+    """Captum's time for all windows, at its best `perturbations_per_eval`.
+
+    The best is found on 4 × 4 windows, larger ones: what is hidden does not change the time.
+    """
+    from captum.attr import Occlusion as CaptumOcclusion
+
+    captum = CaptumOcclusion(model)
+
+    def per_window(window: int, stride: int, batch_size: int) -> float:
+        wall, _ = seconds(
+            captum.attribute,
+            image[None],
+            sliding_window_shapes=(3, window, window),
+            strides=(3, stride, stride),
+            target=(0, *pixel),
+            perturbations_per_eval=batch_size,
+        )
+        run = len(Windows((case.size,) * 2, window, stride).members())
+        return wall / (run + 1)  # and the clean image
+
+    count = len(Windows((case.size,) * 2, WINDOW, case.stride).members())
+    quarter = case.size // 4
+    with evaluation_mode(model):
+        per_window(case.size, case.size, 1)  # warm up
+        tried = {b: per_window(quarter, quarter, b) for b in batch_sizes}
+        best = min(tried, key=tried.get)
+        once = per_window(WINDOW, case.stride, best) if full else tried[best]
+    return {
+        "perturbations_per_eval": best,
+        "seconds_per_window": once,
+        "seconds": once * (count + 1),
+        "windows_run": count if full else 16,
+        "tried": tried,
+    }
+
+
+def field(
+    model: nn.Module, image: Tensor, pixel: tuple[int, int], graph: Graph, **arguments
+) -> tuple[Occlusion, ValidField]:
+    """The valid field with nothing kept from earlier ones but the graph."""
+    occlusion = Occlusion(model, image, graph=graph)
+    return occlusion, occlusion.field(pixel, **arguments)
+
+
+def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int = 16) -> dict:
+    """One row: Captum, exact and drill-down."""
+    model = case.build()
+    samples = examples(case.size, pairs)
+    image, pixel = samples[0]
+    with evaluation_mode(model):
+        export, graph = seconds(lambda: Graph(model, image[None]))
+    captum = captum_seconds(model, image, pixel, case, (1, 2, 4, 8), full_captum)
+    exact, drill, agreements, shares, bounds = [], [], [], [], []
+    arguments = {
+        "target": 0,
+        "window": WINDOW,
+        "stride": case.stride,
+        "agreement": AGREEMENT,
+        "threshold": THRESHOLD,
+        "batch_size": batch_size,
+    }
+    for i, (image, pixel) in enumerate(samples):
+        if i < EXACT_TIMED:
+            wall, _ = seconds(field, model, image, pixel, graph, **arguments)
+            exact.append(wall)
+        wall, (occlusion, few) = seconds(
+            field, model, image, pixel, graph, method="drilldown", **arguments
+        )
+        drill.append(wall)
+        shares.append(few.evaluated)
+        regions = [f.region(THRESHOLD) for f in (few, occlusion.field(pixel, **arguments))]
+        both, either = regions[0] & regions[1], regions[0] | regions[1]
+        agreements.append((both.sum() / either.sum()).item())
+        bounds.append(occlusion.savings(pixel, WINDOW, case.stride, batch_size))
+    mean = statistics.fmean
+    return {
+        "network": case.name,
+        "size": case.size,
+        "window": WINDOW,
+        "stride": case.stride,
+        "windows": len(Windows((case.size,) * 2, WINDOW, case.stride).members()),
+        "pairs": pairs,
+        "captum": captum,
+        "export_seconds": export,
+        "exact_seconds": exact,
+        "exact_ratio": captum["seconds"] / mean(exact),
+        "exact_bound": 1 / mean(1 / bound for bound in bounds),
+        "drilldown_seconds": drill,
+        "drilldown_ratio": captum["seconds"] / mean(drill),
+        "drilldown_share_run": mean(shares),
+        "drilldown_agreement": mean(agreements),
+        "drilldown_agreements": agreements,
+    }
+
+
+def peak_memory(case: Case, batch_size: int) -> dict[str, float]:
+    """Peak memory of the plain and of the exact way at one batch size, in MB, each in a new process."""
+    index = (*CASES, *GROWTH).index(case)
+    context = multiprocessing.get_context("spawn")
+    peaks = {}
+    for method in ("plain", "exact"):
+        with context.Pool(1) as pool:
+            peaks[method] = pool.apply(_peak, (index, method, batch_size))
+    return peaks | {"ratio": peaks["exact"] / peaks["plain"], "batch_size": batch_size}
+
+
+def _peak(index: int, method: str, batch_size: int) -> float:
+    case = (*CASES, *GROWTH)[index]
+    model = case.build()
+    ((image, pixel),) = examples(case.size, 1)
+    # A few batches are enough: one row of large windows.
+    step = case.size // 4
+    valid_field(model, image, pixel, 0, step, step, method=method, batch_size=batch_size)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def bench_vrf(
+    out: Path | None = None, pairs: int = 10, full_captum: bool = False, growth: bool = False
+) -> None:
+    """Run the benchmark, print it, and write it to `out` (JSON) with its provenance.
+
+    Args:
+        pairs: of an image and a pixel, for the first case; the others take at most as many.
+        full_captum: run Captum on all windows of the first case (a quarter of an hour on two cores).
+        growth: also how time grows with image size, stride and k.
+    """
+    start = time.perf_counter()
+    rows = []
+    for case in CASES:
+        rows.append(measure(case, pairs, full_captum and case is CASES[0]))
+        rows[-1]["memory_mb"] = peak_memory(case, 16)
+        print_row(rows[-1])
+    grown = [measure(case, min(pairs, 2)) for case in GROWTH] if growth else []
+    for row in grown:
+        print_row(row)
+    if out is not None:
+        record = provenance(
+            seeds=[0],
+            dataset="shapes",
+            split="test",
+            device="cpu",
+            seconds=time.perf_counter() - start,
+        )
+        write_json({"rows": rows, "growth": grown, "provenance": record}, out)
+
+
+def print_row(row: dict) -> None:
+    """One row in words."""
+    captum = row["captum"]
+    print(
+        f"{row['network']}, {row['size']} px, {row['windows']} windows of 32 px every {row['stride']}\n"
+        f"  Captum      {captum['seconds']:7.1f} s  "
+        f"({captum['windows_run']} windows run, {captum['perturbations_per_eval']} at once)\n"
+        f"  exact       {statistics.fmean(row['exact_seconds']):7.1f} s  × {row['exact_ratio']:.1f}"
+        f"  (multiply-adds allow × {row['exact_bound']:.1f})\n"
+        f"  drill-down  {statistics.fmean(row['drilldown_seconds']):7.1f} s  × {row['drilldown_ratio']:.1f}"
+        f"  (runs {100 * row['drilldown_share_run']:.0f} % of the windows; "
+        f"agreement {row['drilldown_agreement']:.3f} over {row['pairs']} pairs)"
+    )
+    if "memory_mb" in row:
+        memory = row["memory_mb"]
+        print(
+            f"  memory      {memory['exact']:.0f} MB, plain {memory['plain']:.0f} MB: "
+            f"× {memory['ratio']:.2f} at a batch of {memory['batch_size']}"
+        )
+    print(flush=True)
