@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, predict, vrf, bench. Every setting is a field of a frozen dataclass."""
+"""The command line: train, evaluate, predict, vrf, ship, bench. Every setting is a field of a frozen dataclass."""
 
 import sys
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +17,7 @@ from gcnlab.datasets.labels import LabelSet
 from gcnlab.evaluation import BoundaryRule, Scores, evaluate, predict
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder
-from gcnlab.training import PRESETS, RunConfig, TrainedRun, TrainingDiverged, load_run, train
+from gcnlab.training import PRESETS, RunConfig, TrainedRun, TrainingDiverged, load_run, ship, train
 from gcnlab.training.loop import mean_of_last
 
 _Run = tyro.extras.subcommand_type_from_defaults(
@@ -268,6 +268,31 @@ class Vrf:
 
 
 @dataclass(frozen=True)
+class Ship:
+    """Write trained networks as weights and a card, small enough to give away.
+
+        gcnlab ship runs/base runs/gcn7 --out data/checkpoints
+
+    Each network becomes OUT/NAME with weights.safetensors (half precision) and card.json (settings, scores,
+    provenance). Every command that takes a run takes such a folder too.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of finished runs."""
+    out: Path = Path("data/checkpoints")
+    """Folder for the networks."""
+
+    def __call__(self) -> None:
+        if not self.runs:
+            raise ValueError("name at least one run to ship")
+        names = [path.resolve().name for path in self.runs]
+        if len(set(names)) < len(names):
+            raise ValueError("two of the runs have one name: ship them to different folders")
+        for name, run in zip(names, self.runs):
+            print(ship(run, self.out / name))
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure speed, side by side in one run, as a ratio.
 
@@ -414,6 +439,7 @@ def main() -> None:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Vrf, tyro.conf.subcommand("vrf")]
+        | Annotated[Ship, tyro.conf.subcommand("ship")]
         | Annotated[Bench, tyro.conf.subcommand("bench")],
         prog="gcnlab",
         description="Global Convolutional Networks for segmentation, and what they see.",

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "evaluation": {"annotations", "datasets", "models"},
     "geometry": set(),
     "receptive": {"annotations", "geometry", "models"},
-    "training": {"annotations", "datasets", "models", "evaluation"},
+    "training": {"annotations", "provenance", "datasets", "models", "evaluation"},
     "experiments": {"annotations", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
     "plots": {"annotations", "datasets.labels", "receptive.region", "experiments", "plots"},
     "widgets": {"annotations", "datasets", "models", "receptive", "plots"},

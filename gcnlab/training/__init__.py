@@ -3,6 +3,7 @@
 from gcnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from gcnlab.training.config import PRESETS, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from gcnlab.training.loop import TrainedRun, TrainingDiverged, load_run, train
+from gcnlab.training.shipped import ship
 
 __all__ = [
     "PRESETS",
@@ -15,5 +16,6 @@ __all__ = [
     "load_checkpoint",
     "load_run",
     "save_checkpoint",
+    "ship",
     "train",
 ]

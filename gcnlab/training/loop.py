@@ -23,6 +23,7 @@ from gcnlab.annotations import Float, Shaped, Tensor
 from gcnlab.datasets.labels import IGNORE, check_labels
 from gcnlab.training.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from gcnlab.training.config import RunConfig, TrainingConfig
+from gcnlab.training.shipped import WEIGHTS, load_shipped
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -161,15 +162,18 @@ def load_run(path: str | Path, device: str | torch.device | None = None) -> Trai
     """The network of a checkpoint, ready to predict.
 
     Args:
-        path: a checkpoint, or the folder that `train` wrote it to.
+        path: a checkpoint, the folder that `train` wrote it to, or one that `ship` wrote.
         device: where to put it; None takes the GPU if there is one.
 
     Raises:
         FileNotFoundError, ValueError: see `load_checkpoint`.
     """
     path = Path(path)
-    path = path / CHECKPOINT if path.is_dir() else path
-    state = load_checkpoint(path)
+    if (path / WEIGHTS).is_file():
+        path, state = path / WEIGHTS, load_shipped(path)
+    else:
+        path = path / CHECKPOINT if path.is_dir() else path
+        state = load_checkpoint(path)
     try:
         config = RunConfig.from_dict(state["config"])
     except (TypeError, ValueError) as error:
