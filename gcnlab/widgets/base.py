@@ -1,7 +1,6 @@
 """What the explorers share: pictures in a row, one worker behind them, a static figure of them."""
 
 import base64
-import io
 import threading
 from collections.abc import Callable
 from itertools import chain
@@ -10,7 +9,7 @@ import ipywidgets
 from matplotlib.figure import Figure
 
 from gcnlab.widgets.picture import Picture
-from gcnlab.widgets.snapshot import plot_pictures
+from gcnlab.widgets.snapshot import plot_pictures, small_png
 from gcnlab.widgets.worker import LatestWorker
 
 
@@ -100,9 +99,7 @@ class Explorer(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **options) -> dict:
         bundle = super()._repr_mimebundle_(**options) or {}
-        file = io.BytesIO()
-        self.figure().savefig(file, format="png")
-        return bundle | {"image/png": base64.b64encode(file.getvalue()).decode("ascii")}
+        return bundle | {"image/png": base64.b64encode(small_png(self.figure())).decode("ascii")}
 
 
 def describe(error: Exception) -> str:

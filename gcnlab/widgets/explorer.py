@@ -172,10 +172,11 @@ class VRFExplorer(Explorer):
             )
 
     def _paint(self, title: str) -> None:
-        answer = self.answers[title]
+        answer, view = self.answers[title], self.question.view
+        outlined = answer.region is not None and view != "heat"  # heat has no edge
         self.pictures[title].show(
-            paint(self._image, answer.field, answer.region, self.question.view),
-            region=edges(answer.region) if answer.region is not None else [],
+            paint(self._image, answer.field, answer.region, view),
+            region=edges(answer.region) if outlined else [],
         )
 
     def _facts(self, title: str) -> list[tuple[str, str]]:
@@ -185,9 +186,9 @@ class VRFExplorer(Explorer):
         facts = [("class", f"{name}{predicted}"), ("score", f"{answer.score:.2f}")]
         if answer.region is None:
             return facts
-        share = f"{answer.region.float().mean().item():.0%} of the image"
+        share = f"{answer.region.float().mean().item():.0%} of image"
         if (covered := self.coverage(title)) is not None:
-            share = f"{covered:.0%} of the object, {share}"
+            share = f"{covered:.0%} of object, {share}"
         facts.append(("covers", share))
         if answer.evaluated is not None:
             run = "all" if answer.evaluated == 1 else f"{answer.evaluated:.0%}"

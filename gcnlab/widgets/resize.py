@@ -177,7 +177,7 @@ class ResizeExplorer(Explorer):
             if answer.region is None:
                 self._show_prediction(title)
             else:
-                covered = f"{self.coverage(title):.0%} of the object"
+                covered = f"{self.coverage(title):.0%} of object"
                 field.show(
                     paint(self._image, answer.field, answer.region, self.question.view),
                     region=edges(answer.region),
