@@ -80,7 +80,7 @@ class VRFExplorer(Explorer):
             shown.show(paint(picture))
             shown.observe(self._pointed, "pixel")
         self._controls = Controls(self.question, self.names, side, self.ask)
-        row = ipywidgets.HBox(list(self.pictures.values())).add_class("gcnlab-row")
+        row = ipywidgets.HBox(list(self.pictures.values())).add_class("gcnlab-pictures")
         self.add_class("gcnlab-explorer")
         self.children = (self._controls.box, row)
         self.ask()
@@ -186,10 +186,9 @@ class VRFExplorer(Explorer):
         facts = [("class", f"{name}{predicted}"), ("score", f"{answer.score:.2f}")]
         if answer.region is None:
             return facts
-        share = f"{answer.region.float().mean().item():.0%} of image"
         if (covered := self.coverage(title)) is not None:
-            share = f"{covered:.0%} of object, {share}"
-        facts.append(("covers", share))
+            facts.append(("object", f"{covered:.0%} covered"))
+        facts.append(("image", f"{answer.region.float().mean().item():.0%} covered"))
         if answer.evaluated is not None:
             run = "all" if answer.evaluated == 1 else f"{answer.evaluated:.0%}"
             doubt = f", {answer.agreement:.0%} sure" if answer.agreement < 1 else ""

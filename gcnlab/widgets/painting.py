@@ -4,7 +4,7 @@ Three views of one field on one image:
 
 - "region": the region bright on the darkened image, as in the paper's Figure 3;
 - "contour": the image as it is, with the region's outline;
-- "heat": the field's magnitude in colours.
+- "heat": the square root of the field's magnitude in colours, or little more than its maximum were seen.
 
 Outlines are not painted into the picture but given as segments between pixels, so that they stay thin
 and sharp however large the picture is shown.
@@ -50,7 +50,7 @@ def paint(
     picture = image.permute(1, 2, 0).cpu().numpy()
     if view == "heat" and field is not None:
         size = field.abs().cpu().numpy()
-        level = size / max(size.max(), np.finfo(np.float32).tiny)
+        level = np.sqrt(size / max(size.max(), np.finfo(np.float32).tiny))
         colours = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round()
         return colours.astype(np.uint8)[(level * 255).astype(np.uint8)]
     if view == "region" and region is not None:

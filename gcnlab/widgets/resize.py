@@ -80,7 +80,7 @@ class ResizeExplorer(Explorer):
             picture.observe(self._pointed, "pixel")
         self._sliders, self._quiet = self._make_sliders(), False
         grid = ipywidgets.GridBox(list(self._sliders.values())).add_class("gcnlab-controls")
-        rows = [ipywidgets.HBox(row).add_class("gcnlab-row") for row in self.rows]
+        rows = [ipywidgets.HBox(row).add_class("gcnlab-pictures") for row in self.rows]
         self.add_class("gcnlab-explorer")
         self.children = (grid, *rows)
         self.change()
@@ -177,11 +177,11 @@ class ResizeExplorer(Explorer):
             if answer.region is None:
                 self._show_prediction(title)
             else:
-                covered = f"{self.coverage(title):.0%} of object"
+                covered = f"{self.coverage(title):.0%} covered"
                 field.show(
                     paint(self._image, answer.field, answer.region, self.question.view),
                     region=edges(answer.region),
-                    facts=[("covers", covered), ("time", f"{answer.seconds:.1f} s")],
+                    facts=[("object", covered), ("time", f"{answer.seconds:.1f} s")],
                     note=answer.note,
                     generation=generation,
                 )

@@ -125,7 +125,7 @@ def test_coverage_of_the_object_under_the_pixel(explore):
     assert explorer.coverage("model 0") == area[10:40, 20:50].float().mean().item()
     facts = dict(explorer.pictures["model 0"].facts)
     assert facts["class"] == "disc"
-    assert "of object" in facts["covers"]
+    assert facts["object"] == f"{explorer.coverage('model 0'):.0%} covered"
     assert explorer._controls.where.value == "row 20, column 30: square"
     explorer.ask(pixel=(45, 5)).wait()
     assert explorer.coverage("model 0") is None
