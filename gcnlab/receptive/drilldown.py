@@ -1,11 +1,15 @@
 """Few windows instead of all: coarsely everywhere, finely where the region's edge runs.
 
-The grid's windows are run level by level: every 8th, say, then every 4th, every 2nd, and those between. What
-is not run is interpolated from the level before. Where a window is run, its interpolated value is seen to
-have been wrong by so much; half of that is what the next level's values nearby are expected to be wrong by.
-It gives, for each part of the image, the probability of lying on the wrong side of the region's
-threshold: the *doubt*. On every level the least doubtful windows are left out, as many as the wanted
-agreement with the region of all windows allows. An agreement of 1 runs them all.
+The grid's windows are run level by level: 3 × 3 of them, then every 8th, say, every 4th, every 2nd, and those
+between. What is not run is interpolated from the level before. Where a window is run, its interpolated value
+is seen to have been wrong by so much; on the next level the values nearby are expected to be wrong by three quarters
+of that. It gives, for each part of the image, the probability of lying on the wrong side of the
+region's threshold: the *doubt*. On every level the least doubtful windows are left out, as many as the
+wanted agreement with the region of all windows allows. An agreement of 1 runs them all.
+
+The three quarters make the expected agreement come out right on average, for regions by maximum, over
+networks trained on Shapes and CamVid and random ones. A single field may well fall short of it, and
+regions by mass, whose threshold hangs on every window, do so by some hundredths.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +20,7 @@ import torch
 from gcnlab.receptive.region import level_of
 from gcnlab.receptive.windows import Windows
 
-AT_ONCE = 8
+AT_ONCE = 9
 """Windows to the first picture; later as many as a quarter of those that have been run."""
 
 PER_LEVEL = 0.75
@@ -52,7 +56,7 @@ def drill_down(
     if not 0 < agreement <= 1:
         raise ValueError(f"agreement must be in (0, 1], not {agreement}")
     step = 1
-    while max(windows.shape) > 4 * step:
+    while max(windows.shape) > 2 * step + 1:
         step *= 2
     estimate, error = np.zeros(windows.shape), np.full(windows.shape, np.inf)
     done = np.zeros(windows.shape, bool)
