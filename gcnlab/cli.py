@@ -311,7 +311,7 @@ class Bench:
     full_captum: bool = False
     """Run Captum on all windows of the largest case, rather than on 16 of them."""
     growth: bool = False
-    """Measure too how time grows with image size, stride and k."""
+    """Measure instead how time grows with image size, stride and k."""
 
     def __call__(self) -> None:
         from gcnlab.experiments.bench_vrf import bench_vrf

@@ -238,31 +238,28 @@ def _peak(index: int, method: str, batch_size: int) -> float:
 def bench_vrf(
     out: Path | None = None, pairs: int = 10, full_captum: bool = False, growth: bool = False
 ) -> None:
-    """Run the benchmark, print it, and write it to `out` (JSON) with its provenance.
+    """Run the benchmark, print it, and write it to `out` (JSON) with its provenance, row by row.
 
     Args:
         pairs: of an image and a pixel, at most.
         full_captum: run Captum on all windows of the first case (a quarter of an hour on two cores).
-        growth: also how time grows with image size, stride and k.
+        growth: instead of the cases, how time grows with image size, stride and k.
     """
     start = time.perf_counter()
     rows = []
-    for case in CASES:
-        rows.append(measure(case, min(pairs, case.pairs), full_captum and case is CASES[0]))
-        rows[-1]["memory_mb"] = peak_memory(case, 16)
+    for case in GROWTH if growth else CASES:
+        row = measure(case, min(pairs, case.pairs), full_captum and case is CASES[0])
+        rows.append(row | {"memory_mb": peak_memory(case, 16)})
         print_row(rows[-1])
-    grown = [measure(case, min(pairs, 2)) for case in GROWTH] if growth else []
-    for row in grown:
-        print_row(row)
-    if out is not None:
-        record = provenance(
-            seeds=[0],
-            dataset="shapes",
-            split="test",
-            device="cpu",
-            seconds=time.perf_counter() - start,
-        )
-        write_json({"rows": rows, "growth": grown, "provenance": record}, out)
+        if out is not None:
+            record = provenance(
+                seeds=[0],
+                dataset="shapes",
+                split="test",
+                device="cpu",
+                seconds=time.perf_counter() - start,
+            )
+            write_json({"rows": rows, "provenance": record}, out)
 
 
 def print_row(row: dict) -> None:
@@ -278,10 +275,9 @@ def print_row(row: dict) -> None:
         f"  (runs {100 * row['drilldown_share_run']:.0f} % of the windows; "
         f"agreement {row['drilldown_agreement']:.3f} over {row['pairs']} pairs)"
     )
-    if "memory_mb" in row:
-        memory = row["memory_mb"]
-        print(
-            f"  memory      {memory['exact']:.0f} MB, plain {memory['plain']:.0f} MB: "
-            f"× {memory['ratio']:.2f} at a batch of {memory['batch_size']}"
-        )
-    print(flush=True)
+    memory = row["memory_mb"]
+    print(
+        f"  memory      {memory['exact']:.0f} MB, plain {memory['plain']:.0f} MB: "
+        f"× {memory['ratio']:.2f} at a batch of {memory['batch_size']}\n",
+        flush=True,
+    )
