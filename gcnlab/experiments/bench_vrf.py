@@ -31,6 +31,7 @@ from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occlusion, ValidField, valid_field
 from gcnlab.receptive.graph import Graph
+from gcnlab.receptive.unit import scores_of
 from gcnlab.receptive.windows import Windows
 
 WINDOW = 32
@@ -125,7 +126,7 @@ def captum_seconds(
     """
     from captum.attr import Occlusion as CaptumOcclusion
 
-    captum = CaptumOcclusion(model)
+    captum = CaptumOcclusion(lambda images: scores_of(model, images))  # which may be in a dict
 
     def per_window(window: int, stride: int, batch_size: int) -> float:
         wall, _ = seconds(
