@@ -19,11 +19,9 @@ from torch.nn import functional as F
 from gcnlab.annotations import Tensor
 from gcnlab.receptive import graph as g
 from gcnlab.receptive.graph import Operation, arguments
+from gcnlab.receptive.windows import Interval
 
 aten = torch.ops.aten
-
-Interval = tuple[int, int]
-"""[start, stop) on one axis."""
 
 Box = tuple[Interval, Interval]
 """Rows and columns of a rectangle."""

@@ -32,7 +32,6 @@ from gcnlab.models.modes import evaluation_mode
 from gcnlab.receptive import graph as g
 from gcnlab.receptive.differences import (
     Box,
-    Interval,
     Pass,
     Patch,
     batch_norm_scale,
@@ -41,6 +40,7 @@ from gcnlab.receptive.differences import (
     part,
 )
 from gcnlab.receptive.graph import Graph, Operation, evaluate, map_size
+from gcnlab.receptive.windows import Interval
 
 SECONDS_PER_CALL = 25e-6
 """What an operation costs beside its multiply-adds: the way from Python into PyTorch."""
@@ -167,8 +167,9 @@ class IncrementalNet:
         """
         for block, members in plan.blocks.items():
             rectangles = [(rows[i], columns[j]) for i, j in members]
-            with torch.inference_mode():
-                yield members, self._run(plan.boxes(block), rectangles, fill)
+            with torch.inference_mode():  # not over the yield: the caller's mode is its own
+                changes = self._run(plan.boxes(block), rectangles, fill)
+            yield members, changes
 
     def _run_clean(self) -> dict[Node, object]:
         """Run the image; keep the values that changes will need."""
