@@ -169,8 +169,7 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
     model = case.build()
     samples = examples(case.size, pairs)
     image, pixel = samples[0]
-    with evaluation_mode(model):
-        export, graph = seconds(lambda: Graph(model, image[None]))
+    export, graph = seconds(Graph, model, image[None])
     captum = captum_seconds(model, image, pixel, case, (1, 2, 4, 8), full_captum)
     exact, drill, agreements, shares, bounds = [], [], [], [], []
     arguments = {

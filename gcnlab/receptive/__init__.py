@@ -1,21 +1,28 @@
 """Receptive fields: what a unit of the score map sees, and what really drives it."""
 
 from gcnlab.receptive.gradient import gradient_field, mean_gradient_field
+from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.many import Occluder
-from gcnlab.receptive.occlusion import Occlusion, ValidField, valid_field
+from gcnlab.receptive.occlusion import Occlusion, ValidField, Watch, valid_field
 from gcnlab.receptive.region import area_share, centred, coverage, mean_field, region, square_share
-from gcnlab.receptive.theoretical import AxisField, TheoreticalField, theoretical_field
+from gcnlab.receptive.theoretical import AxisField, TheoreticalField, field_of, theoretical_field
+from gcnlab.receptive.unit import locate
 
 __all__ = [
     "AxisField",
+    "Graph",
+    "NotTraceable",
     "Occluder",
     "Occlusion",
     "TheoreticalField",
     "ValidField",
+    "Watch",
     "area_share",
     "centred",
     "coverage",
+    "field_of",
     "gradient_field",
+    "locate",
     "mean_field",
     "mean_gradient_field",
     "region",

@@ -17,7 +17,8 @@ from torch.fx import Node
 
 from gcnlab.annotations import Tensor
 from gcnlab.geometry import SAME, AxisMap, Table, Transposed, Window
-from gcnlab.receptive.unit import scores_of
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.receptive.unit import device_of, scores_of
 
 aten = torch.ops.aten
 
@@ -98,13 +99,14 @@ class Graph:
     """
 
     def __init__(self, model: nn.Module, image: Tensor):
-        """Export `model`, which has to be in evaluation mode, for images like `image`, (1, C, H, W).
+        """Export `model`, as it is in evaluation mode, for images like `image`, (1, C, H, W).
 
         Raises:
             NotTraceable: the network cannot be exported.
         """
+        image = image.to(device_of(model))
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), evaluation_mode(model), torch.no_grad():
                 warnings.simplefilter("ignore")
                 program = torch.export.export(_Scores(model), (image,), strict=False)
                 program = program.run_decompositions({})

@@ -40,6 +40,7 @@ from gcnlab.receptive.differences import (
     part,
 )
 from gcnlab.receptive.graph import Graph, Operation, evaluate, map_size
+from gcnlab.receptive.unit import device_of
 from gcnlab.receptive.windows import Interval
 
 SECONDS_PER_CALL = 25e-6
@@ -112,10 +113,9 @@ class IncrementalNet:
         image: Float[Tensor, "channels height width"],
         graph: Graph | None = None,
     ):
-        parameter = next(model.parameters(), image)
-        self.image = image.to(parameter.device)
+        self.image = image.to(device_of(model))
+        self.graph = graph or Graph(model, self.image[None])
         with evaluation_mode(model), torch.inference_mode():
-            self.graph = graph or Graph(model, self.image[None])
             self.operations = self.graph.operations
             self._last_use = {n: i for i, o in enumerate(self.operations) for n in o.inputs}
             start = time.perf_counter()

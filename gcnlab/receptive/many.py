@@ -4,11 +4,9 @@ Exporting the network as a graph takes longer than an image's fields do (a secon
 image's size alone.
 """
 
-import torch
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.models.modes import evaluation_mode
 from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.occlusion import Occlusion
 
@@ -35,9 +33,7 @@ class Occluder:
         return Occlusion(self.model, image, self.reuse, self._graph)
 
     def _export(self, image: Tensor) -> Graph | None:
-        parameter = next(self.model.parameters(), image)
         try:
-            with evaluation_mode(self.model), torch.inference_mode():
-                return Graph(self.model, image[None].to(parameter.device))
+            return Graph(self.model, image[None])
         except NotTraceable:
             return None  # Occlusion says so in its note

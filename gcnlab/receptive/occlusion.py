@@ -15,7 +15,7 @@ Three methods give the map:
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,9 @@ from gcnlab.receptive.unit import check_image, check_scores, locate, scores_of
 from gcnlab.receptive.windows import Windows
 
 METHODS = ("plain", "exact", "drilldown")
+Watch = Callable[[float], None]
+"""Is told the share of the work that is done, 0 … 1, and ends the work by raising an exception."""
+
 KEPT = 8
 """Sets of windows whose drops an `Occlusion` remembers."""
 
@@ -170,11 +173,13 @@ class Occlusion:
         rule: str = "maximum",
         batch_size: int = 16,
         progress: bool = False,
+        watch: Watch | None = None,
     ) -> Iterator[ValidField]:
         """The same, as a series of pictures that get sharper; the last one is the result.
 
-        "drilldown" gives the first picture after a few windows. To cancel, stop iterating: windows that
-        were run are kept. The other methods give one picture, the last.
+        "drilldown" gives the first picture after a few windows, the other methods give one picture, the
+        last. To cancel, stop iterating, or raise an exception in `watch`, which is called after every batch
+        with the share of the next picture's windows that have been run: what was run is kept.
         """
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}; choose {', '.join(METHODS)}")
@@ -207,6 +212,8 @@ class Occlusion:
                     index = tuple(np.array(batch).T)
                     known.drops[index], known.done[index] = drops, True
                     bar.update(len(batch))
+                    if watch is not None:
+                        watch(sum(known.done[member] for member in missing) / len(missing))
                 return known.drops[(*np.array(members).T, target)]
 
             if method == "drilldown":

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from gcnlab.models.modes import evaluation_mode
 from gcnlab.receptive.graph import Graph, Operation
 
 
@@ -103,11 +102,8 @@ def theoretical_field(
         NotTraceable: the network cannot be exported as a graph.
     """
     size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-    parameter = next(model.parameters(), torch.zeros(()))
-    image = torch.zeros(1, channels, *size, dtype=parameter.dtype, device=parameter.device)
-    with evaluation_mode(model):
-        graph = Graph(model, image)
-    return field_of(graph, at)
+    dtype = next(model.parameters(), torch.zeros(())).dtype
+    return field_of(Graph(model, torch.zeros(1, channels, *size, dtype=dtype)), at)
 
 
 def field_of(graph: Graph, at: str | None = None) -> TheoreticalField:

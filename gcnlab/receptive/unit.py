@@ -17,8 +17,7 @@ def scores_of(
     Raises:
         TypeError: the model does not answer with (batch, classes, rows, columns).
     """
-    parameter = next(model.parameters(), images)
-    scores = model(images.to(parameter.device))
+    scores = model(images.to(device_of(model)))
     if isinstance(scores, Mapping) and "out" in scores:
         scores = scores["out"]
     if not isinstance(scores, Tensor) or scores.ndim != 4:
@@ -32,6 +31,11 @@ def scores_of(
             f"{type(model).__name__} must return scores (batch, classes, rows, columns), not {answer}"
         )
     return scores
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model computes: where its weights are; the CPU if it has none."""
+    return next(model.parameters(), torch.empty(0)).device
 
 
 def check_image(image: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Questions to one model about one image: what is asked, what is answered, and what is kept in between."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,11 +9,17 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Bool, Float, Tensor
-from gcnlab.models.modes import evaluation_mode
-from gcnlab.receptive import Occlusion, TheoreticalField, gradient_field, region
-from gcnlab.receptive.graph import Graph, NotTraceable
-from gcnlab.receptive.theoretical import field_of
-from gcnlab.receptive.unit import locate
+from gcnlab.receptive import (
+    Graph,
+    NotTraceable,
+    Occlusion,
+    TheoreticalField,
+    Watch,
+    field_of,
+    gradient_field,
+    locate,
+    region,
+)
 from gcnlab.widgets.painting import VIEWS
 
 METHODS = {
@@ -23,9 +29,6 @@ METHODS = {
     "theoretical": "theoretical",
 }
 """The fields, and what they are called."""
-
-Watch = Callable[[float], None]
-"""Is told the share of the work that is done, 0 … 1, and ends the work by raising an exception."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,7 @@ class Session:
             NotTraceable: it cannot be exported.
         """
         if self._graph is None:
-            device = next(self.model.parameters(), self.image).device
-            with evaluation_mode(self.model), torch.inference_mode():
-                self._graph = Graph(self.model, self.image[None].to(device))
+            self._graph = Graph(self.model, self.image[None])
         return self._graph
 
     @property
@@ -130,13 +131,13 @@ class Session:
         return self._graph is not None
 
     @cached_property
-    def occlusion(self) -> "InterruptibleOcclusion":
+    def occlusion(self) -> Occlusion:
         """The image's activations."""
         try:
             graph = self.graph
         except NotTraceable:
             graph = None  # then Occlusion does without, and says so
-        return InterruptibleOcclusion(self.model, self.image, graph=graph)
+        return Occlusion(self.model, self.image, graph=graph)
 
     @cached_property
     def theoretical(self) -> TheoreticalField:
@@ -187,7 +188,6 @@ class Session:
         elif question.method == "theoretical":
             yield self._rectangle(question.pixel)
         else:
-            self.occlusion.watch = watch
             steps = self.occlusion.steps(
                 question.pixel,
                 target,
@@ -198,6 +198,7 @@ class Session:
                 question.agreement,
                 question.threshold,
                 question.rule,
+                watch=watch,
             )
             for valid in steps:
                 yield {
@@ -215,26 +216,3 @@ class Session:
         seen[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
         size = f"{bottom - top} × {right - left} pixels, beyond the border included"
         return {"field": seen.float(), "region": seen, "note": size}
-
-
-class InterruptibleOcclusion(Occlusion):
-    """Occlusion that can be left between two batches; the batches that were run are kept.
-
-    Attributes:
-        watch: told after each batch which share of the positions asked for has been run.
-    """
-
-    watch: Watch = staticmethod(lambda share: None)
-
-    def _exact(self, windows, members, *arguments) -> Iterator:
-        yield from self._watched(super()._exact(windows, members, *arguments), len(members))
-
-    def _plain(self, windows, members, *arguments) -> Iterator:
-        yield from self._watched(super()._plain(windows, members, *arguments), len(members))
-
-    def _watched(self, batches: Iterator, total: int) -> Iterator:
-        done = 0
-        for batch, drops in batches:
-            yield batch, drops
-            done += len(batch)
-            self.watch(done / total)

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from captum.attr import Occlusion
+from captum.attr import Occlusion as CaptumOcclusion
 from torch import nn
 
 from gcnlab.models import SegmentationNet
-from gcnlab.receptive import valid_field
+from gcnlab.receptive import Occlusion, valid_field
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_equals_captums_occlusion(net, size, pixel, window, stride, fill, batch_
         net, image, pixel, 2, window=window, stride=stride, fill=fill, batch_size=batch_size
     )
     pair = lambda value: (value, value) if isinstance(value, int) else value  # noqa: E731
-    captum = Occlusion(net).attribute(
+    captum = CaptumOcclusion(net).attribute(
         image[None],
         sliding_window_shapes=(3, *pair(window)),
         strides=(3, *pair(stride)),
@@ -124,3 +124,29 @@ def test_coverage_of_nothing_is_refused():
     field = valid_field(nn.Conv2d(3, 2, 1), torch.randn(3, 8, 8), (1, 1), window=4, stride=4)
     with pytest.raises(ValueError, match="empty"):
         field.coverage(torch.zeros(8, 8, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_watch_hears_of_every_batch_and_may_end_the_work_which_keeps_what_was_run(net, reuse):
+    class Enough(Exception):
+        pass
+
+    shares = []
+
+    def watch(share):
+        shares.append(share)
+        if len(shares) == 2:
+            raise Enough
+
+    occlusion = Occlusion(net, torch.randn(3, 48, 48), reuse=reuse)
+    arguments = {"target": 1, "window": 16, "stride": 16, "batch_size": 3}
+    with pytest.raises(Enough):
+        list(occlusion.steps((20, 20), method="exact", watch=watch, **arguments))
+    before = shares.copy()
+    assert 0 < before[0] < before[1] < 1
+    (field,) = occlusion.steps((20, 20), method="exact", watch=shares.append, **arguments)
+    assert shares[-1] == 1
+    # Nine windows in all; the second call ran only those that the first one had not.
+    assert shares[2] * 9 * (1 - before[1]) <= 3 + 1e-9
+    fresh = valid_field(net, occlusion.image, (20, 20), method="plain", **arguments)
+    torch.testing.assert_close(field.discrepancy, fresh.discrepancy, atol=1e-5, rtol=1e-4)
