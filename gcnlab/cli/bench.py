@@ -1,0 +1,36 @@
+"""gcnlab bench."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed, side by side in one run, as a ratio.
+
+        gcnlab bench vrf --out data/results/bench/vrf.json
+
+    vrf: the valid receptive field, with activations reused and by drill-down, against Captum's Occlusion at its
+    best setting. Takes about half an hour on two cores; leave the machine to itself.
+    """
+
+    what: Annotated[Literal["vrf"], tyro.conf.Positional]
+    """What to measure."""
+    out: Path | None = None
+    """Write figures and provenance to this JSON file."""
+    pairs: int = 10
+    """Pairs of an image and a pixel."""
+    full_captum: bool = False
+    """Run Captum on all windows of the largest case, rather than on 16 of them."""
+    growth: bool = False
+    """Measure instead how time grows with image size, stride and k."""
+
+    def __call__(self) -> None:
+        from gcnlab.experiments.bench_vrf import bench_vrf
+
+        if self.pairs < 1:
+            raise ValueError(f"--pairs must be at least 1, not {self.pairs}")
+        bench_vrf(self.out, self.pairs, self.full_captum, self.growth)

@@ -1,0 +1,53 @@
+"""gcnlab predict."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from PIL import Image
+
+from gcnlab.cli.results import result_paths
+from gcnlab.datasets import read_image
+from gcnlab.evaluation import predict
+from gcnlab.training import load_run
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Segment pictures: a palette PNG of class ids for each, or a coloured overlay.
+
+    gcnlab predict runs/gcn7 street.jpg other.png --out predictions
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a run, or a checkpoint."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Pictures, of any size."""
+    out: Path = Path("predictions")
+    """Folder for NAME.png."""
+    overlay: bool = False
+    """Write the picture with the classes' colours over it, rather than class ids."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+
+    def __call__(self) -> None:
+        if not self.images:
+            raise ValueError("name at least one picture to segment")
+        run = load_run(self.run, self.device)
+        labels = run.config.data.labels
+        targets = result_paths(self.images, self.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        for path, target in targets.items():
+            image = read_image(path)
+            ids = predict(run.model, run.config.normalization(image)[None])[0].to(torch.uint8)
+            if self.overlay:
+                colored = labels.colorize(ids).float()
+                mixed = 0.5 * image.permute(1, 2, 0).float() + 0.5 * colored
+                picture = Image.fromarray(mixed.round().to(torch.uint8).numpy())
+            else:
+                picture = Image.fromarray(ids.numpy()).convert("P")
+                picture.putpalette([value for color in labels.colors for value in color])
+            picture.save(target)
+            print(target)

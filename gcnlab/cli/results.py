@@ -1,0 +1,73 @@
+"""What several commands write: a network's name, its result with provenance, its scores as a table, paths."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gcnlab.evaluation import Scores
+from gcnlab.provenance import provenance
+from gcnlab.training import RunConfig, TrainedRun
+from gcnlab.training.loop import mean_of_last
+
+
+def describe(config: RunConfig) -> str:
+    """A run in a few words: "mini gcn k=7 + BR"."""
+    m = config.model
+    k = "" if m.head == "conv1x1" else f" k={m.kernel_size}"
+    return f"{m.backbone} {m.head}{k}{' + BR' if m.refine else ''}"
+
+
+def result(run: TrainedRun, scores: Scores, split: str) -> dict:
+    """What is written about a trained network: scores, settings, provenance."""
+    training = run.config.training
+    return {
+        "what": f"{describe(run.config)} on {run.config.data.dataset}",
+        "scores": asdict(scores),
+        "final_loss": mean_of_last(run.losses),
+        "steps": len(run.losses),
+        "settings": run.config.to_dict(),
+        "provenance": provenance(
+            seeds=[training.seed],
+            dataset=run.config.data.dataset,
+            split=split,
+            device=next(run.model.parameters()).device,
+            seconds=run.seconds,
+        ),
+    }
+
+
+def print_scores(table: dict[str, Scores]) -> None:
+    """A table of scores in percent: a row per score, a column per network."""
+    first = next(iter(table.values()))
+    view = Table(
+        title=f"{first.images} images, boundary = {first.rule.distance:g} px {first.rule.norm}"
+    )
+    view.add_column("%")
+    for name in table:
+        view.add_column(name, justify="right")
+    for row in ("miou", "accuracy", "boundary_accuracy", "internal_accuracy"):
+        view.add_row(row.replace("_", " "), *(f"{getattr(s, row):.1f}" for s in table.values()))
+    view.add_section()
+    for name in first.iou:
+        view.add_row(
+            f"IoU {name}", *(f"{s.iou.get(name, float('nan')):.1f}" for s in table.values())
+        )
+    Console().print(view)
+
+
+def result_paths(images: tuple[Path, ...], out: Path) -> dict[Path, Path]:
+    """Where each picture's result goes: `out`/NAME.png.
+
+    Raises:
+        ValueError: a result would overwrite a picture, or another result.
+    """
+    targets = {path: out / f"{path.stem}.png" for path in images}
+    pictures = {path.resolve() for path in images}
+    for path, target in targets.items():
+        if target.resolve() in pictures:
+            raise ValueError(f"--out {out}: the result of {path} would overwrite a picture")
+    if len(set(targets.values())) < len(targets):
+        raise ValueError(f"two of the pictures would have one result in {out}: rename one")
+    return targets

@@ -1,0 +1,63 @@
+"""gcnlab train."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gcnlab.cli.results import describe, print_scores, result
+from gcnlab.evaluation import evaluate
+from gcnlab.provenance import write_json
+from gcnlab.training import PRESETS, TrainedRun, train
+
+_Run = tyro.extras.subcommand_type_from_defaults(
+    {name: config for name, (_, config) in PRESETS.items()},
+    {name: text for name, (text, _) in PRESETS.items()},
+    prefix_names=False,
+)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network and score it on the validation split.
+
+    Start from a preset (shapes, camvid, paper) and change any setting behind it:
+
+        gcnlab train shapes --out runs/gcn7 --model.head gcn --model.kernel-size 7
+        gcnlab train shapes --out runs/base --model.head conv1x1 --model.no-refine
+
+    The folder gets checkpoint.pt (resumed from when the same command is given again), and at the end
+    result.json (scores, settings, provenance), log.csv and loss.png.
+    """
+
+    config: Annotated[_Run, tyro.conf.arg(name="")]
+    """Preset to start from."""
+    out: Path
+    """Folder of the run."""
+    resume: bool = True
+    """Go on from the folder's checkpoint; with --no-resume start anew and replace it."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+    workers: int = 0
+    """Processes that load images; 0 loads in the main process."""
+
+    def __call__(self) -> None:
+        run = train(self.config, self.out, self.resume, self.device, num_workers=self.workers)
+        scores = evaluate(run.model, self.config.evaluation_set("val"), num_workers=self.workers)
+        write_log(run, self.out / "log.csv")
+        write_json(result(run, scores, "val"), self.out / "result.json")
+        from gcnlab.plots import plot_losses
+
+        plot_losses({describe(run.config): run.losses}).savefig(self.out / "loss.png", dpi=100)
+        print_scores({describe(run.config): scores})
+
+
+def write_log(run: TrainedRun, path: Path) -> None:
+    """The mean loss of each epoch, as CSV."""
+    per_epoch = max(1, len(run.losses) // run.config.training.epochs)
+    rows = ["epoch,steps,mean_loss"]
+    for epoch in range(run.config.training.epochs):
+        losses = run.losses[epoch * per_epoch : (epoch + 1) * per_epoch]
+        rows.append(f"{epoch + 1},{(epoch + 1) * per_epoch},{sum(losses) / len(losses):.5f}")
+    path.write_text("\n".join(rows) + "\n")
