@@ -9,18 +9,12 @@ The lists, where there are any, decide; of each path in them only the last folde
 Labels are single-channel PNGs of class ids; id 11 (void) becomes 255.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-from torch.utils.data import Dataset
-from torchvision import tv_tensors
-
 from gcnlab.annotations import Tensor, UInt8
-from gcnlab.datasets.labels import IGNORE, LabelSet, check_labels
+from gcnlab.datasets.files import ImagePairs, data_root, read_labels, require_files
+from gcnlab.datasets.labels import IGNORE, LabelSet
 
 CAMVID = LabelSet(
     names=(
@@ -54,12 +48,7 @@ CAMVID = LabelSet(
 _VOID = 11
 
 
-def data_root() -> Path:
-    """Folder of the data sets: the environment variable GCNLAB_DATA, or `data`."""
-    return Path(os.environ.get("GCNLAB_DATA", "data"))
-
-
-class CamVid(Dataset):
+class CamVid(ImagePairs):
     """CamVid in its 11-class, 480×360 form.
 
     `dataset[i]` is a pair of tv_tensors: an image, uint8 (3, 360, 480), and a label map, uint8
@@ -77,7 +66,6 @@ class CamVid(Dataset):
     """
 
     labels = CAMVID
-    num_classes = CAMVID.num_classes
 
     def __init__(
         self,
@@ -88,20 +76,20 @@ class CamVid(Dataset):
         if split not in ("train", "val", "test"):
             raise ValueError(f"unknown split {split!r}; choose train, val or test")
         self.root = data_root() / "camvid" if root is None else Path(root)
+        super().__init__(transforms)
         self.split = split
-        self.transforms = transforms
         if not self.root.is_dir():
             raise FileNotFoundError(
                 f"no CamVid at {self.root}: give root=…, or set GCNLAB_DATA to the folder above camvid/"
             )
         listing = self.root / f"{split}.txt"
-        self.pairs = self._read_list(listing) if listing.is_file() else self._read_folders()
-        if not self.pairs:
+        pairs = self._read_list(listing) if listing.is_file() else self._read_folders()
+        if not pairs:
             raise ValueError(f"{listing if listing.is_file() else self.root / split}: empty split")
-        for image, label in self.pairs:
-            for path in (image, label):
-                if not path.is_file():
-                    raise FileNotFoundError(f"{path} is missing ({split} split of CamVid)")
+        self.images, self.label_files = (list(files) for files in zip(*pairs))
+        require_files(
+            [file for pair in pairs for file in pair], f"{split} split of CamVid", "unpack it again"
+        )
 
     def _read_list(self, listing: Path) -> list[tuple[Path, Path]]:
         pairs = []
@@ -125,52 +113,7 @@ class CamVid(Dataset):
         )
         return [(image, labels / f"{image.stem}.png") for image in images]
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        image_path, label_path = self.pairs[index]
-        image = read_image(image_path)
-        labels = read_labels(label_path)
+    def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
+        labels = read_labels(file)
         labels[labels == _VOID] = IGNORE
-        check_labels(labels, self.num_classes, label_path)
-        if image.shape[-2:] != labels.shape:
-            raise ValueError(
-                f"{image_path} is {_size(image)} but its label {label_path} is {_size(labels)}"
-            )
-        pair = tv_tensors.Image(image), tv_tensors.Mask(labels)
-        return pair if self.transforms is None else self.transforms(*pair)
-
-    def name(self, index: int) -> str:
-        """File name of image `index`, without its ending."""
-        return self.pairs[index][0].stem
-
-
-def read_image(path: str | Path) -> UInt8[Tensor, "3 height width"]:
-    """Read a picture as RGB. Raises ValueError, naming the file, if it is damaged or no picture."""
-    return torch.from_numpy(_decode(path, "RGB")).permute(2, 0, 1).contiguous()
-
-
-def read_labels(path: str | Path) -> UInt8[Tensor, "height width"]:
-    """Read a label map of ids: an 8-bit PNG, greyscale or palette. Anything else is a ValueError."""
-    return torch.from_numpy(_decode(path, None))
-
-
-def _decode(path: str | Path, mode: str | None) -> np.ndarray:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    try:
-        with Image.open(path) as picture:
-            found = picture.mode
-            pixels = np.array(picture.convert(mode) if mode else picture)
-    except Exception as error:  # Pillow has many words for a damaged file
-        raise ValueError(f"{path}: damaged or not a picture ({error})") from error
-    if mode is None and found not in ("L", "P"):
-        raise ValueError(f"{path}: labels must be 8-bit ids (L or P), not {found}")
-    return pixels
-
-
-def _size(tensor: Tensor) -> str:
-    height, width = tensor.shape[-2:]
-    return f"{width}×{height}"
+        return labels

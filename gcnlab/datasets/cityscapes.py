@@ -1,0 +1,176 @@
+"""Cityscapes: street scenes of 1024×2048 pixels from 50 cities, 19 classes that are scored.
+
+    cityscapes/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png
+               gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png         2,975 / 500 / 1,525
+               gtCoarse/train_extra/augsburg/…_gtCoarse_labelIds.png                19,998
+
+The files hold *label ids* 0 … 33 (and 255, which is the licence plate's −1 in a byte); 19 of them are
+trained and scored, under *train ids* 0 … 18. All others become void. Submissions carry label ids.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from gcnlab.annotations import Shaped, Tensor, UInt8
+from gcnlab.datasets.files import (
+    ImagePairs,
+    data_root,
+    read_labels,
+    require_files,
+    require_folder,
+)
+from gcnlab.datasets.labels import IGNORE, LabelSet
+from gcnlab.datasets.merged import Merged
+
+_CLASSES = (  # label id, name, colour; the train id is the position
+    (7, "road", (128, 64, 128)),
+    (8, "sidewalk", (244, 35, 232)),
+    (11, "building", (70, 70, 70)),
+    (12, "wall", (102, 102, 156)),
+    (13, "fence", (190, 153, 153)),
+    (17, "pole", (153, 153, 153)),
+    (19, "traffic light", (250, 170, 30)),
+    (20, "traffic sign", (220, 220, 0)),
+    (21, "vegetation", (107, 142, 35)),
+    (22, "terrain", (152, 251, 152)),
+    (23, "sky", (70, 130, 180)),
+    (24, "person", (220, 20, 60)),
+    (25, "rider", (255, 0, 0)),
+    (26, "car", (0, 0, 142)),
+    (27, "truck", (0, 0, 70)),
+    (28, "bus", (0, 60, 100)),
+    (31, "train", (0, 80, 100)),
+    (32, "motorcycle", (0, 0, 230)),
+    (33, "bicycle", (119, 11, 32)),
+)
+
+LABEL_IDS = tuple(label for label, _, _ in _CLASSES)
+"""Label id of each train id."""
+
+CITYSCAPES = LabelSet(
+    names=tuple(name for _, name, _ in _CLASSES), colors=tuple(color for _, _, color in _CLASSES)
+)
+
+_LAST_ID = 33
+
+CITIES = {
+    "train": frozenset(
+        [
+            "aachen",
+            "bochum",
+            "bremen",
+            "cologne",
+            "darmstadt",
+            "dusseldorf",
+            "erfurt",
+            "hamburg",
+            "hanover",
+            "jena",
+            "krefeld",
+            "monchengladbach",
+            "strasbourg",
+            "stuttgart",
+            "tubingen",
+            "ulm",
+            "weimar",
+            "zurich",
+        ]
+    ),
+    "val": frozenset(("frankfurt", "lindau", "munster")),
+    "test": frozenset(("berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich")),
+}
+"""The cities of the official splits; train_extra has 23 others."""
+
+
+def to_train_ids(
+    label_ids: UInt8[Tensor, "height width"], source: str | Path
+) -> UInt8[Tensor, "height width"]:
+    """Train ids 0 … 18 and void 255.
+
+    Raises:
+        ValueError: naming `source`, if an id is none of Cityscapes'.
+    """
+    wrong = label_ids[(label_ids > _LAST_ID) & (label_ids != IGNORE)].unique().tolist()
+    if wrong:
+        raise ValueError(
+            f"{source}: ids {wrong[:5]} are no label ids of Cityscapes (0 … {_LAST_ID})"
+        )
+    table = torch.full((256,), IGNORE, dtype=torch.uint8)
+    table[list(LABEL_IDS)] = torch.arange(len(LABEL_IDS), dtype=torch.uint8)
+    return table[label_ids.long()]
+
+
+def to_label_ids(train_ids: Shaped[Tensor, "height width"]) -> UInt8[Tensor, "height width"]:
+    """Label ids; void becomes 0, "unlabeled". The way back, for submissions."""
+    table = torch.zeros(256, dtype=torch.uint8)
+    table[: len(LABEL_IDS)] = torch.tensor(LABEL_IDS, dtype=torch.uint8)
+    return table[train_ids.long()]
+
+
+class Cityscapes(ImagePairs):
+    """Cityscapes with train ids.
+
+    Args:
+        split: "train", "val", "train_extra" (coarse labels only), or "test", whose labels are not
+            public: they are void everywhere.
+        root: folder with leftImg8bit/ and gtFine/ or gtCoarse/; None means `cityscapes` under
+            `data_root()`.
+        transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
+        coarse: the coarse labels.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder or file is missing, or a city lies in another split's folder;
+            (on reading an item) a file is damaged, or its ids are no label ids. Each names the file.
+    """
+
+    labels = CITYSCAPES
+
+    def __init__(
+        self,
+        split: str = "train",
+        root: str | Path | None = None,
+        transforms: Callable | None = None,
+        coarse: bool = False,
+    ):
+        if split not in (*CITIES, "train_extra"):
+            raise ValueError(f"unknown split {split!r}; choose train, val, test or train_extra")
+        if split == "train_extra" and not coarse:
+            raise ValueError("train_extra has coarse labels only: give coarse=True")
+        super().__init__(transforms)
+        self.split = split
+        self.root = data_root() / "cityscapes" if root is None else Path(root)
+        remedy = "this is no whole tree of Cityscapes; `gcnlab data get cityscapes` says where it comes from"
+        folder = require_folder(self.root / "leftImg8bit" / split, remedy)
+        self.images = sorted(folder.glob("*/*_leftImg8bit.png"))
+        if not self.images:
+            raise ValueError(f"{folder}: no CITY/*_leftImg8bit.png; {remedy}")
+        for city in sorted({image.parent.name for image in self.images}):
+            home = next((name for name, cities in CITIES.items() if city in cities), "train_extra")
+            if home != split:
+                raise ValueError(f"{folder / city}: {city} belongs to the {home} split")
+        kind = "gtCoarse" if coarse else "gtFine"
+        self.label_files = [
+            None if split == "test" else self._label(image, kind) for image in self.images
+        ]
+        require_files(self.label_files, f"{kind} labels of the {split} split", remedy)
+
+    def _label(self, image: Path, kind: str) -> Path:
+        name = image.name.replace("_leftImg8bit.png", f"_{kind}_labelIds.png")
+        return self.root / kind / self.split / image.parent.name / name
+
+    def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
+        return to_train_ids(read_labels(file), file)
+
+    def name(self, index: int) -> str:
+        """City, sequence and frame: "aachen_000000_000019"."""
+        return self.images[index].name.removesuffix("_leftImg8bit.png")
+
+
+def cityscapes_train_with_coarse(
+    root: str | Path | None = None, transforms: Callable | None = None
+) -> Merged:
+    """The paper's first stage: train_extra with coarse labels and train with fine ones, 22,973 images."""
+    extra = Cityscapes("train_extra", root, coarse=True)
+    return Merged([extra, Cityscapes("train", root)], transforms)

@@ -1,0 +1,193 @@
+"""PASCAL VOC 2012 segmentation, and SBD, whose labels the paper adds: 10,582 training images.
+
+    VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg             1,464 train, 1,449 val, 1,456 test
+                      SegmentationClass/2007_000032.png      palette PNGs; 255 is void
+                      ImageSets/Segmentation/train.txt …
+    benchmark_RELEASE/dataset/img/2008_000002.jpg            8,498 train, 2,857 val
+                              cls/2008_000002.mat            GTcls.Segmentation, without void
+                              train.txt, val.txt
+
+SBD's images are VOC's of 2011, so some of them are VOC's training images and others are *VOC's validation
+images*. `voc_sbd_train` takes VOC's own labels for the first and leaves the second out.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gcnlab.annotations import Tensor, UInt8
+from gcnlab.datasets.files import (
+    ImagePairs,
+    data_root,
+    read_labels,
+    read_names,
+    require_files,
+    require_folder,
+)
+from gcnlab.datasets.labels import LabelSet
+from gcnlab.datasets.merged import Merged
+
+
+def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """The devkit's colours: the id's bits, three at a time, become the high bits of red, green and blue."""
+    colors = []
+    for number in range(count):
+        rgb = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                rgb[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        colors.append(tuple(rgb))
+    return tuple(colors)
+
+
+VOC = LabelSet(
+    names=(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    colors=voc_palette(21),
+)
+
+
+class VOCSegmentation(ImagePairs):
+    """VOC 2012 segmentation.
+
+    Args:
+        split: "train", "val", "trainval", or "test", which has no labels: they are void everywhere.
+        root: the folder VOC2012; None means `VOCdevkit/VOC2012` under `data_root()`.
+        transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder, list or file is missing; (on reading an item) a file is
+            damaged, or its label is not one of ids. Each names the file.
+    """
+
+    labels = VOC
+
+    def __init__(
+        self,
+        split: str = "train",
+        root: str | Path | None = None,
+        transforms: Callable | None = None,
+    ):
+        if split not in ("train", "val", "trainval", "test"):
+            raise ValueError(f"unknown split {split!r}; choose train, val, trainval or test")
+        super().__init__(transforms)
+        self.split = split
+        self.root = data_root() / "VOCdevkit" / "VOC2012" if root is None else Path(root)
+        remedy = "this is no tree of VOC 2012; `gcnlab data get voc` fetches it"
+        require_folder(self.root, remedy)
+        names = read_names(self.root / "ImageSets" / "Segmentation" / f"{split}.txt", remedy)
+        self.images = [self.root / "JPEGImages" / f"{name}.jpg" for name in names]
+        labelled = split != "test"
+        self.label_files = [
+            self.root / "SegmentationClass" / f"{name}.png" if labelled else None for name in names
+        ]
+        require_files([*self.images, *self.label_files], f"{split} split of VOC 2012", remedy)
+
+    def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
+        return read_labels(file, VOC.colors)
+
+
+class SBDSegmentation(ImagePairs):
+    """The Semantic Boundaries Dataset (Hariharan et al., ICCV 2011), its class segmentations.
+
+    Args:
+        split: "train", "val" (SBD's own: both hold images of VOC val), or "trainval" for both.
+        root: the folder benchmark_RELEASE, or the one with img/ and cls/; None means
+            `benchmark_RELEASE` under `data_root()`.
+        transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
+        without: names of images to leave out.
+
+    Raises:
+        FileNotFoundError, ValueError: see `VOCSegmentation`.
+    """
+
+    labels = VOC
+
+    def __init__(
+        self,
+        split: str = "train",
+        root: str | Path | None = None,
+        transforms: Callable | None = None,
+        without: frozenset[str] = frozenset(),
+    ):
+        if split not in ("train", "val", "trainval"):
+            raise ValueError(f"unknown split {split!r}; choose train, val or trainval")
+        super().__init__(transforms)
+        self.split = split
+        root = data_root() / "benchmark_RELEASE" if root is None else Path(root)
+        remedy = "this is no tree of SBD; `gcnlab data get sbd` fetches it"
+        require_folder(root, remedy)
+        self.root = root / "dataset" if (root / "dataset").is_dir() else root
+        parts = ("train", "val") if split == "trainval" else (split,)
+        names = [name for part in parts for name in read_names(self.root / f"{part}.txt", remedy)]
+        names = [name for name in names if name not in without]
+        self.images = [self.root / "img" / f"{name}.jpg" for name in names]
+        self.label_files = [self.root / "cls" / f"{name}.mat" for name in names]
+        require_files([*self.images, *self.label_files], f"{split} split of SBD", remedy)
+
+    def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
+        return read_mat(file)
+
+
+def read_mat(file: Path) -> UInt8[Tensor, "height width"]:
+    """The ids of one of SBD's MATLAB files. Raises ValueError, naming the file, if it holds none."""
+    from scipy.io import loadmat  # here, so that training runs without scipy
+
+    try:
+        ids = loadmat(file)["GTcls"][0]["Segmentation"][0]
+    except Exception as error:  # damaged files fail in many ways
+        raise ValueError(
+            f"{file}: damaged, or without GTcls.Segmentation ({error}); take the files of SBD's cls/"
+        ) from error
+    if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype != np.uint8:
+        found = getattr(ids, "dtype", type(ids).__name__)
+        raise ValueError(f"{file}: GTcls.Segmentation must be 8-bit ids, not {found}")
+    return torch.from_numpy(np.ascontiguousarray(ids))
+
+
+def voc_sbd_train(
+    voc_root: str | Path | None = None,
+    sbd_root: str | Path | None = None,
+    transforms: Callable | None = None,
+) -> Merged:
+    """VOC train and what SBD adds to it: 10,582 images, none of them in VOC val (paper, section 4).
+
+    VOC's own labels are taken for the images that both have; they have void along the objects' edges,
+    SBD's have none. Raises what `VOCSegmentation` and `SBDSegmentation` raise.
+    """
+    train, val = VOCSegmentation("train", voc_root), VOCSegmentation("val", voc_root)
+    known = frozenset(image.stem for part in (train, val) for image in part.images)
+    merged = Merged([train, SBDSegmentation("trainval", sbd_root, without=known)], transforms)
+    require_disjoint(merged, val)
+    return merged
+
+
+def require_disjoint(training: ImagePairs | Merged, validation: ImagePairs) -> None:
+    """Raise ValueError, naming an image, if one is trained on and validated with."""
+    names = {image.stem for image in validation.images}
+    both = [image for image in training.images if image.stem in names]
+    if both:
+        raise ValueError(f"{both[0]} is in the training set and in the validation set")
