@@ -4,6 +4,7 @@ A checkpoint is data, never code: it is written with `torch.save` and read with 
 written beside its place and then renamed, so that a kill at any moment leaves the last good one.
 """
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -67,7 +68,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_model_state(model: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
+def fingerprint(weights: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over the names, types, shapes and values of a state dict, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_model_state(model: torch.nn.Module, state: dict[str, Any], path: Path | str) -> None:
     """Put a checkpoint's weights into `model`.
 
     Raises:

@@ -3,12 +3,13 @@
 The command line, the notebooks and the checkpoints all use these; there is no second definition.
 """
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import nn
 
+from gcnlab.annotations import Tensor
 from gcnlab.datasets import (
     CAMVID,
     NORMALIZATIONS,
@@ -17,6 +18,7 @@ from gcnlab.datasets import (
     LabelSet,
     Normalization,
     Shapes,
+    check_labels,
     evaluation_transform,
     training_transform,
 )
@@ -25,8 +27,10 @@ from gcnlab.models import BACKBONES, SegmentationNet, build_backbone
 from gcnlab.models.backbones import published_weights
 from gcnlab.models.blocks import check_kernel_size
 from gcnlab.models.heads import HeadKind
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+from gcnlab.training.losses import segmentation_loss
+from gcnlab.training.optimization import TrainingConfig
+from gcnlab.training.settings import check, check_choice
+from gcnlab.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,15 @@ class ModelConfig:
     """Keep batch norm's statistics, scale and shift as they came (needed at batch size 1)."""
 
     def __post_init__(self):
-        _check_choice("model.backbone", self.backbone, BACKBONES)
-        _check_choice("model.head", self.head, get_args(HeadKind))
+        check_choice("model.backbone", self.backbone, BACKBONES)
+        check_choice("model.head", self.head, get_args(HeadKind))
         sizes = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
         for size in sizes:
             try:
                 check_kernel_size(size)
             except ValueError as error:
                 raise ValueError(f"model.kernel_size: {error}") from error
-        _check("model.kernel_size", len(sizes) in (1, 4), "one k, or four (res-2 … res-5)")
+        check("model.kernel_size", len(sizes) in (1, 4), "one k, or four (res-2 … res-5)")
 
     def build(self, num_classes: int) -> SegmentationNet:
         """The network, on the CPU."""
@@ -101,17 +105,17 @@ class DataConfig:
     torchvision weights were trained."""
 
     def __post_init__(self):
-        _check_choice("data.dataset", self.dataset, ("shapes", "camvid"))
-        _check_choice("data.normalization", self.normalization, (*NORMALIZATIONS, "weights"))
-        _check("data.image_size", self.image_size >= 32, "at least 32 pixels")
-        _check(
+        check_choice("data.dataset", self.dataset, ("shapes", "camvid"))
+        check_choice("data.normalization", self.normalization, (*NORMALIZATIONS, "weights"))
+        check("data.image_size", self.image_size >= 32, "at least 32 pixels")
+        check(
             "data.train_images",
             self.train_images is None or self.train_images >= 1,
             "at least 1, the split would be empty",
         )
-        _check("data.crop", self.crop is None or min(self.crop) >= 1, "positive, in pixels")
-        _check("data.scale", 0 < self.scale[0] <= self.scale[1], "a range of positive factors")
-        _check("data.color_jitter", 0 <= self.color_jitter < 1, "between 0 and 1")
+        check("data.crop", self.crop is None or min(self.crop) >= 1, "positive, in pixels")
+        check("data.scale", 0 < self.scale[0] <= self.scale[1], "a range of positive factors")
+        check("data.color_jitter", 0 <= self.color_jitter < 1, "between 0 and 1")
 
     @property
     def labels(self) -> LabelSet:
@@ -127,59 +131,10 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How the weights are found. The defaults are the quick recipe of the mini scale; the paper's SGD
-    is the preset "paper"."""
+class RunConfig(Task):
+    """A whole run of segmentation: network, data, training. `gcnlab train` takes every field as a flag."""
 
-    epochs: int = 8
-    """Passes over the training images."""
-    batch_size: int = 8
-    """Images a step."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """sgd, as in the paper; adamw, which at the mini scale and from a random start reaches in a
-    thousand steps what SGD does not in several thousand."""
-    learning_rate: float = 5e-3
-    """Peak learning rate. The paper gives none."""
-    momentum: float = 0.9
-    """Of SGD; the paper has 0.99 with batches of one image. (AdamW: its first moment's decay.)"""
-    weight_decay: float = 0.01
-    """Of convolutions' weights; normalisation parameters are not decayed. SGD adds it to the
-    gradient (the paper: 0.0005), AdamW scales it with the rate only."""
-    schedule: Literal["poly", "constant"] = "poly"
-    """poly: peak × (1 − step/steps)^power; constant: peak."""
-    power: float = 0.9
-    """Exponent of the poly schedule."""
-    warmup: float = 0.05
-    """Share of all steps in which the rate rises linearly from 0 to the peak."""
-    clip_norm: float | None = 5.0
-    """Longest gradient (2-norm of all); None: no clipping."""
-    precision: Precision = "auto"
-    """auto: bf16 where the device computes in it (GPUs from Ampere on, CPUs with AVX512-BF16 or
-    AMX), fp16 with loss scaling on older GPUs, else fp32."""
-    seed: int = 0
-    """Of the weights' start, the order of the images and their variation."""
-    checkpoint_every: int = 1
-    """Epochs between checkpoints."""
-
-    def __post_init__(self):
-        _check("training.epochs", self.epochs >= 1, "at least 1")
-        _check("training.batch_size", self.batch_size >= 1, "at least 1")
-        _check_choice("training.optimizer", self.optimizer, ("adamw", "sgd"))
-        _check("training.learning_rate", self.learning_rate > 0, "positive")
-        _check("training.momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        _check("training.weight_decay", self.weight_decay >= 0, "0 or positive")
-        _check_choice("training.schedule", self.schedule, ("poly", "constant"))
-        _check("training.power", self.power >= 0, "0 or positive")
-        _check("training.warmup", 0 <= self.warmup < 1, "a share of all steps, in [0, 1)")
-        _check("training.clip_norm", self.clip_norm is None or self.clip_norm > 0, "positive")
-        _check_choice("training.precision", self.precision, get_args(Precision))
-        _check("training.seed", self.seed >= 0, "0 or positive")
-        _check("training.checkpoint_every", self.checkpoint_every >= 1, "at least 1")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """A whole run: network, data, training. `gcnlab train` takes every field as a flag."""
+    task: ClassVar[str] = "segmentation"
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -217,49 +172,17 @@ class RunConfig:
         """The network for the data's classes."""
         return self.model.build(self.data.labels.num_classes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints and results."""
-        return _plain(asdict(self))
+    def check_item(self, image: Tensor, target: Tensor, name: str) -> None:
+        """Raise ValueError, naming the image, if its label map has another size or a wrong id."""
+        if image.shape[-2:] != target.shape[-2:]:
+            raise ValueError(
+                f"{name}: image {tuple(image.shape[-2:])} and labels {tuple(target.shape[-2:])} differ"
+            )
+        check_labels(target, self.data.labels.num_classes, name)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "RunConfig":
-        """The opposite of `to_dict`. Raises ValueError for a setting that does not exist."""
-        return _from_dict(cls, values, "")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _from_dict(cls: type, values: dict[str, Any], prefix: str) -> Any:
-    known = {f.name: f for f in fields(cls)}
-    arguments = {}
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"unknown setting {prefix}{name}")
-        kind = known[name].type
-        if is_dataclass(kind):
-            value = _from_dict(kind, value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif name == "root" and value is not None:
-            value = Path(value)
-        arguments[name] = value
-    return cls(**arguments)
-
-
-def _check(name: str, good: bool, expected: str) -> None:
-    if not good:
-        raise ValueError(f"{name} must be {expected}")
-
-
-def _check_choice(name: str, value: Any, choices: tuple) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: unknown {value!r}; choose one of {', '.join(choices)}")
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy over the labelled pixels."""
+        return segmentation_loss(outputs, targets)
 
 
 PRESETS = {

@@ -20,7 +20,9 @@ from gcnlab.training import (
     load_run,
     train,
 )
-from gcnlab.training.loop import Batches, compute_dtype, learning_rate, segmentation_loss
+from gcnlab.training.batches import Batches
+from gcnlab.training.losses import segmentation_loss
+from gcnlab.training.optimization import compute_dtype, learning_rate
 
 TINY = RunConfig(
     ModelConfig(kernel_size=3),

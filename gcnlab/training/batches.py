@@ -1,0 +1,69 @@
+"""Which images make which step, and how each is varied: functions of (seed, epoch, image) alone."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.utils.data import Dataset
+
+from gcnlab.annotations import Tensor
+from gcnlab.training.optimization import TrainingConfig
+
+
+class TrainingSet(Dataset):
+    """A data set whose random transforms depend on (seed, epoch, index) alone; indexed by (epoch, index).
+
+    Args:
+        dataset: (image, target) pairs; a target is a label map or a class id.
+        check: called with (image, target, name) of every item, raises ValueError for one that cannot
+            be learnt. In the loss a wrong id would be an index out of range, on a GPU without a name.
+        seed: of the variation.
+    """
+
+    def __init__(self, dataset: Dataset, check: Callable[[Tensor, Tensor, str], None], seed: int):
+        self.dataset = dataset
+        self.check = check
+        self.seed = seed
+        if len(dataset) == 0:
+            raise ValueError(f"{type(dataset).__name__}: the training split is empty")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = key
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mix(self.seed, epoch, index))
+            image, target = self.dataset[index]
+        image, target = image.as_subclass(Tensor), torch.as_tensor(target).as_subclass(Tensor)
+        self.check(image, target, getattr(self.dataset, "name", str)(index))
+        return image, target
+
+
+class Batches:
+    """Batch sampler: a new order each epoch, the last incomplete batch left out, from step `start`."""
+
+    def __init__(self, length: int, settings: TrainingConfig, start: int, steps: int):
+        self.length, self.batch_size, self.seed = length, settings.batch_size, settings.seed
+        self.start, self.steps = start, steps
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = max(1, self.length // self.batch_size)
+        order: list[int] = []
+        for step in range(self.start, self.steps):
+            epoch, batch = divmod(step, per_epoch)
+            if batch == 0 or not order:  # once an epoch: it takes a second for ImageNet
+                generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+                order = torch.randperm(self.length, generator=generator).tolist()
+            first = batch * self.batch_size
+            yield [(epoch, index) for index in order[first : first + self.batch_size]]
+
+
+def mix(*numbers: int) -> int:
+    """One seed out of several whole numbers."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 6364136223846793005 + number + 1442695040888963407) % 2**63
+    return seed
