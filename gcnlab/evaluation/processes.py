@@ -1,0 +1,40 @@
+"""One evaluation shared among processes: each takes a part of the images, and the counts are summed.
+
+Counts are whole numbers and every image is in exactly one part, so the scores are those of one process, to the
+last digit. (`DistributedSampler` would score some images twice, to make the parts equally long.)
+"""
+
+import torch
+from torch import distributed
+from torch.utils.data import Dataset, Subset
+
+from gcnlab.annotations import Int, Tensor
+
+
+def process() -> tuple[int, int]:
+    """Number of this process and of all processes of torch.distributed; (0, 1) without it."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def own_share(dataset: Dataset) -> Dataset:
+    """The images rank, rank + world size, … of `dataset`; all of them if there is one process."""
+    rank, world = process()
+    return dataset if world == 1 else Subset(dataset, range(rank, len(dataset), world))
+
+
+def sum_over_processes(
+    counts: Int[Tensor, "..."], device: torch.device | str
+) -> Int[Tensor, "..."]:
+    """The sum of all processes' `counts`, in each of them; on the CPU.
+
+    Args:
+        device: the model's, through which NCCL sends.
+    """
+    if process()[1] == 1:
+        return counts
+    nccl = distributed.get_backend() == "nccl"
+    total = counts.to(device if nccl else "cpu", copy=True)
+    distributed.all_reduce(total)
+    return total.cpu()

@@ -1,0 +1,90 @@
+"""The same figures from one process and from several, from any batch size and any number of workers."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, multiprocessing, nn
+from torchvision import tv_tensors
+
+from gcnlab.datasets import LabelSet
+from gcnlab.evaluation import BandRule, BoundaryRule, Scores, evaluate
+
+LABELS = LabelSet(("a", "b", "c"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
+
+
+class Noise(torch.utils.data.Dataset):
+    """Random images and labels; sizes differ, and five of them do not go into two equal parts."""
+
+    labels = LABELS
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        size = (20, 16 + index // 2)
+        blocks = torch.randint(0, 4, (4, 4), generator=generator, dtype=torch.uint8)
+        labels = blocks.repeat_interleave(5, 0).repeat_interleave(5, 1)[:, : size[1]].clone()
+        labels[labels == 3] = 255
+        return tv_tensors.Image(torch.randn(3, *size, generator=generator)), tv_tensors.Mask(labels)
+
+
+def network() -> nn.Module:
+    """Close scores: another order of summation would move some pixels to another class."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 64, 5, padding=2), nn.ReLU(), nn.Conv2d(64, 3, 3, padding=1))
+
+
+def scores(**arguments) -> Scores:
+    return evaluate(
+        network(), Noise(), BoundaryRule(1), progress=False, curve=3, band=BandRule(), **arguments
+    )
+
+
+def worker(rank: int, world: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world
+    )
+    found = scores()
+    Path(folder, f"{rank}.json").write_text(json.dumps(asdict(found)))
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the processes have: threads may split a sum."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("world", [2])
+def test_processes_give_the_figures_of_one_to_the_last_digit(tmp_path, world):
+    multiprocessing.spawn(worker, (world, str(tmp_path)), nprocs=world)
+    alone = json.loads(json.dumps(asdict(scores())))
+    for rank in range(world):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == alone
+    assert alone["images"] == 5
+
+
+def test_batch_size_and_workers_change_no_digit():
+    reference = scores(batch_size=1)
+    assert 20 < reference.accuracy < 50  # three classes by chance
+    for batch_size in (2, 3):
+        assert str(scores(batch_size=batch_size)) == str(reference)  # NaN is not equal to NaN
+    assert str(scores(batch_size=2, num_workers=2)) == str(reference)
+
+
+def test_more_processes_than_images(tmp_path, monkeypatch):
+    """A process without images still takes part in the sum."""
+    monkeypatch.setattr("gcnlab.evaluation.processes.process", lambda: (9, 10))
+    from gcnlab.evaluation.processes import own_share
+
+    assert len(own_share(Noise())) == 0
+    monkeypatch.setattr("gcnlab.evaluation.processes.process", lambda: (1, 3))
+    assert list(own_share(Noise()).indices) == [1, 4]
