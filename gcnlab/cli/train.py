@@ -1,13 +1,13 @@
 """gcnlab train."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from gcnlab.cli.results import describe, print_scores, result
-from gcnlab.evaluation import evaluate
+from gcnlab.evaluation import Inference, evaluate
 from gcnlab.provenance import write_json
 from gcnlab.training import PRESETS, TrainedRun, train
 
@@ -44,13 +44,26 @@ class Train:
 
     def __call__(self) -> None:
         run = train(self.config, self.out, self.resume, self.device, num_workers=self.workers)
-        scores = evaluate(run.model, self.config.evaluation_set("val"), num_workers=self.workers)
-        write_log(run, self.out / "log.csv")
-        write_json(result(run, scores, "val"), self.out / "result.json")
-        from gcnlab.plots import plot_losses
+        finish(run, self.out, self.workers)
 
-        plot_losses({describe(run.config): run.losses}).savefig(self.out / "loss.png", dpi=100)
-        print_scores({describe(run.config): scores})
+
+def finish(
+    run: TrainedRun, out: Path, workers: int = 0, inference: Inference | None = None
+) -> None:
+    """Score a trained network on the validation split; write what the folder of a run holds, and print."""
+    validation = run.config.evaluation_set("val")
+    scores = evaluate(run.model, validation, num_workers=workers, inference=inference)
+    write_log(run, out / "log.csv")
+    values = result(run, scores, "val")
+    if inference is not None:
+        values["inference"] = asdict(inference)
+    if run.initial is not None:
+        values["started_from"] = run.initial
+    write_json(values, out / "result.json")
+    from gcnlab.plots import plot_losses
+
+    plot_losses({describe(run.config): run.losses}).savefig(out / "loss.png", dpi=100)
+    print_scores({describe(run.config): scores})
 
 
 def write_log(run: TrainedRun, path: Path) -> None:

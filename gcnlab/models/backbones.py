@@ -88,14 +88,7 @@ def build_backbone(
             file that is not a state dict of this network.
         FileNotFoundError: `weights` names neither torchvision's weights nor a file.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
-    norm_layer = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
-    if name in _OWN_NETWORKS:
-        resnet = _OWN_NETWORKS[name](norm_layer=norm_layer)
-    else:
-        resnet = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
-    backbone = ResNetBackbone(resnet)
+    backbone = ResNetBackbone(build_classifier(name, frozen_norm=frozen_norm))
     if weights is not None:
         published = published_weights(name, weights)
         if published is not None:
@@ -104,6 +97,27 @@ def build_backbone(
             state, source = read_state_dict(Path(weights)), str(weights)
         load_backbone_state(backbone, state, source)
     return backbone
+
+
+def build_classifier(name: str, num_classes: int = 1000, frozen_norm: bool = False) -> nn.Module:
+    """The classifier that a backbone is cut from, with a random start: images to class scores.
+
+    Args:
+        name: see `build_backbone`.
+        num_classes: outputs of the fully connected layer.
+        frozen_norm: see `build_backbone`.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
+    norm_layer = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
+    if name in _OWN_NETWORKS:
+        return _OWN_NETWORKS[name](num_classes, norm_layer=norm_layer)
+    return torchvision.models.get_model(
+        name, weights=None, num_classes=num_classes, norm_layer=norm_layer
+    )
 
 
 def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:

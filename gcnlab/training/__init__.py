@@ -4,19 +4,39 @@ from gcnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from gcnlab.training.config import PRESETS, DataConfig, ModelConfig, RunConfig
 from gcnlab.training.loop import TrainedRun, TrainingDiverged, load_run, train
 from gcnlab.training.optimization import TrainingConfig
+from gcnlab.training.pretrain import (
+    PRETRAINING,
+    ClassificationData,
+    PretrainConfig,
+    load_classifier,
+    save_classifier,
+)
 from gcnlab.training.shipped import ship
+from gcnlab.training.stages import SCHEDULES, Schedule, Stage, run_schedule
+from gcnlab.training.topk import TopK, evaluate_classifier
 
 __all__ = [
     "PRESETS",
+    "PRETRAINING",
+    "SCHEDULES",
+    "ClassificationData",
     "DataConfig",
     "ModelConfig",
+    "PretrainConfig",
     "RunConfig",
+    "Schedule",
+    "Stage",
+    "TopK",
     "TrainedRun",
     "TrainingConfig",
     "TrainingDiverged",
+    "evaluate_classifier",
     "load_checkpoint",
+    "load_classifier",
     "load_run",
+    "run_schedule",
     "save_checkpoint",
+    "save_classifier",
     "ship",
     "train",
 ]

@@ -8,19 +8,27 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from torch import nn
+from torch.utils.data import Dataset
 
 from gcnlab.annotations import Tensor
 from gcnlab.datasets import (
     CAMVID,
+    CITYSCAPES,
     NORMALIZATIONS,
     SHAPES,
+    VOC,
     CamVid,
+    Cityscapes,
     LabelSet,
     Normalization,
     Shapes,
+    VOCSegmentation,
     check_labels,
+    cityscapes_train_with_coarse,
     evaluation_transform,
     training_transform,
+    voc_sbd_coco_train,
+    voc_sbd_train,
 )
 from gcnlab.datasets.transforms import weights_normalization
 from gcnlab.models import BACKBONES, SegmentationNet, build_backbone
@@ -31,6 +39,10 @@ from gcnlab.training.losses import segmentation_loss
 from gcnlab.training.optimization import TrainingConfig
 from gcnlab.training.settings import check, check_choice
 from gcnlab.training.task import Task
+
+DatasetName = Literal[
+    "shapes", "camvid", "voc", "voc+sbd", "voc+sbd+coco", "cityscapes", "cityscapes+coarse"
+]
 
 
 @dataclass(frozen=True)
@@ -83,10 +95,13 @@ class ModelConfig:
 class DataConfig:
     """What is trained on, and how it is varied."""
 
-    dataset: Literal["shapes", "camvid"] = "shapes"
-    """shapes (made on the fly) or camvid (photographs)."""
+    dataset: DatasetName = "shapes"
+    """shapes (made on the fly); camvid (photographs); voc, alone or with the images of SBD (the paper's
+    10,582) and COCO (109,892); cityscapes, fine or with the coarse labels (22,973). What is joined by +
+    is trained on; val and test are those of the first name."""
     root: Path | None = None
-    """Folder of CamVid; None: camvid under the environment variable GCNLAB_DATA, or under data/."""
+    """Where the data lie: of camvid its own folder; of the others the folder that holds VOCdevkit,
+    benchmark_RELEASE, coco and cityscapes. None: the environment variable GCNLAB_DATA, or data/."""
     image_size: int = 256
     """Side of the images of Shapes, in pixels."""
     train_images: int | None = None
@@ -105,7 +120,7 @@ class DataConfig:
     torchvision weights were trained."""
 
     def __post_init__(self):
-        check_choice("data.dataset", self.dataset, ("shapes", "camvid"))
+        check_choice("data.dataset", self.dataset, get_args(DatasetName))
         check_choice("data.normalization", self.normalization, (*NORMALIZATIONS, "weights"))
         check("data.image_size", self.image_size >= 32, "at least 32 pixels")
         check(
@@ -120,14 +135,34 @@ class DataConfig:
     @property
     def labels(self) -> LabelSet:
         """Names and colours of the classes."""
-        return {"shapes": SHAPES, "camvid": CAMVID}[self.dataset]
+        first = self.dataset.split("+")[0]
+        return {"shapes": SHAPES, "camvid": CAMVID, "voc": VOC, "cityscapes": CITYSCAPES}[first]
 
-    def open(self, split: str, transforms: Any = None) -> Shapes | CamVid:
-        """The data set's split ("train", "val", "test")."""
+    def open(self, split: str, transforms: Any = None) -> Dataset:
+        """The data set's split ("train", "val", "test").
+
+        Raises:
+            FileNotFoundError, ValueError: naming the folder or file, if the data are not whole.
+        """
+        if self.dataset == "shapes":
+            length = self.train_images if split == "train" else None
+            return Shapes(split, length, self.image_size, transforms=transforms)
         if self.dataset == "camvid":
             return CamVid(split, self.root, transforms)
-        length = self.train_images if split == "train" else None
-        return Shapes(split, length, self.image_size, transforms=transforms)
+        voc, sbd, coco, cityscapes = (
+            None if self.root is None else self.root / name
+            for name in ("VOCdevkit/VOC2012", "benchmark_RELEASE", "coco", "cityscapes")
+        )
+        match (self.dataset, split):
+            case ("voc+sbd", "train"):
+                return voc_sbd_train(voc, sbd, transforms)
+            case ("voc+sbd+coco", "train"):
+                return voc_sbd_coco_train(voc, sbd, coco, transforms)
+            case ("cityscapes+coarse", "train"):
+                return cityscapes_train_with_coarse(cityscapes, transforms)
+            case ("voc" | "voc+sbd" | "voc+sbd+coco", _):
+                return VOCSegmentation(split, voc, transforms)
+        return Cityscapes(split, cityscapes, transforms)
 
 
 @dataclass(frozen=True)
@@ -158,13 +193,13 @@ class RunConfig(Task):
             return weights_normalization(self._published())
         return NORMALIZATIONS[self.data.normalization]
 
-    def training_set(self) -> Shapes | CamVid:
+    def training_set(self) -> Dataset:
         """The training split, varied as `data` says."""
         d = self.data
         transform = training_transform(self.normalization, d.crop, d.scale, d.flip, d.color_jitter)
         return d.open("train", transform)
 
-    def evaluation_set(self, split: str = "val") -> Shapes | CamVid:
+    def evaluation_set(self, split: str = "val") -> Dataset:
         """A split to score on: normalised, not varied."""
         return self.data.open(split, evaluation_transform(self.normalization))
 

@@ -15,7 +15,7 @@ from torch import nn
 from gcnlab.training.settings import check, check_choice
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Schedule = Literal["poly", "constant", "step", "cosine"]
+Decay = Literal["poly", "constant", "step", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     """Of convolutions' weights; normalisation parameters are not decayed. SGD adds it to the
     gradient (the paper: 0.0005), AdamW scales it with the rate only."""
-    schedule: Schedule = "poly"
+    schedule: Decay = "poly"
     """poly: peak × (1 − step/steps)^power; constant: peak; step: a tenth after each third of the steps,
     as ResNets were trained on ImageNet; cosine: peak × (1 + cos(π step/steps)) / 2."""
     power: float = 0.9
@@ -63,7 +63,7 @@ class TrainingConfig:
         check("training.learning_rate", self.learning_rate > 0, "positive")
         check("training.momentum", 0 <= self.momentum < 1, "in [0, 1)")
         check("training.weight_decay", self.weight_decay >= 0, "0 or positive")
-        check_choice("training.schedule", self.schedule, get_args(Schedule))
+        check_choice("training.schedule", self.schedule, get_args(Decay))
         check("training.power", self.power >= 0, "0 or positive")
         check("training.warmup", 0 <= self.warmup < 1, "a share of all steps, in [0, 1)")
         check("training.clip_norm", self.clip_norm is None or self.clip_norm > 0, "positive")

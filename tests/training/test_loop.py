@@ -21,6 +21,7 @@ from gcnlab.training import (
     train,
 )
 from gcnlab.training.batches import Batches
+from gcnlab.training.checkpoint import fingerprint
 from gcnlab.training.losses import segmentation_loss
 from gcnlab.training.optimization import compute_dtype, learning_rate
 
@@ -255,3 +256,72 @@ def test_frozen_norm_trains_at_batch_size_1():
 
 def test_workers_load_the_same_images():
     assert_same_weights(run(num_workers=1).model, run().model)
+
+
+def test_initial_weights_start_a_run_and_are_recorded(tmp_path):
+    first = run(out=tmp_path / "first")
+    for initial in (first, tmp_path / "first", first.model.state_dict()):
+        config = replace(TINY, training=replace(TINY.training, learning_rate=1e-30, epochs=1))
+        second = run(config, initial=initial)
+        for (name, a), b in zip(
+            first.model.named_parameters(), second.model.parameters(), strict=True
+        ):
+            assert torch.equal(a, b), name
+        assert second.initial["sha256"] == fingerprint(first.model.state_dict())
+    assert run(config).initial is None
+
+
+def test_a_run_from_other_weights_is_not_resumed(tmp_path):
+    first = run()
+    run(out=tmp_path, initial=first)
+    with pytest.raises(ValueError, match=r"started from weights out of memory .*the start in its"):
+        run(out=tmp_path)
+    resumed = run(out=tmp_path, initial=first)
+    assert len(resumed.losses) == 12
+
+
+def test_a_checkpoint_from_before_a_setting_existed_goes_on(tmp_path):
+    """Its default is what the older program did."""
+    whole = run(out=tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    for key in ("task", "initial", "steps"):
+        del state[key]
+    del state["config"]["training"]["checkpoint_steps"]
+    torch.save(state, path)
+    assert_same_weights(run(out=tmp_path).model, whole.model)
+    other = replace(TINY, training=replace(TINY.training, checkpoint_steps=7))
+    with pytest.raises(ValueError, match=r"training\.checkpoint_steps: None there, 7 now"):
+        run(other, out=tmp_path)
+
+
+def test_checkpoints_by_steps(tmp_path):
+    config = replace(TINY, training=replace(TINY.training, checkpoint_steps=5))
+    done = []
+
+    def look(step, steps, loss):
+        path = tmp_path / "checkpoint.pt"
+        done.append(torch.load(path, weights_only=True)["step"] if path.exists() else 0)
+
+    run(config, out=tmp_path, on_step=look)
+    assert done == [0] * 5 + [5] * 5 + [10] * 2
+
+
+def test_a_data_set_that_grew_is_not_resumed(tmp_path):
+    run(dataset=Items(pairs(6)), out=tmp_path)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: its run has 12 steps, now they are 16"):
+        run(dataset=Items(pairs(8)), out=tmp_path)
+
+
+def test_the_step_and_cosine_schedules():
+    settings = TrainingConfig(learning_rate=0.1, warmup=0.0, schedule="step")
+    rates = [learning_rate(settings, step, 90) for step in range(90)]
+    assert rates == pytest.approx([0.1] * 30 + [0.01] * 30 + [0.001] * 30)
+    cosine = replace(settings, schedule="cosine")
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    for step in range(50):
+        assert learning_rate(cosine, step, 50) == pytest.approx(oracle.get_last_lr()[0])
+        optimizer.step()
+        oracle.step()

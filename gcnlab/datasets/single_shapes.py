@@ -1,0 +1,77 @@
+"""Single shapes: one textured object an image, to be classed as a whole.
+
+What ImageNet is to the paper's ResNet50-GCN, this is to the mini backbones: classification to pretrain on
+(Table 6). Sizes, textures and rotations are those of Shapes; here too the outline alone tells the class.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from gcnlab.datasets.shapes import SHAPES, Scene, random_scene, render
+
+_SPLITS = {"train": 1200, "val": 300, "test": 300}
+_STREAM = 1  # keeps the images apart from those of Shapes with the same seed
+
+
+class SingleShapes(Dataset):
+    """One shape an image, seeded and made on the fly.
+
+    `dataset[i]` is (image, class): a tv_tensor, uint8 (3, side, side), and a number 0 … 5, the place in
+    `classes`. The same (seed, split, index) gives the same image.
+
+    Args:
+        split: "train", "val" or "test"; their images differ.
+        length: number of images; None gives 1,200 / 300 / 300. A longer set begins with the images
+            of a shorter one.
+        image_size: side of the square image, in pixels, at least 32.
+        seed: another seed is another data set.
+        transforms: called with the image alone.
+    """
+
+    classes = SHAPES.names[1:]
+    num_classes = len(classes)
+
+    def __init__(
+        self,
+        split: str = "train",
+        length: int | None = None,
+        image_size: int = 256,
+        seed: int = 0,
+        transforms: Callable | None = None,
+    ):
+        if split not in _SPLITS:
+            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(_SPLITS)}")
+        self.split = split
+        self.length = _SPLITS[split] if length is None else length
+        if self.length < 1:
+            raise ValueError(f"length must be at least 1, not {self.length}: the split is empty")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or positive, not {seed}")
+        if image_size < 32:
+            raise ValueError(f"image_size must be at least 32 pixels, not {image_size}")
+        self.image_size, self.seed, self.transforms = image_size, seed, transforms
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, int]:
+        scene = self.scene(index)
+        image = tv_tensors.Image(render(scene)[0])
+        label = scene.objects[0].kind - 1
+        return (image if self.transforms is None else self.transforms(image)), label
+
+    def name(self, index: int) -> str:
+        """What an error message calls image `index`."""
+        return f"single-shapes-{self.split}-{index:05d}"
+
+    def scene(self, index: int) -> Scene:
+        """The one object of image `index`: kind, position, size, rotation."""
+        if not 0 <= index < self.length:
+            raise IndexError(f"index {index} is outside the {self.length} images")
+        place = list(_SPLITS).index(self.split)
+        rng = np.random.default_rng([self.seed, place, index, _STREAM])
+        scene = random_scene(rng, self.image_size, self.image_size)
+        return Scene(scene.height, scene.width, scene.background, scene.objects[:1])

@@ -1,0 +1,75 @@
+"""Top-1 and top-5 of a classifier, as Table 6 gives them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from gcnlab.annotations import Float, Int, Tensor
+from gcnlab.models.modes import evaluation_mode
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Share of images, in percent, whose class is the first, or one of the first five.
+
+    With five classes or fewer top-5 is 100 by its definition.
+
+    Attributes:
+        top1, top5: accuracies in percent; Table 6 gives the error 100 − top5.
+        images: number of images.
+    """
+
+    top1: float
+    top5: float
+    images: int
+
+    def summary(self) -> str:
+        """One line: both accuracies, and the error that Table 6 gives."""
+        return (
+            f"top-1 {self.top1:.1f} %, top-5 {self.top5:.1f} % "
+            f"(top-5 error {100 - self.top5:.1f} %) on {self.images} images"
+        )
+
+
+def hits(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], k: int) -> int:
+    """Number of images whose class is among the k highest scores."""
+    best = scores.topk(min(k, scores.shape[1]), dim=1).indices
+    return int((best == labels[:, None]).sum())
+
+
+@torch.inference_mode()
+def evaluate_classifier(
+    model: nn.Module,
+    dataset: Dataset,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    progress: bool = True,
+) -> TopK:
+    """Score `model` in evaluation mode, on the device that its weights are on; its mode is restored.
+
+    Args:
+        model: maps normalised images to class scores.
+        dataset: (normalised image, class) pairs, all images of one size.
+        batch_size: images at once.
+        num_workers: processes that load images.
+        progress: show a progress bar.
+    """
+    device = next(model.parameters()).device
+    loader = DataLoader(
+        dataset,
+        batch_size,
+        num_workers=num_workers,
+        multiprocessing_context="spawn" if num_workers else None,
+    )
+    first, five, images = 0, 0, 0
+    bar = tqdm(total=len(dataset), desc="evaluate", unit="img", disable=not progress)
+    with bar, evaluation_mode(model):
+        for batch, labels in loader:
+            scores = model(batch.to(device, memory_format=torch.channels_last)).float().cpu()
+            first, five = first + hits(scores, labels, 1), five + hits(scores, labels, 5)
+            images += len(labels)
+            bar.update(len(labels))
+    return TopK(100 * first / images, 100 * five / images, images)
