@@ -6,9 +6,14 @@ from typing import Annotated
 import tyro
 
 from gcnlab.cli.bench import Bench
+from gcnlab.cli.crf import Crf
+from gcnlab.cli.data import Data
 from gcnlab.cli.evaluate import Evaluate
 from gcnlab.cli.predict import Predict
+from gcnlab.cli.pretrain import Pretrain
+from gcnlab.cli.schedule import RunSchedule
 from gcnlab.cli.ship import Ship
+from gcnlab.cli.submit import Submit
 from gcnlab.cli.train import Train
 from gcnlab.cli.vrf import Vrf
 from gcnlab.training import TrainingDiverged
@@ -18,9 +23,14 @@ def main() -> None:
     """Entry point of `gcnlab`."""
     chosen = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[RunSchedule, tyro.conf.subcommand("schedule")]
+        | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Crf, tyro.conf.subcommand("crf")]
+        | Annotated[Submit, tyro.conf.subcommand("submit")]
         | Annotated[Vrf, tyro.conf.subcommand("vrf")]
+        | Annotated[Data, tyro.conf.subcommand("data")]
         | Annotated[Ship, tyro.conf.subcommand("ship")]
         | Annotated[Bench, tyro.conf.subcommand("bench")],
         prog="gcnlab",
@@ -29,7 +39,7 @@ def main() -> None:
     )
     try:
         chosen()
-    except (ValueError, OSError, TrainingDiverged) as error:
+    except (ValueError, OSError, ModuleNotFoundError, TrainingDiverged) as error:
         print(f"gcnlab: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

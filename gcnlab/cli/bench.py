@@ -27,10 +27,12 @@ class Bench:
     """Run Captum on all windows of the largest case, rather than on 16 of them."""
     growth: bool = False
     """Measure instead how time grows with image size, stride and k."""
+    run: Path | None = None
+    """Measure instead the trained network of this run, at 512 px."""
 
     def __call__(self) -> None:
         from gcnlab.experiments.bench_vrf import bench_vrf
 
         if self.pairs < 1:
             raise ValueError(f"--pairs must be at least 1, not {self.pairs}")
-        bench_vrf(self.out, self.pairs, self.full_captum, self.growth)
+        bench_vrf(self.out, self.pairs, self.full_captum, self.growth, self.run)

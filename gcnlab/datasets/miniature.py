@@ -36,7 +36,7 @@ _CITYSCAPES_IDS = np.array([0, 2, 8, 10, 11, 13, 18], dtype=np.uint8)
 
 def make_voc(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
     """VOC 2012 under `root`/VOCdevkit/VOC2012; images of about `size` pixels, no two alike in size."""
-    folder = Path(root) / "VOCdevkit" / "VOC2012"
+    folder = _new(Path(root) / "VOCdevkit" / "VOC2012")
     for split, names in VOC_NAMES.items():
         _write_list(folder / "ImageSets" / "Segmentation" / f"{split}.txt", names)
         for name in names:
@@ -56,7 +56,7 @@ def make_sbd(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
     """SBD under `root`/benchmark_RELEASE: images of its own, of VOC train, and of VOC val."""
     from scipy.io import savemat
 
-    folder = Path(root) / "benchmark_RELEASE" / "dataset"
+    folder = _new(Path(root) / "benchmark_RELEASE") / "dataset"
     splits = {
         "train": (*SBD_ONLY[:3], *VOC_NAMES["train"][1:3], VOC_NAMES["val"][0]),
         "val": (*SBD_ONLY[3:], VOC_NAMES["train"][4], *VOC_NAMES["val"][2:]),
@@ -74,7 +74,7 @@ def make_sbd(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
 
 def make_coco(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
     """COCO 2017 under `root`/coco: polygons, a crowd, overlapping objects, classes that VOC does not have."""
-    folder = Path(root) / "coco"
+    folder = _new(Path(root) / "coco")
     kinds = {kind: _VOC_IDS[kind] for kind in range(1, SHAPES.num_classes)}
     category = {VOC.names.index(name): number for number, name in CATEGORIES.items()}
     for split, count in (("train", 4), ("val", 2)):
@@ -105,7 +105,7 @@ def make_coco(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
 
 def make_cityscapes(root: str | Path, size: tuple[int, int] = (64, 128)) -> Path:
     """Cityscapes under `root`/cityscapes, all images of one `size`; coarse labels keep off the edges."""
-    folder = Path(root) / "cityscapes"
+    folder = _new(Path(root) / "cityscapes")
     for split, names in CITYSCAPES_NAMES.items():
         for name in names:
             city = name.split("_")[0]
@@ -124,7 +124,7 @@ def make_cityscapes(root: str | Path, size: tuple[int, int] = (64, 128)) -> Path
 
 def make_imagenet(root: str | Path, size: tuple[int, int] = (48, 64), images: int = 4) -> Path:
     """ImageNet under `root`/imagenet: three classes, `images` of each to train and half as many to validate."""
-    folder = Path(root) / "imagenet"
+    folder = _new(Path(root) / "imagenet")
     for split, count in (("train", images), ("val", max(1, images // 2))):
         for kind, name in enumerate(IMAGENET_CLASSES, start=1):
             for i in range(count):
@@ -155,6 +155,13 @@ def make_miniatures(root: str | Path, names: Iterable[str] = tuple(MAKERS)) -> P
     for name in names:
         MAKERS[name](root)
     return Path(root)
+
+
+def _new(folder: Path) -> Path:
+    """`folder`, which must not exist: no miniature is mixed into real data."""
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists: draw the miniature in another folder")
+    return folder
 
 
 def _scene(name: str, size: tuple[int, int], jitter: int = 9) -> Scene:

@@ -18,7 +18,9 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -33,6 +35,7 @@ from gcnlab.receptive import Occlusion, ValidField, valid_field
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.unit import scores_of
 from gcnlab.receptive.windows import Windows
+from gcnlab.training import load_run
 
 WINDOW = 32
 EXACT_TIMED = 2
@@ -40,6 +43,17 @@ EXACT_TIMED = 2
 
 AGREEMENT = 0.95
 THRESHOLD = 0.2
+
+
+class Times(NamedTuple):
+    """Seconds on the clock, and seconds of processor time (of all threads). They differ on a machine that has
+    other things to do; the processor's do not depend on that."""
+
+    wall: float
+    cpu: float
+
+    def scaled(self, factor: float) -> "Times":
+        return Times(self.wall * factor, self.cpu * factor)
 
 
 @dataclass(frozen=True)
@@ -79,17 +93,22 @@ def fcn_resnet50() -> nn.Module:
 
 
 CASES = (
-    Case("ResNet-50, GCN k=15, BR", lambda: gcn("resnet50"), 512),
-    Case("ResNet-18, GCN k=15, BR", lambda: gcn("resnet18"), 256),
+    Case("ResNet-50, GCN k=15, BR", partial(gcn, "resnet50"), 512),
+    Case("ResNet-18, GCN k=15, BR", partial(gcn, "resnet18"), 256),
     Case("torchvision fcn_resnet50", fcn_resnet50, 256, pairs=3),
 )
 
 GROWTH = (
-    *(Case("ResNet-18, GCN k=15, BR", lambda: gcn("resnet18"), size) for size in (128, 256, 384, 512)),
-    *(Case("ResNet-18, GCN k=15, BR", lambda: gcn("resnet18"), 256, s) for s in (8, 32)),
-    *(Case(f"ResNet-18, GCN k={k}, BR", lambda k=k: gcn("resnet18", k), 256) for k in (3, 7)),
+    *(Case("ResNet-18, GCN k=15, BR", partial(gcn, "resnet18"), size) for size in (128, 256, 384, 512)),
+    *(Case("ResNet-18, GCN k=15, BR", partial(gcn, "resnet18"), 256, s) for s in (8, 32)),
+    *(Case(f"ResNet-18, GCN k={k}, BR", partial(gcn, "resnet18", k), 256) for k in (3, 7)),
 )  # fmt: skip
 """How time grows with the image's size, the stride and k."""
+
+
+def trained(run: Path) -> nn.Module:
+    """The network of a run, on the CPU."""
+    return load_run(run, "cpu").model
 
 
 def examples(
@@ -105,11 +124,11 @@ def examples(
     return pairs
 
 
-def seconds(function: Callable, *args, **kwargs) -> tuple[float, object]:
-    """Wall time of a call, and what came out."""
-    start = time.perf_counter()
+def timed(function: Callable, *args, **kwargs) -> tuple[Times, object]:
+    """What a call took, and what came out."""
+    wall, cpu = time.perf_counter(), time.process_time()
     result = function(*args, **kwargs)
-    return time.perf_counter() - start, result
+    return Times(time.perf_counter() - wall, time.process_time() - cpu), result
 
 
 def captum_seconds(
@@ -128,8 +147,8 @@ def captum_seconds(
 
     captum = CaptumOcclusion(lambda images: scores_of(model, images))  # which may be in a dict
 
-    def per_window(window: int, stride: int, batch_size: int) -> float:
-        wall, _ = seconds(
+    def per_window(window: int, stride: int, batch_size: int) -> Times:
+        times, _ = timed(
             captum.attribute,
             image[None],
             sliding_window_shapes=(3, window, window),
@@ -138,21 +157,20 @@ def captum_seconds(
             perturbations_per_eval=batch_size,
         )
         run = len(Windows((case.size,) * 2, window, stride).members())
-        return wall / (run + 1)  # and the clean image
+        return times.scaled(1 / (run + 1))  # and the clean image
 
     count = len(Windows((case.size,) * 2, WINDOW, case.stride).members())
     quarter = case.size // 4
     with evaluation_mode(model):
         per_window(case.size, case.size, 1)  # warm up
         tried = {b: per_window(quarter, quarter, b) for b in batch_sizes}
-        best = min(tried, key=tried.get)
+        best = min(tried, key=lambda b: tried[b].cpu)
         once = per_window(WINDOW, case.stride, best) if full else tried[best]
     return {
         "perturbations_per_eval": best,
-        "seconds_per_window": once,
-        "seconds": once * (count + 1),
+        "seconds": once.scaled(count + 1)._asdict(),
         "windows_run": count if full else 16,
-        "tried": tried,
+        "tried": {batch: times._asdict() for batch, times in tried.items()},
     }
 
 
@@ -169,7 +187,7 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
     model = case.build()
     samples = examples(case.size, pairs)
     image, pixel = samples[0]
-    export, graph = seconds(Graph, model, image[None])
+    export, graph = timed(Graph, model, image[None])
     captum = captum_seconds(model, image, pixel, case, (1, 2, 4, 8), full_captum)
     exact, drill, agreements, shares, bounds = [], [], [], [], []
     arguments = {
@@ -182,12 +200,12 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
     }
     for i, (image, pixel) in enumerate(samples):
         if i < EXACT_TIMED:
-            wall, _ = seconds(field, model, image, pixel, graph, **arguments)
-            exact.append(wall)
-        wall, (occlusion, few) = seconds(
+            times, _ = timed(field, model, image, pixel, graph, **arguments)
+            exact.append(times)
+        times, (occlusion, few) = timed(
             field, model, image, pixel, graph, method="drilldown", **arguments
         )
-        drill.append(wall)
+        drill.append(times)
         shares.append(few.evaluated)
         regions = [f.region(THRESHOLD) for f in (few, occlusion.field(pixel, **arguments))]
         both, either = regions[0] & regions[1], regions[0] | regions[1]
@@ -202,31 +220,36 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
         "windows": len(Windows((case.size,) * 2, WINDOW, case.stride).members()),
         "pairs": pairs,
         "captum": captum,
-        "export_seconds": export,
-        "exact_seconds": exact,
-        "exact_ratio": captum["seconds"] / mean(exact),
-        "exact_bound": 1 / mean(1 / bound for bound in bounds),
-        "drilldown_seconds": drill,
-        "drilldown_ratio": captum["seconds"] / mean(drill),
+        "export_seconds": export._asdict(),
+        "exact": against(captum, exact) | {"bound": 1 / mean(1 / bound for bound in bounds)},
+        "drilldown": against(captum, drill),
         "drilldown_share_run": mean(shares),
         "drilldown_agreement": mean(agreements),
         "drilldown_agreements": agreements,
     }
 
 
+def against(captum: dict, times: list[Times]) -> dict:
+    """Mean times, and how many of them Captum's is, on the clock and in processor time."""
+    mean = Times(*(statistics.fmean(column) for column in zip(*times)))
+    return {
+        "seconds": mean._asdict(),
+        "ratio": {name: captum["seconds"][name] / value for name, value in mean._asdict().items()},
+        "all_seconds": [one._asdict() for one in times],
+    }
+
+
 def peak_memory(case: Case, batch_size: int) -> dict[str, float]:
     """Peak memory of the plain and of the exact way at one batch size, in MB, each in a new process."""
-    index = (*CASES, *GROWTH).index(case)
     context = multiprocessing.get_context("spawn")
     peaks = {}
     for method in ("plain", "exact"):
         with context.Pool(1) as pool:
-            peaks[method] = pool.apply(_peak, (index, method, batch_size))
+            peaks[method] = pool.apply(_peak, (case, method, batch_size))
     return peaks | {"ratio": peaks["exact"] / peaks["plain"], "batch_size": batch_size}
 
 
-def _peak(index: int, method: str, batch_size: int) -> float:
-    case = (*CASES, *GROWTH)[index]
+def _peak(case: Case, method: str, batch_size: int) -> float:
     model = case.build()
     ((image, pixel),) = examples(case.size, 1)
     # A few batches are enough: one row of large windows.
@@ -240,7 +263,11 @@ def _peak(index: int, method: str, batch_size: int) -> float:
 
 
 def bench_vrf(
-    out: Path | None = None, pairs: int = 10, full_captum: bool = False, growth: bool = False
+    out: Path | None = None,
+    pairs: int = 10,
+    full_captum: bool = False,
+    growth: bool = False,
+    run: Path | None = None,
 ) -> None:
     """Run the benchmark, print it, and write it to `out` (JSON) with its provenance, row by row.
 
@@ -248,11 +275,15 @@ def bench_vrf(
         pairs: of an image and a pixel, at most.
         full_captum: run Captum on all windows of the first case (a quarter of an hour on two cores).
         growth: instead of the cases, how time grows with image size, stride and k.
+        run: instead of the cases, the trained network of this run, at 512 px.
     """
     start = time.perf_counter()
     rows = []
-    for case in GROWTH if growth else CASES:
-        row = measure(case, min(pairs, case.pairs), full_captum and case is CASES[0])
+    cases = GROWTH if growth else CASES
+    if run is not None:
+        cases = (Case(f"trained network {run.name}", partial(trained, run), 512),)
+    for case in cases:
+        row = measure(case, min(pairs, case.pairs), full_captum and case is cases[0])
         rows.append(row | {"memory_mb": peak_memory(case, 16)})
         print_row(rows[-1])
         if out is not None:
@@ -268,19 +299,20 @@ def bench_vrf(
 
 def print_row(row: dict) -> None:
     """One row in words."""
-    captum = row["captum"]
+    captum, exact, drill, memory = (row[k] for k in ("captum", "exact", "drilldown", "memory_mb"))
+
+    def line(name: str, seconds: dict, ratio: dict | None = None) -> str:
+        clock = f"  {name:<10}  {seconds['wall']:7.1f} s  (processor {seconds['cpu']:7.1f} s)"
+        return clock + (f"  × {ratio['wall']:.1f}  (× {ratio['cpu']:.1f})" if ratio else "")
+
     print(
         f"{row['network']}, {row['size']} px, {row['windows']} windows of 32 px every {row['stride']}\n"
-        f"  Captum      {captum['seconds']:7.1f} s  "
-        f"({captum['windows_run']} windows run, {captum['perturbations_per_eval']} at once)\n"
-        f"  exact       {statistics.fmean(row['exact_seconds']):7.1f} s  × {row['exact_ratio']:.1f}"
-        f"  (multiply-adds allow × {row['exact_bound']:.1f})\n"
-        f"  drill-down  {statistics.fmean(row['drilldown_seconds']):7.1f} s  × {row['drilldown_ratio']:.1f}"
-        f"  (runs {100 * row['drilldown_share_run']:.0f} % of the windows; "
-        f"agreement {row['drilldown_agreement']:.3f} over {row['pairs']} pairs)"
-    )
-    memory = row["memory_mb"]
-    print(
+        f"{line('Captum', captum['seconds'])}  {captum['windows_run']} windows run, "
+        f"{captum['perturbations_per_eval']} at once\n"
+        f"{line('exact', exact['seconds'], exact['ratio'])}  multiply-adds allow × {exact['bound']:.1f}\n"
+        f"{line('drill-down', drill['seconds'], drill['ratio'])}  runs "
+        f"{100 * row['drilldown_share_run']:.0f} % of the windows; agreement "
+        f"{row['drilldown_agreement']:.3f} over {row['pairs']} pairs\n"
         f"  memory      {memory['exact']:.0f} MB, plain {memory['plain']:.0f} MB: "
         f"× {memory['ratio']:.2f} at a batch of {memory['batch_size']}\n",
         flush=True,

@@ -1,0 +1,195 @@
+"""Verify a data set's tree: counts against the paper's, every pair of files, every id, every size.
+
+Each set is checked part by part. A part that cannot be opened (a folder or a file is missing, a city in
+another split's folder) is one problem; in a part that can, every image and label is read.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from gcnlab.datasets.camvid import CamVid
+from gcnlab.datasets.cityscapes import Cityscapes, cityscapes_train_with_coarse
+from gcnlab.datasets.coco import COCOAsVOC, voc_sbd_coco_train
+from gcnlab.datasets.files import data_root
+from gcnlab.datasets.imagenet import ImageNet
+from gcnlab.datasets.voc import SBDSegmentation, VOCSegmentation, voc_sbd_train
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split that is checked.
+
+    Attributes:
+        name: of it.
+        open: makes it from the folder of all data sets.
+        count: images that it should have; None if not known.
+        read: whether to read its files, or only count them (they are read with another part).
+    """
+
+    name: str
+    open: Callable[[Path], Any]
+    count: int | None
+    read: bool = True
+
+
+def _voc(root: Path) -> Path:
+    return root / "VOCdevkit" / "VOC2012"
+
+
+PARTS: dict[str, tuple[Part, ...]] = {
+    "voc": (
+        Part("train", lambda r: VOCSegmentation("train", _voc(r)), 1464),
+        Part("val", lambda r: VOCSegmentation("val", _voc(r)), 1449),
+    ),
+    "voc-test": (Part("test", lambda r: VOCSegmentation("test", _voc(r)), 1456),),
+    "sbd": (
+        Part("train", lambda r: SBDSegmentation("train", r / "benchmark_RELEASE"), 8498),
+        Part("val", lambda r: SBDSegmentation("val", r / "benchmark_RELEASE"), 2857),
+        Part(
+            "VOC + SBD, without VOC val",
+            lambda r: voc_sbd_train(_voc(r), r / "benchmark_RELEASE"),
+            10582,
+            read=False,
+        ),
+    ),
+    "coco": (
+        Part("train", lambda r: COCOAsVOC("train", r / "coco"), None),
+        Part("val", lambda r: COCOAsVOC("val", r / "coco"), None),
+        Part(
+            "COCO + VOC + SBD, without VOC val",
+            lambda r: voc_sbd_coco_train(_voc(r), r / "benchmark_RELEASE", r / "coco"),
+            109892,
+            read=False,
+        ),
+    ),
+    "cityscapes": (
+        Part("train", lambda r: Cityscapes("train", r / "cityscapes"), 2975),
+        Part("val", lambda r: Cityscapes("val", r / "cityscapes"), 500),
+        Part("test", lambda r: Cityscapes("test", r / "cityscapes"), 1525),
+    ),
+    "cityscapes-coarse": (
+        Part(
+            "train_extra",
+            lambda r: Cityscapes("train_extra", r / "cityscapes", coarse=True),
+            19998,
+        ),
+        Part(
+            "train_extra + train",
+            lambda r: cityscapes_train_with_coarse(r / "cityscapes"),
+            22973,
+            read=False,
+        ),
+    ),
+    "imagenet": (
+        Part("train", lambda r: ImageNet("train", r / "imagenet"), 1281167),
+        Part("val", lambda r: ImageNet("val", r / "imagenet"), 50000),
+    ),
+    "camvid": (
+        Part("train", lambda r: CamVid("train", r / "camvid"), 367),
+        Part("val", lambda r: CamVid("val", r / "camvid"), 101),
+        Part("test", lambda r: CamVid("test", r / "camvid"), 233),
+    ),
+}
+"""What is checked, by name, with the official counts (paper, sections 4.1 and 4.2)."""
+
+SIZES = {"cityscapes": (1024, 2048), "cityscapes-coarse": (1024, 2048)}
+"""(height, width) that every image must have."""
+
+
+@dataclass
+class Report:
+    """What the check of one part found.
+
+    Attributes:
+        part: what was checked.
+        images: how many it has.
+        problems: in words, each naming a file or a count.
+    """
+
+    part: Part
+    images: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def check(
+    name: str,
+    root: Path | None = None,
+    workers: int = 0,
+    counts: bool = True,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Report]:
+    """Check a data set, part by part.
+
+    Args:
+        name: a key of `PARTS`.
+        root: folder of all data sets; None means `data_root()`.
+        workers: processes that read; 0 reads in this one.
+        counts: compare counts and sizes with the official ones; without, only files and ids are checked.
+        on_image: called with (done, total) while a part is read.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in PARTS:
+        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(PARTS)}")
+    root = data_root() if root is None else Path(root)
+    for part in PARTS[name]:
+        report = Report(part)
+        try:
+            dataset = part.open(root)
+        except (FileNotFoundError, ValueError) as error:
+            report.problems.append(str(error))
+            yield report
+            continue
+        report.images = len(dataset)
+        if counts and part.count is not None and report.images != part.count:
+            report.problems.append(
+                f"{part.name}: {report.images:,} images, there should be {part.count:,}"
+            )
+        if part.read:
+            size = SIZES.get(name) if counts else None
+            for done, problem in enumerate(_read(dataset, size, workers), start=1):
+                on_image(done, report.images)
+                if problem:
+                    report.problems.append(problem)
+        yield report
+
+
+def _read(dataset: Any, size: tuple[int, int] | None, workers: int) -> Iterator[str]:
+    """For each image what is wrong with it; empty if nothing is."""
+    if workers == 0:
+        for index in range(len(dataset)):
+            yield _problem(dataset, index, size)
+        return
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=_take, initargs=(dataset, size)
+    ) as pool:
+        yield from pool.map(_problem_of_taken, range(len(dataset)), chunksize=16)
+
+
+def _problem(dataset: Any, index: int, size: tuple[int, int] | None) -> str:
+    try:
+        image, _ = dataset[index]
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+    if size is not None and tuple(image.shape[-2:]) != size:
+        height, width = image.shape[-2:]
+        return f"{dataset.name(index)}: {width}×{height}, there should be {size[1]}×{size[0]}"
+    return ""
+
+
+_taken: tuple = ()
+
+
+def _take(*arguments: Any) -> None:
+    """Keep a process's own copy of the data set, so that it is sent once."""
+    global _taken
+    _taken = arguments
+
+
+def _problem_of_taken(index: int) -> str:
+    return _problem(_taken[0], index, _taken[1])

@@ -1,0 +1,131 @@
+"""Memory of evaluating a Cityscapes image at three scales, against the bound that is stated.
+
+Four evaluations of one 1024×2048 image with 19 classes, each in a process of its own, whose peak resident memory
+is read when it ends: one pass over one tile (what a tile takes), one scale on tiles, three scales on tiles, and
+three scales and mirrored on tiles. Taken off is what the process holds before, with the network and the image.
+The bound of `gcnlab.evaluation.inference` is map_bytes + one pass over one tile; that pass is measured.
+
+    python -m gcnlab.experiments.inference_memory --out data/results/bench/inference-memory.json
+
+Cost: about three minutes on one core. Expected: each peak below its bound. Weights are random: memory does
+not depend on them. On the CPU; a GPU holds the same maps, and its own workspace for convolutions.
+"""
+
+import multiprocessing
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+
+from gcnlab.evaluation.inference import Inference, map_bytes, score_map
+from gcnlab.models import SegmentationNet
+from gcnlab.provenance import provenance, write_json
+
+SIZE = 1024, 2048
+CLASSES = 19
+MB = 1024**2
+
+
+@dataclass(frozen=True)
+class Command:
+    """Measure the peak memory of evaluating a 1024×2048 image with 19 classes; prints, and writes OUT."""
+
+    out: Path | None = None
+    """JSON file for figures and provenance."""
+    backbone: str = "mini"
+    """mini, resnet18, …"""
+    kernel_size: int = 25
+    """k of the heads; the paper's on Cityscapes is 25."""
+    tile: tuple[int, int] = (512, 512)
+    """Height and width of the tiles."""
+    scales: tuple[float, ...] = (0.75, 1.0, 1.25)
+    """Of the multi-scale evaluations."""
+
+    def __call__(self) -> None:
+        start = time.perf_counter()
+        tiled = Inference(tile=self.tile, overlap=1 / 3)
+        cases = {
+            "one scale, tiled": tiled,
+            "scales, tiled": replace(tiled, scales=self.scales),
+            "scales and flip, tiled": replace(tiled, scales=self.scales, flip=True),
+        }
+        tile = self.peak(self.tile, None) - self.peak(self.tile, None, idle=True)
+        flipped = self.peak(self.tile, Inference(flip=True)) - self.peak(self.tile, None, idle=True)
+        rest = self.peak(SIZE, None, idle=True)
+        rows = []
+        for name, inference in cases.items():
+            wall = time.perf_counter()
+            used = self.peak(SIZE, inference) - rest
+            one = flipped if inference.flip else tile
+            rows.append(
+                {
+                    "what": name,
+                    "inference": asdict(inference),
+                    "peak_mb": used,
+                    "maps_mb": map_bytes(CLASSES, SIZE, inference) / MB,
+                    "tile_mb": one,
+                    "bound_mb": map_bytes(CLASSES, SIZE, inference) / MB + one,
+                    "seconds": round(time.perf_counter() - wall, 1),
+                }
+            )
+            row = rows[-1]
+            print(
+                f"{name:24} {row['peak_mb']:6.0f} MB; bound {row['bound_mb']:.0f} MB "
+                f"(maps {row['maps_mb']:.0f}, one tile {row['tile_mb']:.0f})",
+                flush=True,
+            )
+        if self.out is not None:
+            record = provenance(
+                seeds=[0],
+                dataset=f"one random image of {SIZE[0]}×{SIZE[1]}, {CLASSES} classes",
+                split="none",
+                device="cpu",
+                seconds=time.perf_counter() - start,
+            )
+            network = f"{self.backbone}, GCN k={self.kernel_size}, BR, random weights"
+            settings = {"network": network, "classes": CLASSES, "size": SIZE, "tile": self.tile}
+            write_json(
+                settings | {"process_mb": rest, "rows": rows, "provenance": record}, self.out
+            )
+
+    def peak(self, size: tuple[int, int], inference: Inference | None, idle: bool = False) -> float:
+        """Peak resident memory, in MB, of a new process that scores one image."""
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(_peak, (self.backbone, self.kernel_size, size, inference, idle))
+
+
+def _peak(
+    backbone: str,
+    kernel_size: int,
+    size: tuple[int, int],
+    inference: Inference | None,
+    idle: bool,
+) -> float:
+    torch.manual_seed(0)
+    model = SegmentationNet(backbone, CLASSES, kernel_size=kernel_size).eval()
+    score_map(model, torch.randn(1, 3, 32, 32))  # libraries load what they need
+    image = torch.randn(1, 3, *size)
+    if not idle:
+        score_map(model, image, inference)
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux hands a parent's ru_maxrss on to its children
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Entry point of `python -m gcnlab.experiments.inference_memory`."""
+    try:
+        tyro.cli(Command, prog="python -m gcnlab.experiments.inference_memory")()
+    except (ValueError, OSError) as error:
+        print(f"inference_memory: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
