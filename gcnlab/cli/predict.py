@@ -1,6 +1,6 @@
 """gcnlab predict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from gcnlab.cli.results import result_paths
 from gcnlab.datasets import read_image
-from gcnlab.evaluation import predict
+from gcnlab.evaluation import CRF, Inference, predict
 from gcnlab.training import load_run
 
 
@@ -19,6 +19,7 @@ class Predict:
     """Segment pictures: a palette PNG of class ids for each, or a coloured overlay.
 
     gcnlab predict runs/gcn7 street.jpg other.png --out predictions
+    gcnlab predict runs/gcn7 street.jpg --inference.flip --inference.scales 0.75 1 1.25 crf:crf
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -29,6 +30,10 @@ class Predict:
     """Folder for NAME.png."""
     overlay: bool = False
     """Write the picture with the classes' colours over it, rather than class ids."""
+    inference: Inference = field(default_factory=Inference)
+    """Flip, scales, tiles."""
+    crf: CRF | None = None
+    """Refine the class probabilities with a dense CRF (extra `crf`)."""
     device: str | None = None
     """cpu, cuda, …; the GPU if there is one."""
 
@@ -41,7 +46,10 @@ class Predict:
         self.out.mkdir(parents=True, exist_ok=True)
         for path, target in targets.items():
             image = read_image(path)
-            ids = predict(run.model, run.config.normalization(image)[None])[0].to(torch.uint8)
+            normalize = run.config.normalization
+            ids = predict(
+                run.model, normalize(image)[None], None, self.inference, self.crf, normalize
+            )[0].to(torch.uint8)
             if self.overlay:
                 colored = labels.colorize(ids).float()
                 mixed = 0.5 * image.permute(1, 2, 0).float() + 0.5 * colored

@@ -1,5 +1,7 @@
 """What several commands write: a network's name, its result with provenance, its scores as a table, paths."""
 
+import csv
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,7 +56,28 @@ def print_scores(table: dict[str, Scores]) -> None:
         view.add_row(
             f"IoU {name}", *(f"{s.iou.get(name, float('nan')):.1f}" for s in table.values())
         )
+    if first.boundary_iou is not None:
+        view.add_section()
+        view.add_row("mean boundary IoU", *(f"{s.mean_boundary_iou:.1f}" for s in table.values()))
+        for name in first.boundary_iou:
+            cells = (
+                f"{(s.boundary_iou or {}).get(name, float('nan')):.1f}" for s in table.values()
+            )
+            view.add_row(f"boundary IoU {name}", *cells)
     Console().print(view)
+
+
+def write_class_table(scores: Scores, path: Path) -> None:
+    """A row per class as CSV, scores in percent; empty where there is nothing to score."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["class", "iou", "accuracy", "boundary_iou", "pixels"])
+        for name in scores.iou:
+            values = [scores.iou[name], scores.class_accuracy[name]]
+            values.append(math.nan if scores.boundary_iou is None else scores.boundary_iou[name])
+            cells = ["" if math.isnan(value) else f"{value:.4f}" for value in values]
+            rows.writerow([name, *cells, scores.pixels[name]])
 
 
 def result_paths(images: tuple[Path, ...], out: Path) -> dict[Path, Path]:

@@ -88,7 +88,7 @@ class BoundaryIoU:
     def update(
         self,
         predictions: Shaped[Tensor, "*batch height width"],
-        labels: Shaped[Tensor, "*batch height width"],
+        labels: Shaped[Tensor, "*_ _ _"],
     ) -> "BoundaryIoU":
         """Add predicted ids and labels of one shape; returns itself.
 

@@ -1,5 +1,6 @@
 """Figures: they take results and return matplotlib figures; they never run a model."""
 
+from gcnlab.plots.distance import plot_distance_curves
 from gcnlab.plots.object_size import plot_object_sizes
 from gcnlab.plots.pictures import (
     draw_region,
@@ -15,6 +16,7 @@ __all__ = [
     "LiveLoss",
     "draw_region",
     "plot_class_iou",
+    "plot_distance_curves",
     "plot_fields",
     "plot_label_maps",
     "plot_losses",

@@ -1,5 +1,7 @@
 """Flip, scales and tiles against whole-image passes, closed forms and hand computations."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -153,7 +155,7 @@ def test_weights_sum_to_one_and_vanish_in_the_margin(length, tile, overlap, marg
 def test_tiles_reach_from_side_to_side_and_overlap_enough(length, tile, overlap):
     offsets = tile_offsets(length, tile, overlap)
     assert (offsets[0], offsets[-1]) == (0, length - tile)
-    steps = {b - a for a, b in zip(offsets, offsets[1:])}
+    steps = {b - a for a, b in pairwise(offsets)}
     assert all(0 < step <= max(1, tile * (1 - overlap) + 1e-9) for step in steps)
     assert not steps or max(steps) - min(steps) <= 1
 
