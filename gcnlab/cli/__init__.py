@@ -7,14 +7,12 @@ import tyro
 
 from gcnlab.cli.bench import Bench
 from gcnlab.cli.crf import Crf
-from gcnlab.cli.crf import Crf
 from gcnlab.cli.data import Data
 from gcnlab.cli.evaluate import Evaluate
 from gcnlab.cli.predict import Predict
 from gcnlab.cli.pretrain import Pretrain
 from gcnlab.cli.schedule import RunSchedule
 from gcnlab.cli.ship import Ship
-from gcnlab.cli.submit import Submit
 from gcnlab.cli.submit import Submit
 from gcnlab.cli.train import Train
 from gcnlab.cli.vrf import Vrf
@@ -29,8 +27,6 @@ def main() -> None:
         | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
-        | Annotated[Crf, tyro.conf.subcommand("crf")]
-        | Annotated[Submit, tyro.conf.subcommand("submit")]
         | Annotated[Crf, tyro.conf.subcommand("crf")]
         | Annotated[Submit, tyro.conf.subcommand("submit")]
         | Annotated[Vrf, tyro.conf.subcommand("vrf")]
