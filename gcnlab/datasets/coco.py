@@ -13,12 +13,13 @@ so 99,310 of COCO's 123,287 (train and val). It does not say how instances becom
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from gcnlab.annotations import Tensor, UInt8
+from gcnlab.annotations import Bool, Tensor, UInt8
 from gcnlab.datasets.files import LabelledImages, data_root, require_files, require_folder
 from gcnlab.datasets.labels import IGNORE
 from gcnlab.datasets.merged import Merged
@@ -99,7 +100,7 @@ class COCOAsVOC(LabelledImages):
                     instance = _encoded(item, *sizes[item["image_id"]])
                     found.setdefault(item["image_id"], []).append(instance)
             names = {i["id"]: i["file_name"] for i in content["images"]}
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # pycocotools raises plain ones
             raise ValueError(f"{file}: damaged, or no instances of COCO ({error!r})") from error
         for number in sorted(found):
             if not all(crowd for _, crowd, _ in found[number]):
@@ -110,12 +111,11 @@ class COCOAsVOC(LabelledImages):
             raise ValueError(f"{file}: no image with one of VOC's classes")
 
     def label_map(self, index: int, image: Tensor) -> UInt8[Tensor, "_ _"]:
-        decode = _mask_tools().decode
         (height, width) = self._instances[index][0][2]["size"]
         labels = torch.zeros(height, width, dtype=torch.uint8)
         crowds = torch.zeros(height, width, dtype=torch.bool)
         for class_id, crowd, runs in self._instances[index]:
-            mask = torch.from_numpy(decode(runs)).bool()
+            mask = _decoded(runs)
             if crowd:
                 crowds |= mask
                 continue
@@ -161,6 +161,12 @@ def _encoded(item: dict, height: int, width: int) -> tuple[int, bool, dict]:
             f"annotation {item.get('id')} is {runs['size']}, its image {height, width}"
         )
     return VOC.names.index(CATEGORIES[item["category_id"]]), bool(item.get("iscrowd")), runs
+
+
+def _decoded(runs: dict) -> Bool[Tensor, "height width"]:
+    with warnings.catch_warnings():  # pycocotools 2.0.11 under NumPy 2
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        return torch.from_numpy(_mask_tools().decode(runs)).bool()
 
 
 def _mask_tools():
