@@ -3,6 +3,14 @@ import json
 
 import pytest
 
+from gcnlab.datasets import (
+    Cityscapes,
+    VOCSegmentation,
+    cityscapes_train_with_coarse,
+    voc_sbd_coco_train,
+    voc_sbd_train,
+)
+from gcnlab.datasets.miniature import make_miniatures
 from gcnlab.training import PRESETS, DataConfig, ModelConfig, RunConfig, TrainingConfig
 
 
@@ -56,3 +64,54 @@ def test_every_setting_is_explained_and_frozen():
             assert after.startswith('"""'), f"{cls.__name__}.{field.name}"
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainingConfig().epochs = 3
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return make_miniatures(tmp_path_factory.mktemp("data"), ["voc", "sbd", "coco", "cityscapes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "classes"),
+    [
+        ("voc", lambda: VOCSegmentation("train"), 21),
+        ("voc+sbd", voc_sbd_train, 21),
+        ("voc+sbd+coco", voc_sbd_coco_train, 21),
+        ("cityscapes", lambda: Cityscapes("train"), 19),
+        ("cityscapes+coarse", cityscapes_train_with_coarse, 19),
+    ],
+)
+def test_a_data_set_is_known_by_its_name(root, monkeypatch, name, own, classes):
+    """From the folder that is given, and from the one that GCNLAB_DATA names."""
+    given = DataConfig(name, root).open("train")
+    monkeypatch.setenv("GCNLAB_DATA", str(root))
+    found, expected = DataConfig(name).open("train"), own()
+    assert DataConfig(name).labels.num_classes == classes == expected.labels.num_classes
+    for dataset in (given, found):
+        assert len(dataset) == len(expected)
+        names = [dataset.name(i) for i in range(len(dataset))]
+        assert names == [expected.name(i) for i in range(len(expected))]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_what_is_joined_is_trained_on_and_not_scored_on(root, split):
+    for names in (("voc", "voc+sbd", "voc+sbd+coco"), ("cityscapes", "cityscapes+coarse")):
+        sets = [DataConfig(name, root).open(split) for name in names]
+        assert len({tuple(s.name(i) for i in range(len(s))) for s in sets}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("voc", "VOCdevkit/VOC2012"),
+        ("voc+sbd", "benchmark_RELEASE"),
+        ("voc+sbd+coco", "coco"),
+        ("cityscapes+coarse", "cityscapes"),
+    ],
+)
+def test_missing_data_are_named(root, tmp_path, name, folder):
+    for link in root.iterdir():
+        if link.name != folder.split("/")[0]:
+            (tmp_path / link.name).symlink_to(link)
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / folder)):
+        DataConfig(name, tmp_path).open("train")
