@@ -115,6 +115,6 @@ def _package():
     return dense
 
 
-def _check(name: str, good: bool, expected: str, value: float) -> None:
+def _check(name: str, good: bool, expected: str, value: int | float) -> None:
     if not good:
         raise ValueError(f"crf.{name} must be {expected}, not {value}")

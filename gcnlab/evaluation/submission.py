@@ -82,7 +82,7 @@ def submission_format(labels: LabelSet):
 
 
 def write_voc(
-    predictions: Iterable[tuple[str, Shaped[Tensor, "height width"]]],
+    predictions: Iterable[tuple[str, Shaped[Tensor, "_ _"]]],
     out: str | Path,
     split: str = "test",
     competition: Competition = "comp6",
@@ -109,6 +109,8 @@ def write_voc(
         picture = Image.fromarray(ids.numpy().astype(np.uint8)).convert("P")
         picture.putpalette(palette)
         _write(picture, folder / f"{name}.png", written, out)
+    if not written:
+        raise ValueError("there are no predictions to pack")
     archive = out / f"VOC2012_{competition}_{split}.tgz"
     with tarfile.open(archive, "w:gz") as packed:
         for inside in written:
@@ -118,7 +120,7 @@ def write_voc(
 
 
 def write_cityscapes(
-    predictions: Iterable[tuple[str, Shaped[Tensor, "height width"]]],
+    predictions: Iterable[tuple[str, Shaped[Tensor, "_ _"]]],
     out: str | Path,
     split: str = "test",
 ) -> Path:
@@ -144,6 +146,8 @@ def write_cityscapes(
             raise ValueError(f"prediction of {name}: void (255) is no class to predict")
         picture = Image.fromarray(to_label_ids(ids).numpy())
         _write(picture, out / "results" / f"{name}_pred_labelIds.png", written, out)
+    if not written:
+        raise ValueError("there are no predictions to pack")
     archive = out / f"cityscapes_{split}.zip"
     with zipfile.ZipFile(archive, "w") as packed:  # PNGs are compressed already
         for inside in written:
@@ -202,9 +206,6 @@ def _digest(picture: Image.Image) -> str:
 
 
 def _compare(found: dict[str, Image.Image], written: dict[str, str], archive: Path) -> None:
-    if not written:
-        archive.unlink()
-        raise ValueError("there are no predictions to pack")
     if found.keys() != written.keys():
         raise ValueError(f"{archive}: holds other files than were written")
     for name, picture in found.items():
