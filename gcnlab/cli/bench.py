@@ -29,10 +29,12 @@ class Bench:
     """Measure instead how time grows with image size, stride and k."""
     run: Path | None = None
     """Measure instead the trained network of this run, at 512 px."""
+    only: int | None = None
+    """Measure one case of several, by its number from 1 on."""
 
     def __call__(self) -> None:
         from gcnlab.experiments.bench_vrf import bench_vrf
 
         if self.pairs < 1:
             raise ValueError(f"--pairs must be at least 1, not {self.pairs}")
-        bench_vrf(self.out, self.pairs, self.full_captum, self.growth, self.run)
+        bench_vrf(self.out, self.pairs, self.full_captum, self.growth, self.run, self.only)

@@ -268,6 +268,7 @@ def bench_vrf(
     full_captum: bool = False,
     growth: bool = False,
     run: Path | None = None,
+    only: int | None = None,
 ) -> None:
     """Run the benchmark, print it, and write it to `out` (JSON) with its provenance, row by row.
 
@@ -276,12 +277,20 @@ def bench_vrf(
         full_captum: run Captum on all windows of the first case (a quarter of an hour on two cores).
         growth: instead of the cases, how time grows with image size, stride and k.
         run: instead of the cases, the trained network of this run, at 512 px.
+        only: of the cases the one of this number, from 1 on.
+
+    Raises:
+        ValueError: there is no such case.
     """
     start = time.perf_counter()
     rows = []
     cases = GROWTH if growth else CASES
     if run is not None:
         cases = (Case(f"trained network {run.name}", partial(trained, run), 512),)
+    if only is not None:
+        if not 1 <= only <= len(cases):
+            raise ValueError(f"--only must be a case, 1 … {len(cases)}, not {only}")
+        cases = (cases[only - 1],)
     for case in cases:
         row = measure(case, min(pairs, case.pairs), full_captum and case is cases[0])
         rows.append(row | {"memory_mb": peak_memory(case, 16)})
