@@ -91,7 +91,7 @@ class Schedule:
     """Share of a stage's steps in which the rate rises: at momentum 0.99 the first steps add up a
     hundredfold. The paper is silent."""
     clip_norm: float | None = 5.0
-    """Longest gradient. The paper is silent; the nine refinements diverged without it."""
+    """Longest gradient. The paper is silent; with nine refinements the mini network diverged without it."""
     precision: Precision = "auto"
     """Arithmetic of the convolutions, see training.precision. The paper's time had fp32."""
     seed: int = 0
@@ -101,9 +101,8 @@ class Schedule:
 
     def __post_init__(self):
         check("stages", len(self.stages) >= 1, "at least one stage")
-        labels = {
-            run.data.labels for run in self.runs()
-        }  # made here: a wrong setting shows at once
+        # The runs are made here already, so that a wrong setting shows at once.
+        labels = {run.data.labels for run in self.runs()}
         check("stages", len(labels) == 1, "of data sets with the same classes")
 
     def runs(self) -> list[RunConfig]:
