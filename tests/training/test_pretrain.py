@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
-from gcnlab.datasets import SHAPES, ImageNet
+from gcnlab.datasets import SHAPES, ImageNet, render
 from gcnlab.datasets.miniature import make_imagenet
 from gcnlab.datasets.single_shapes import SingleShapes
 from gcnlab.models import build_backbone, build_classifier
@@ -121,6 +121,8 @@ def test_a_single_shape_is_labelled_by_its_kind():
         (item,) = dataset.scene(i).objects
         assert image.shape == (3, 64, 64)
         assert dataset.classes[label] == SHAPES.names[item.kind]
+        drawn = render(dataset.scene(i))[1].unique().tolist()
+        assert drawn == [0, SHAPES.names.index(dataset.classes[label])]
         kinds.add(label)
     assert kinds == set(range(6))
     assert torch.equal(SingleShapes("val", 3, image_size=64)[2][0], dataset[2][0])
