@@ -3,7 +3,9 @@
 import csv
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -153,6 +155,25 @@ def test_bad_settings_are_named(run, capsys, flags, words):
 
 def test_one_table_takes_one_run(run, complaint):
     assert "--table" in complaint("evaluate", run, run, "--table", "classes.csv")
+
+
+def test_processes_of_torchrun_share_the_images(run, tmp_path):
+    alone, shared = tmp_path / "1.json", tmp_path / "2.json"
+    code = "from gcnlab.cli import main; import gcnlab.datasets.shapes as s; s._SPLITS['val'] = 5; main()"
+    program = [sys.executable, "-c", code]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for before, out in (([], alone), ([*torchrun, "--no-python"], shared)):
+        done = subprocess.run(
+            [*before, *program, "evaluate", run, "--device", "cpu", "--curve", "5", "--out", out],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("boundary accuracy") == 1
+    first, second = (json.loads(path.read_text())["scores"] for path in (alone, shared))
+    assert first == second
+    assert first["images"] == 5
 
 
 # --- predict

@@ -8,6 +8,7 @@ import tyro
 
 from gcnlab.cli.results import print_scores, result, write_class_table
 from gcnlab.evaluation import CRF, BandRule, BoundaryRule, Inference, evaluate
+from gcnlab.evaluation.processes import joined_processes, process
 from gcnlab.provenance import write_json
 from gcnlab.training import TrainedRun, load_run
 
@@ -20,7 +21,9 @@ class Evaluate:
         gcnlab evaluate runs/gcn7 --inference.flip --inference.scales 0.75 1 1.25 --inference.tile 512 512
         gcnlab evaluate runs/gcn7 --curve 40 --boundary-iou --out scores.json --table classes.csv
 
-    Under torchrun the images are shared among the processes; the figures stay the same to the last digit.
+        torchrun --nproc-per-node 2 --no-python gcnlab evaluate runs/gcn7
+
+    Under torchrun the processes share the images; the figures stay the same to the last digit.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -54,9 +57,14 @@ class Evaluate:
         for flag, path in (("--out", self.out), ("--table", self.table)):
             if path is not None and len(self.runs) > 1:
                 raise ValueError(f"{flag} takes one run at a time")
+        with joined_processes(self.device) as device:
+            self._score(device)
+
+    def _score(self, device: str | None) -> None:
         table = {}
+        first = process()[0] == 0  # of the processes that share the images; it writes and prints
         for name, path in zip(distinct_names(self.runs), self.runs):
-            run = load_run(path, self.device)
+            run = load_run(path, device)
             scores = evaluate(
                 run.model,
                 open_split(run, self.split, self.root),
@@ -68,13 +76,14 @@ class Evaluate:
                 band=self.band if self.boundary_iou else None,
             )
             table[name] = scores
-            if self.out is not None:
+            if first and self.out is not None:
                 modes = {"inference": asdict(self.inference)}
                 modes["crf"] = None if self.crf is None else asdict(self.crf)
                 write_json(result(run, scores, self.split) | modes, self.out)
-            if self.table is not None:
+            if first and self.table is not None:
                 write_class_table(scores, self.table)
-        print_scores(table)
+        if first:
+            print_scores(table)
 
 
 def open_split(run: TrainedRun, split: str, root: Path | None):

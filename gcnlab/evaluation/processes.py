@@ -4,11 +4,37 @@ Counts are whole numbers and every image is in exactly one part, so the scores a
 last digit. (`DistributedSampler` would score some images twice, to make the parts equally long.)
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import distributed
 from torch.utils.data import Dataset, Subset
 
 from gcnlab.annotations import Int, Tensor
+
+
+@contextmanager
+def joined_processes(device: str | None = None) -> Iterator[str | None]:
+    """torch.distributed inside the block, if torchrun started this process; gives the device to use.
+
+    Args:
+        device: the wanted one; None or "cuda" becomes this process's own GPU where there is one.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        yield device
+        return
+    if device in (None, "cuda") and torch.cuda.is_available():
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+        distributed.init_process_group("nccl")
+    else:
+        distributed.init_process_group("gloo")
+    try:
+        yield device
+    finally:
+        distributed.destroy_process_group()
 
 
 def process() -> tuple[int, int]:
