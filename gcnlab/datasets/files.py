@@ -147,8 +147,12 @@ def read_names(listing: Path, remedy: str) -> list[str]:
 
 
 def read_image(path: str | Path) -> UInt8[Tensor, "3 height width"]:
-    """Read a picture as RGB. Raises ValueError, naming the file, if it is damaged or no picture."""
-    return torch.from_numpy(_decode(path, "RGB")).permute(2, 0, 1).contiguous()
+    """Read a picture as RGB. Raises ValueError, naming the file, if it is damaged or no picture.
+
+    A pixel's three values lie side by side in memory (channels last), as decoders give them and as
+    resizing is quick.
+    """
+    return torch.from_numpy(_decode(path, "RGB")).permute(2, 0, 1)
 
 
 def read_labels(
@@ -195,8 +199,9 @@ def _decode(
         why = _NOT_IDS.get(found, "not ids")
         raise ValueError(f"{path}: labels must be 8-bit ids (L or P), not {found} ({why})")
     if palette is not None and found == "P":
-        for i in np.unique(pixels[pixels < len(palette)]):
-            if tuple(colors[3 * i : 3 * i + 3]) != palette[i]:
+        others = [i for i, color in enumerate(palette) if tuple(colors[3 * i : 3 * i + 3]) != color]
+        for i in others:
+            if (pixels == i).any():
                 raise ValueError(
                     f"{path}: the palette gives id {i} another colour than the data set's: these are "
                     "not class ids; take the original PNGs"

@@ -31,8 +31,12 @@ class Normalization:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __call__(self, image: Tensor) -> Float[Tensor, "*batch 3 height width"]:
-        """From uint8 to normalised float32."""
-        return F.normalize(F.to_dtype(image, torch.float32, scale=True), self.mean, self.std)
+        """From uint8, or from floats in 0 … 1, to normalised float32."""
+        factor = 255.0 if image.dtype == torch.uint8 else 1.0
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+        scale, shift = (1 / (factor * std)).to(image.device), (mean / std).to(image.device)
+        pixels = image.as_subclass(Tensor).to(torch.float32, copy=True)  # the one new tensor
+        return pixels.mul_(scale).sub_(shift)
 
     def invert(self, image: Tensor) -> Float[Tensor, "*batch 3 height width"]:
         """From normalised values back to 0 … 1."""
@@ -83,8 +87,36 @@ class PadTo(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         height, width = inpt.shape[-2:]
         right, bottom = max(0, self.size[1] - width), max(0, self.size[0] - height)
+        if right == bottom == 0:
+            return inpt
         fill = IGNORE if isinstance(inpt, tv_tensors.Mask) else 0
         return F.pad(inpt, [0, 0, right, bottom], fill=fill)
+
+
+class RandomCropTo(v2.Transform):
+    """A random part of at most `size`; what is smaller passes unchanged along that axis.
+
+    With a `PadTo` of the same size behind it, this is a random crop of the padded image. Cropping first saves
+    normalising what is thrown away.
+
+    Args:
+        size: (height, width), in pixels.
+    """
+
+    def __init__(self, size: tuple[int, int]):
+        super().__init__()
+        self.size = size
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        start = [
+            int(torch.randint(0, side - most + 1, ())) if side > most else 0
+            for side, most in zip(flat_inputs[0].shape[-2:], self.size)
+        ]
+        return {"top": start[0], "left": start[1]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        height, width = (min(side, most) for side, most in zip(inpt.shape[-2:], self.size))
+        return F.crop(inpt, params["top"], params["left"], height, width)
 
 
 class RandomScale(v2.Transform):
@@ -118,7 +150,7 @@ def training_transform(
     flip: bool = True,
     color_jitter: float = 0.0,
 ) -> v2.Transform:
-    """Jitter, scale, normalise, pad to the crop, crop, flip.
+    """Jitter, scale, crop, flip, normalise, pad to the crop: bytes as long as possible, floats last.
 
     Args:
         normalization: of the image.
@@ -134,12 +166,12 @@ def training_transform(
     if scale != (1.0, 1.0):
         steps.append(RandomScale(scale))
     if crop is not None:
-        fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE}
-        steps += [Normalize(normalization), PadTo(crop), v2.RandomCrop(crop, fill=fill)]
-    else:
-        steps.append(Normalize(normalization))
+        steps.append(RandomCropTo(crop))
     if flip:
         steps.append(v2.RandomHorizontalFlip())
+    steps.append(Normalize(normalization))
+    if crop is not None:
+        steps.append(PadTo(crop))
     return v2.Compose(steps)
 
 
