@@ -10,6 +10,7 @@ from gcnlab.plots.pictures import (
     plot_regions,
 )
 from gcnlab.plots.style import show_figures_in_notebook
+from gcnlab.plots.tiles import plot_tile_weights
 from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "plot_mean_fields",
     "plot_object_sizes",
     "plot_regions",
+    "plot_tile_weights",
 ]
 
 show_figures_in_notebook()

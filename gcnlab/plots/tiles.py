@@ -1,0 +1,40 @@
+"""Tiles of a large image along one axis, and how much each one's scores count."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gcnlab.annotations import Float, Tensor
+from gcnlab.plots.style import figure_style
+
+
+def plot_tile_weights(
+    length: int, offsets: Sequence[int], weights: Float[Tensor, "tiles tile"]
+) -> Figure:
+    """A line per tile: its weight at each pixel of the axis; each tile's extent above it.
+
+    Args:
+        length: of the axis, in pixels.
+        offsets: first pixel of each tile.
+        weights: of each tile (see `gcnlab.evaluation.inference.tile_weights`).
+    """
+    with figure_style():
+        figure = Figure(figsize=(6, 2.6))
+        axis = figure.subplots()
+        styles = ("-", "--", "-.", ":")
+        for number, (offset, weight) in enumerate(zip(offsets, weights)):
+            (line,) = axis.plot(
+                offset + np.arange(len(weight)), weight.numpy(), styles[number % 4],
+                label=f"tile {number + 1}, from {offset}",
+            )  # fmt: skip
+            height = 1.08 + 0.06 * number
+            axis.plot(
+                (offset, offset + len(weight)),
+                (height,) * 2,
+                line.get_linestyle(),
+                color=line.get_color(),
+            )
+        axis.set(xlim=(0, length), xlabel="column (px)", ylabel="weight", yticks=(0, 0.5, 1))
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
