@@ -13,7 +13,6 @@ from gcnlab.datasets.miniature import make_miniatures
 from gcnlab.training import SCHEDULES, load_checkpoint, load_classifier, load_run
 
 # pycocotools decodes with a call that NumPy 2 has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SMALL = ("--model.kernel-size", "3", "--precision", "fp32", "--device", "cpu")
 FILES = {"checkpoint.pt", "result.json", "log.csv", "loss.png"}

@@ -4,8 +4,9 @@
                gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png         2,975 / 500 / 1,525
                gtCoarse/train_extra/augsburg/…_gtCoarse_labelIds.png                19,998
 
-The files hold *label ids* 0 … 33 (and 255, which is the licence plate's −1 in a byte); 19 of them are
-trained and scored, under *train ids* 0 … 18. All others become void. Submissions carry label ids.
+The files hold *label ids* 0 … 33 (the official writer leaves out the licence plate, −1); 19 of them are trained
+and scored, under *train ids* 0 … 18. All others become void. Submissions carry label ids. A file with 255 in it
+holds train ids, and is refused.
 """
 
 from collections.abc import Callable
@@ -92,10 +93,11 @@ def to_train_ids(
     Raises:
         ValueError: naming `source`, if an id is none of Cityscapes'.
     """
-    wrong = label_ids[(label_ids > _LAST_ID) & (label_ids != IGNORE)].unique().tolist()
+    wrong = label_ids[label_ids > _LAST_ID].unique().tolist()
     if wrong:
+        hint = "; it holds train ids: take *_labelIds.png" if wrong == [IGNORE] else ""
         raise ValueError(
-            f"{source}: ids {wrong[:5]} are no label ids of Cityscapes (0 … {_LAST_ID})"
+            f"{source}: ids {wrong[:5]} are no label ids of Cityscapes (0 … {_LAST_ID}){hint}"
         )
     table = torch.full((256,), IGNORE, dtype=torch.uint8)
     table[list(LABEL_IDS)] = torch.arange(len(LABEL_IDS), dtype=torch.uint8)

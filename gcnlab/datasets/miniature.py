@@ -189,7 +189,6 @@ def _label_ids(train_ids: np.ndarray) -> np.ndarray:
 
     ids = to_label_ids(torch.from_numpy(train_ids)).numpy()
     ids[-3:] = 1  # ego vehicle
-    ids[0, :2] = 255  # the licence plate's −1, in a byte
     return ids
 
 

@@ -21,7 +21,6 @@ from gcnlab.training.checkpoint import fingerprint
 from gcnlab.training.stages import plan
 
 # pycocotools decodes with a call that NumPy 2 has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 VOC = SCHEDULES["voc"][1]
 CITYSCAPES = SCHEDULES["cityscapes"][1]
