@@ -14,6 +14,7 @@ from gcnlab.cli.pretrain import Pretrain
 from gcnlab.cli.schedule import RunSchedule
 from gcnlab.cli.ship import Ship
 from gcnlab.cli.submit import Submit
+from gcnlab.cli.table import ShowTable
 from gcnlab.cli.train import Train
 from gcnlab.cli.vrf import Vrf
 from gcnlab.training import TrainingDiverged
@@ -31,6 +32,7 @@ def main() -> None:
         | Annotated[Submit, tyro.conf.subcommand("submit")]
         | Annotated[Vrf, tyro.conf.subcommand("vrf")]
         | Annotated[Data, tyro.conf.subcommand("data")]
+        | Annotated[ShowTable, tyro.conf.subcommand("table")]
         | Annotated[Ship, tyro.conf.subcommand("ship")]
         | Annotated[Bench, tyro.conf.subcommand("bench")],
         prog="gcnlab",

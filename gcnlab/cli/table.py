@@ -1,0 +1,121 @@
+"""gcnlab table."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from gcnlab.cli.train import finish
+from gcnlab.experiments.report import (
+    RESULTS,
+    Runs,
+    Verdict,
+    by_seed,
+    finished_runs,
+    mean_and_spread,
+    verdicts,
+)
+from gcnlab.experiments.tables import SCORES, PaperTable, Scale, paper_table, with_seed
+from gcnlab.provenance import write_json
+from gcnlab.training import train
+
+FOLDERS = {"mini": "shapes", "full": "shapes512"}
+"""Where the runs of each scale lie, under the results."""
+
+
+@dataclass(frozen=True)
+class ShowTable:
+    """A table of the paper beside ours: means over seeds, and whether each of its orderings held.
+
+        gcnlab table 1
+        gcnlab table 5 --run
+
+    Without --run nothing is trained: the table is made of the runs under data/results, found by their settings. With it, what
+    is missing is trained, seed by seed; a run that was stopped goes on.
+    """
+
+    number: Annotated[int, tyro.conf.Positional]
+    """1 to 5."""
+    run: bool = False
+    """Train what is missing."""
+    scale: Scale = "mini"
+    """mini: 256 px, the mini backbone, about nine CPU-minutes a network; full: 512 px, ResNet-18, for a GPU."""
+    seeds: int | None = None
+    """Trainings of each network; the table's own number if not given."""
+    results: Path = RESULTS
+    """Folder of the results."""
+    out: Path | None = None
+    """Write the claims and what became of them to this JSON file."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+    workers: int = 0
+    """Processes that load images; 0 loads in the main process."""
+
+    def __call__(self) -> None:
+        if self.seeds is not None and self.seeds < 1:
+            raise ValueError(f"--seeds must be at least 1, not {self.seeds}")
+        table = paper_table(self.number, self.scale)
+        if self.run:
+            self._train(table)
+        runs = finished_runs(self.results)
+        Console().print(rows(table, runs))
+        found = verdicts(table, runs)
+        for verdict in found:
+            print(sentence(verdict))
+        if self.out is not None:
+            write_json({"table": table.number, "claims": [asdict(v) for v in found]}, self.out)
+
+    def _train(self, table: PaperTable) -> None:
+        """Seed by seed, so that a table that is stopped has whole rows."""
+        runs = finished_runs(self.results)
+        seeds = range(table.seeds if self.seeds is None else self.seeds)
+        missing = [
+            (cell, seed)
+            for seed in seeds
+            for cell in table.cells
+            if seed not in by_seed(cell.config, runs)
+        ]
+        for number, (cell, seed) in enumerate(missing, start=1):
+            out = self.results / FOLDERS[self.scale] / f"{cell.name}-seed{seed}"
+            print(f"{number} of {len(missing)}: {cell.name}, seed {seed} → {out}", flush=True)
+            config = with_seed(cell.config, seed)
+            run = train(config, out, device=self.device, num_workers=self.workers)
+            finish(run, out, self.workers)
+
+
+def rows(table: PaperTable, runs: Runs) -> Table:
+    """Paper and ours in adjacent columns, a row per network."""
+    view = Table(title=f"Table {table.number}: {table.title} (paper: VOC; ours: Shapes, %)")
+    view.add_column("network")
+    counted = any(cell.weights is not None for cell in table.cells)
+    if counted:
+        view.add_column("weights", justify="right")
+    for score in table.scores:
+        view.add_column(f"paper {SCORES[score]}", justify="right")
+        view.add_column("ours", justify="right")
+    view.add_column("seeds", justify="right")
+    for cell in table.cells:
+        found = by_seed(cell.config, runs)
+        row = [cell.name]
+        if counted:
+            row.append("–" if cell.weights is None else f"{cell.weights:,}")
+        for score in table.scores:
+            row.append(f"{cell.paper[score]:.1f}")
+            row.append(mean_and_spread([values[score] for values in found.values()]))
+        view.add_row(*row, str(len(found)))
+    return view
+
+
+def sentence(verdict: Verdict) -> str:
+    """A claim and what became of it, in a line."""
+    claim = verdict.claim
+    words = f"{SCORES[claim.score]}: {claim.better} > {claim.worse}"
+    if not verdict.seeds:
+        return f"{words:48} undecided, not run"
+    numbers = f"{verdict.difference:+.1f}"
+    if len(verdict.seeds) > 1:
+        numbers += f" ± {verdict.spread:.1f}, p = {verdict.p:.3f}"
+    return f"{words:48} {verdict.outcome:10} {numbers} ({len(verdict.seeds)} seeds)"

@@ -1,0 +1,115 @@
+"""The paper's tables beside ours: means over seeds, and for every claim whether it held.
+
+A finished run is found by its settings, whatever its folder is called: all result.json under data/results are read,
+and a run counts for a cell if its settings are the cell's but for the seed. So a run serves every table that has it,
+and nothing is trained twice.
+
+**A claim** is tested seed by seed: the same seed is the same order of images for both networks. "held" and "not held" take a two-sided
+paired t-test at 5 %; everything else, and everything with fewer seeds than the table asks for, is "undecided".
+"""
+
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from gcnlab.experiments.paper import ROOT
+from gcnlab.experiments.tables import Claim, PaperTable, with_seed
+from gcnlab.training import RunConfig
+
+RESULTS = ROOT / "data" / "results"
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim.
+
+    Attributes:
+        claim: it.
+        difference: mean of better − worse over the seeds, in points; NaN without any.
+        spread: standard deviation of the difference; NaN with fewer than two.
+        seeds: that both networks have.
+        p: of the paired t-test; NaN with fewer than two seeds.
+        outcome: "held", "not held" or "undecided".
+    """
+
+    claim: Claim
+    difference: float
+    spread: float
+    seeds: tuple[int, ...]
+    p: float
+    outcome: str
+
+
+Runs = list[tuple[RunConfig, dict[str, float]]]
+"""Settings and scores of finished runs."""
+
+
+def finished_runs(results: Path = RESULTS) -> Runs:
+    """All runs of segmentation with a result.json under `results`; those of settings that are not known any
+    more are left out."""
+    runs = []
+    for path in sorted(results.rglob("result.json")):
+        record = json.loads(path.read_text())
+        try:
+            config = RunConfig.from_dict(record["settings"])
+        except (KeyError, TypeError, ValueError):
+            continue  # a classifier's, or a schedule's of data that are not here
+        runs.append((config, record["scores"]))
+    return runs
+
+
+def by_seed(config: RunConfig, runs: Runs) -> dict[int, dict[str, float]]:
+    """The scores of the runs that differ from `config` in the seed alone."""
+    wanted = with_seed(config, 0)
+    return {found.training.seed: scores for found, scores in runs if with_seed(found, 0) == wanted}
+
+
+def judge(claim: Claim, better: dict[int, float], worse: dict[int, float], needed: int) -> Verdict:
+    """Compare two networks' scores, by seed.
+
+    Args:
+        needed: seeds that a decision takes, at least 2.
+    """
+    seeds = tuple(sorted(better.keys() & worse.keys()))
+    differences = [better[s] - worse[s] for s in seeds]
+    mean = statistics.fmean(differences) if seeds else math.nan
+    if len(seeds) < 2:
+        return Verdict(claim, mean, math.nan, seeds, math.nan, "undecided")
+    p, spread = _p_value(differences), statistics.stdev(differences)
+    outcome = "undecided"
+    if len(seeds) >= needed and p < LEVEL:
+        outcome = "held" if mean > 0 else "not held"
+    return Verdict(claim, mean, spread, seeds, p, outcome)
+
+
+def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
+    """Each claim of a table."""
+    found = {cell.name: by_seed(cell.config, runs) for cell in table.cells}
+
+    def scores(name: str, score: str) -> dict[int, float]:
+        return {seed: values[score] for seed, values in found[name].items()}
+
+    return [
+        judge(c, scores(c.better, c.score), scores(c.worse, c.score), table.seeds)
+        for c in table.claims
+    ]
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """ "70.4 ± 3.2", with a standard deviation from two values on; a dash without any."""
+    if not values:
+        return "–"
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.1f}{spread}"
+
+
+def _p_value(differences: list[float]) -> float:
+    """Two-sided p of the differences' mean being 0; differences that are all the same are certain."""
+    from scipy.stats import ttest_1samp
+
+    if statistics.pstdev(differences) == 0:
+        return 0.0 if differences[0] else 1.0
+    return float(ttest_1samp(differences, 0).pvalue)

@@ -1,0 +1,192 @@
+"""Tables 1 to 5 of the paper, each defined once: what is trained, which figure is read, what is claimed.
+
+On Shapes, where outlines alone tell the class, in two sizes: "mini" (256 px, the mini backbone, whose
+field of 71 px leaves the rest to the head) and "full" (512 px, ResNet-18, for a GPU). The paper's k goes to 15 on a map of
+16×16 pixels; at 256 px the map is 8×8, so k = 7 is already nearly global there.
+
+A claim is an ordering of two networks by one score. Where the text and the figures of the paper differ, the figures
+count (Table 3: GCN ahead from k = 7 on).
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from gcnlab.experiments.paper import published
+from gcnlab.models import make_head
+from gcnlab.models.segmenter import count_weights
+from gcnlab.training import DataConfig, ModelConfig, RunConfig
+
+Scale = Literal["mini", "full"]
+
+SCORES = {
+    "miou": "mIoU",
+    "boundary_accuracy": "boundary",
+    "internal_accuracy": "internal",
+}
+"""Scores by name, and what a table calls them."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A network of a table.
+
+    Attributes:
+        name: in the table, and of the run's folder.
+        config: how it is trained, with seed 0.
+        paper: published scores in percent, by score.
+        weights: of its head on res-5 at the paper's size (2048 channels, 21 classes); None where the
+            table does not count them.
+    """
+
+    name: str
+    config: RunConfig
+    paper: dict[str, float]
+    weights: int | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`better` scores higher than `worse`: names of cells."""
+
+    better: str
+    worse: str
+    score: str = "miou"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper.
+
+    Attributes:
+        number, title: of it.
+        cells: its networks, in its order.
+        scores: that are read, keys of `SCORES`.
+        claims: what it is to show.
+        seeds: trainings of each network that its claims take, at least.
+    """
+
+    number: int
+    title: str
+    cells: tuple[Cell, ...]
+    scores: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    seeds: int = 3
+
+    def __post_init__(self):
+        names = {cell.name for cell in self.cells}
+        for claim in self.claims:
+            if not {claim.better, claim.worse} <= names:
+                raise ValueError(f"Table {self.number}: no cells {claim}")
+
+
+def network(
+    scale: Scale,
+    head: str = "gcn",
+    kernel_size: int = 7,
+    refine: bool = False,
+    mid_channels: int | None = None,
+) -> RunConfig:
+    """A run on Shapes with everything but the head the same for all."""
+    backbone = {"mini": "mini", "full": "resnet18"}[scale]
+    size = {"mini": 256, "full": 512}[scale]
+    model = ModelConfig(backbone, head, kernel_size, refine, mid_channels=mid_channels)
+    return RunConfig(model, DataConfig(image_size=size))
+
+
+def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
+    """Table `number`, 1 to 5.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    if number not in _TABLES:
+        raise ValueError(f"no definition of Table {number}; choose {', '.join(map(str, _TABLES))}")
+    return _TABLES[number](scale)
+
+
+def _table1(scale: Scale) -> PaperTable:
+    sizes = {"mini": (3, 5, 7, 15), "full": (3, 5, 7, 9, 11, 13, 15)}[scale]
+    paper = {row["k"]: {"miou": float(row["miou"])} for row in published(1)}
+    cells = [Cell("conv1x1", network(scale, "conv1x1"), paper["base"])]
+    cells += [Cell(f"gcn{k}", network(scale, kernel_size=k), paper[str(k)]) for k in sizes]
+    claims = [Claim(b.name, a.name) for a, b in itertools.pairwise(cells)]
+    claims += [Claim(cell.name, "conv1x1") for cell in cells[2:]]
+    return PaperTable(1, "kernel size", tuple(cells), ("miou",), tuple(claims), seeds=5)
+
+
+def _against(number: int, kind: str, title: str, scale: Scale) -> PaperTable:
+    """GCN against another head of the same k, for k = 3, 5, 7."""
+    paper = {row["k"]: row for row in published(number)}
+    cells, claims = [], []
+    for k in (3, 5, 7):
+        for head in ("gcn", kind):
+            weights = _head_weights(head, k) if number == 2 else None
+            scores = {"miou": float(paper[str(k)][head])}
+            cells.append(Cell(f"{head}{k}", network(scale, head, k), scores, weights))
+        published_order = [f"gcn{k}", f"{kind}{k}"]
+        if float(paper[str(k)]["gcn"]) < float(paper[str(k)][kind]):
+            published_order.reverse()
+        claims.append(Claim(*published_order))
+    return PaperTable(number, title, tuple(cells), ("miou",), tuple(claims))
+
+
+def _table2(scale: Scale) -> PaperTable:
+    return _against(2, "conv", "GCN against a k×k convolution", scale)
+
+
+def _table3(scale: Scale) -> PaperTable:
+    return _against(3, "stack", "GCN against a stack of 3×3 convolutions", scale)
+
+
+def _table4(scale: Scale) -> PaperTable:
+    """m = 2048, 1024, 210 are the width of res-5, its half and its tenth; here so too."""
+    width = {"mini": 512, "full": 512}[scale]
+    paper = {row["head"]: {"miou": float(row["miou"])} for row in published(4)}
+    cells = []
+    for m, inner in ((2048, None), (1024, width // 2), (210, width * 210 // 2048)):
+        config = network(scale, "stack", 7, mid_channels=inner)
+        weights = _head_weights("stack", 7, m)
+        name = "stack7" if inner is None else f"stack7-m{inner}"
+        cells.append(Cell(name, config, paper[f"stack m={m}"], weights))
+    cells.append(Cell("gcn7", network(scale), paper["gcn"], _head_weights("gcn", 7)))
+    claims = tuple(Claim("gcn7", cell.name) for cell in cells[:-1])
+    return PaperTable(4, "stacks of fewer weights, k = 7", tuple(cells), ("miou",), claims)
+
+
+def _table5(scale: Scale) -> PaperTable:
+    k = {"mini": 7, "full": 15}[scale]
+    paper = {row["network"]: {score: float(row[score]) for score in SCORES} for row in published(5)}
+    base = Cell("conv1x1", network(scale, "conv1x1"), paper["baseline"])
+    gcn = Cell(f"gcn{k}", network(scale, kernel_size=k), paper["gcn"])
+    refined = Cell(f"gcn{k}-br", network(scale, kernel_size=k, refine=True), paper["gcn+br"])
+    claims = (
+        Claim(gcn.name, base.name, "internal_accuracy"),
+        Claim(refined.name, gcn.name, "boundary_accuracy"),
+        Claim(gcn.name, base.name, "miou"),
+        Claim(refined.name, gcn.name, "miou"),
+    )
+    return PaperTable(5, "boundary and interior", (base, gcn, refined), tuple(SCORES), claims, 5)
+
+
+_TABLES: dict[int, Callable[[Scale], PaperTable]] = {
+    1: _table1,
+    2: _table2,
+    3: _table3,
+    4: _table4,
+    5: _table5,
+}
+
+
+def _head_weights(kind: str, kernel_size: int, mid_channels: int | None = None) -> int:
+    """Weights of a head on the paper's res-5; nothing is allocated."""
+    with torch.device("meta"):
+        return count_weights(make_head(kind, 2048, 21, kernel_size, mid_channels))
+
+
+def with_seed(config: RunConfig, seed: int) -> RunConfig:
+    """The same run with another seed."""
+    return replace(config, training=replace(config.training, seed=seed))

@@ -1,0 +1,200 @@
+"""The tables' definitions against the paper's figures, and the report against scipy and a hand computation."""
+
+import dataclasses
+import json
+import math
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+from gcnlab.cli import main
+from gcnlab.experiments import tables
+from gcnlab.experiments.paper import published
+from gcnlab.experiments.report import by_seed, finished_runs, judge, mean_and_spread, verdicts
+from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
+from gcnlab.training import DataConfig, RunConfig, TrainingConfig
+
+NUMBERS = (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("scale", ["mini", "full"])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_claim_but_those_of_the_text_agrees_with_the_published_figures(number, scale):
+    table = paper_table(number, scale)
+    paper = {cell.name: cell.paper for cell in table.cells}
+    assert table.claims
+    for claim in table.claims:
+        assert paper[claim.better][claim.score] > paper[claim.worse][claim.score]
+
+
+@pytest.mark.parametrize("scale", ["mini", "full"])
+def test_networks_of_a_table_differ_in_the_head_alone(scale):
+    for number in NUMBERS:
+        configs = [cell.config for cell in paper_table(number, scale).cells]
+        assert len({str(c) for c in configs}) == len(configs)
+        assert len({(c.model.backbone, str(c.data), str(c.training)) for c in configs}) == 1
+
+
+def test_one_name_is_one_network_in_all_tables():
+    named = {}
+    for number in NUMBERS:
+        for cell in paper_table(number).cells:
+            assert named.setdefault(cell.name, cell.config) == cell.config
+
+
+def test_weights_are_the_papers():
+    thousands = {row["head"]: int(row["weights_in_thousands"]) for row in published(4)}
+    ours = {cell.name: cell.weights for cell in paper_table(4).cells}
+    for name, head in (("stack7", "stack m=2048"), ("stack7-m256", "stack m=1024"), ("stack7-m52", "stack m=210"), ("gcn7", "gcn")):  # fmt: skip
+        assert ours[name] == pytest.approx(1000 * thousands[head], abs=1000)
+    assert [cell.weights for cell in paper_table(2).cells] == [
+        *(260_694, 387_072, 434_490, 1_075_200, 608_286, 2_107_392)
+    ]
+
+
+def test_the_published_figures_of_table_5():
+    rows = published(5)
+    assert [row["network"] for row in rows] == ["baseline", "gcn", "gcn+br"]
+    assert [float(row["internal_accuracy"]) for row in rows] == [93.9, 95.0, 95.1]
+
+
+def test_no_such_table():
+    with pytest.raises(ValueError, match="no definition of Table 7"):
+        paper_table(7)
+    with pytest.raises(FileNotFoundError, match=r"data/paper/table99\.csv"):
+        published(99)
+
+
+# --- Claims
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=3, max_size=8))
+def test_a_verdict_is_the_paired_t_test(pairs):
+    better, worse = ({i: p[side] for i, p in enumerate(pairs)} for side in (0, 1))
+    verdict = judge(Claim("a", "b"), better, worse, needed=3)
+    differences = [a - b for a, b in pairs]
+    assert verdict.difference == pytest.approx(math.fsum(differences) / len(pairs), abs=1e-9)
+    if max(differences) - min(differences) > 1e-3:
+        p = ttest_rel(*zip(*pairs)).pvalue
+        assert verdict.p == pytest.approx(p, rel=1e-6, abs=1e-12)
+        decided = "held" if verdict.difference > 0 else "not held"
+        assert verdict.outcome == (decided if p < 0.05 else "undecided")
+
+
+def test_clear_differences_of_enough_seeds_decide():
+    high, low = {s: 70.0 + s for s in range(5)}, {s: 60.0 + 1.1 * s for s in range(5)}
+    claim = Claim("a", "b")
+    assert judge(claim, high, low, 5).outcome == "held"
+    assert judge(claim, low, high, 5).outcome == "not held"
+    assert judge(claim, high, low, 6).outcome == "undecided"
+    four = {s: v for s, v in high.items() if s}
+    assert judge(claim, four, low, 5).outcome == "undecided"
+    assert judge(claim, four, low, 5).seeds == (1, 2, 3, 4)
+
+
+def test_without_runs_nothing_is_claimed():
+    verdict = judge(Claim("a", "b"), {}, {0: 50.0}, 3)
+    assert verdict.outcome == "undecided"
+    assert math.isnan(verdict.difference)
+    assert judge(Claim("a", "b"), {0: 60.0}, {0: 50.0}, 3).outcome == "undecided"
+
+
+def test_means_are_shown_with_their_spread():
+    assert mean_and_spread([]) == "–"
+    assert mean_and_spread([70.44]) == "70.4"
+    assert mean_and_spread([1.0, 2.0, 3.0]) == "2.0 ± 1.0"
+
+
+# --- Runs on disk
+
+
+def write_run(folder, config, **scores):
+    folder.mkdir(parents=True)
+    values = {"settings": config.to_dict(), "scores": dict.fromkeys(SCORES, 50.0) | scores}
+    (folder / "result.json").write_text(json.dumps(values))
+
+
+def test_runs_are_found_by_their_settings_whatever_the_folder(tmp_path):
+    config = paper_table(1).cells[1].config
+    write_run(tmp_path / "a", with_seed(config, 3), miou=61.0)
+    write_run(tmp_path / "b" / "c", with_seed(config, 0), miou=60.0)
+    other = dataclasses.replace(config, training=TrainingConfig(epochs=9))
+    write_run(tmp_path / "d", other)
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "result.json").write_text('{"settings": {"backbone": "mini"}, "scores": {}}')
+    found = by_seed(config, finished_runs(tmp_path))
+    assert {seed: scores["miou"] for seed, scores in found.items()} == {3: 61.0, 0: 60.0}
+
+
+def test_the_committed_runs_serve_the_tables():
+    runs = finished_runs()
+    table = paper_table(1)
+    seeds = {cell.name: set(by_seed(cell.config, runs)) for cell in table.cells}
+    assert {0, 1, 2} <= seeds["conv1x1"] & seeds["gcn7"]
+    assert len(verdicts(table, runs)) == len(table.claims)
+
+
+def tiny_table(number, scale="mini"):
+    """Two networks on four images of 64 px."""
+    table = paper_table(1)
+
+    def tiny(cell):
+        config = RunConfig(
+            cell.config.model,
+            DataConfig(image_size=64, train_images=4),
+            TrainingConfig(epochs=1, batch_size=2),
+        )
+        return dataclasses.replace(cell, config=config)
+
+    base, gcn = (tiny(cell) for cell in table.cells[:2])
+    return PaperTable(1, "kernel size", (base, gcn), ("miou",), (Claim(gcn.name, base.name),), 2)
+
+
+def command(*arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gcnlab", "table", *map(str, arguments)])
+        patch.setenv("COLUMNS", "200")
+        main()
+
+
+def test_what_is_missing_is_trained_once(tmp_path, monkeypatch, capsys):
+    import gcnlab.datasets.shapes
+
+    monkeypatch.setitem(gcnlab.datasets.shapes._SPLITS, "val", 2)
+    monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
+    command(1, "--run", "--results", tmp_path, "--out", tmp_path / "claims.json")
+    first = capsys.readouterr().out
+    assert "4 of 4: gcn3, seed 1" in first
+    assert sorted(p.name for p in (tmp_path / "shapes").iterdir()) == [
+        *("conv1x1-seed0", "conv1x1-seed1", "gcn3-seed0", "gcn3-seed1")
+    ]
+    (claim,) = json.loads((tmp_path / "claims.json").read_text())["claims"]
+    assert claim["seeds"] == [0, 1]
+    command(1, "--run", "--results", tmp_path)
+    again = capsys.readouterr().out
+    assert " of " not in again.split("Table 1")[0]
+    assert "(2 seeds)" in again
+
+
+def test_the_command_shows_the_papers_figures_and_ours(capsys):
+    command(5)
+    out = capsys.readouterr().out
+    assert "Table 5: boundary and interior" in out
+    assert "internal: gcn7 > conv1x1" in out
+    assert all(figure in out for figure in ("93.9", "95.0", "71.5"))
+
+
+def test_bad_arguments(capsys):
+    for arguments, words in ((("9",), "no definition of Table 9"), (("1", "--seeds", "0"), "--seeds")):  # fmt: skip
+        with pytest.raises(SystemExit):
+            command(*arguments)
+        assert words in capsys.readouterr().err
+
+
+def test_tables_name_every_score():
+    assert set(paper_table(5).scores) == set(SCORES)
+    with pytest.raises(ValueError, match="no cells"):
+        PaperTable(1, "", (), ("miou",), (tables.Claim("a", "b"),))
