@@ -30,7 +30,7 @@ def gcnlab_command(*arguments: str | Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["gcnlab", *map(str, arguments)])
         for split in ("val", "test"):  # of 300 images
-            patch.setitem(gcnlab.datasets.shapes._SPLITS, split, 4)
+            patch.setitem(gcnlab.datasets.shapes.SPLITS, split, 4)
         patch.setenv("COLUMNS", "200")  # nothing is wrapped
         main()
 

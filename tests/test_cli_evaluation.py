@@ -36,7 +36,7 @@ def gcnlab_command(*arguments: str | Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["gcnlab", *map(str, arguments)])
         for split in ("val", "test"):
-            patch.setitem(gcnlab.datasets.shapes._SPLITS, split, 3)
+            patch.setitem(gcnlab.datasets.shapes.SPLITS, split, 3)
         patch.setenv("COLUMNS", "200")
         main()
 
@@ -159,7 +159,7 @@ def test_one_table_takes_one_run(run, complaint):
 
 def test_processes_of_torchrun_share_the_images(run, tmp_path):
     alone, shared = tmp_path / "1.json", tmp_path / "2.json"
-    code = "from gcnlab.cli import main; import gcnlab.datasets.shapes as s; s._SPLITS['val'] = 5; main()"
+    code = "from gcnlab.cli import main; import gcnlab.datasets.shapes as s; s.SPLITS['val'] = 5; main()"
     program = [sys.executable, "-c", code]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for before, out in (([], alone), ([*torchrun, "--no-python"], shared)):

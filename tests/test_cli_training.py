@@ -21,7 +21,7 @@ FILES = {"checkpoint.pt", "result.json", "log.csv", "loss.png"}
 def gcnlab_command(*arguments: str | Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["gcnlab", *map(str, arguments)])
-        patch.setitem(gcnlab.datasets.single_shapes._SPLITS, "val", 4)
+        patch.setitem(gcnlab.datasets.single_shapes.SPLITS, "val", 4)
         patch.setenv("COLUMNS", "200")
         main()
 
@@ -145,7 +145,7 @@ def test_pretraining_writes_weights_that_training_takes(dataset, tmp_path):
     weights = ("--model.backbone", "mini_gcn", "--model.weights", out / "weights.safetensors")
     patched = ("--training.epochs", "1", "--training.learning-rate", "1e-30", "--device", "cpu")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(gcnlab.datasets.shapes._SPLITS, "val", 1)
+        patch.setitem(gcnlab.datasets.shapes.SPLITS, "val", 1)
         gcnlab_command("train", "shapes", "--out", run, *size, *weights, *patched)
     classifier = load_classifier(out, "cpu").model.conv1.weight
     segmenter = load_checkpoint(run / "checkpoint.pt")["model"]["backbone.conv1.weight"]

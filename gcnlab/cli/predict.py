@@ -9,7 +9,7 @@ import tyro
 from PIL import Image
 
 from gcnlab.cli.results import result_paths
-from gcnlab.datasets import read_image
+from gcnlab.datasets.files import palette_picture, read_image
 from gcnlab.evaluation import CRF, Inference, predict
 from gcnlab.training import load_run
 
@@ -55,7 +55,6 @@ class Predict:
                 mixed = 0.5 * image.permute(1, 2, 0).float() + 0.5 * colored
                 picture = Image.fromarray(mixed.round().to(torch.uint8).numpy())
             else:
-                picture = Image.fromarray(ids.numpy()).convert("P")
-                picture.putpalette([value for color in labels.colors for value in color])
+                picture = palette_picture(ids.numpy(), labels.colors)
             picture.save(target)
             print(target)

@@ -1,24 +1,20 @@
 """gcnlab pretrain."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from gcnlab.cli.results import result, write_run
 from gcnlab.cli.schedule import miniatures
-from gcnlab.cli.train import write_log
 from gcnlab.datasets.miniature import IMAGENET_CLASSES
-from gcnlab.provenance import provenance, write_json
 from gcnlab.training import (
     PRETRAINING,
-    TopK,
-    TrainedRun,
     evaluate_classifier,
     save_classifier,
     train,
 )
-from gcnlab.training.loop import mean_of_last
 
 _Config = tyro.extras.subcommand_type_from_defaults(
     {name: config for name, (_, config) in PRETRAINING.items()},
@@ -64,28 +60,5 @@ class Pretrain:
         run = train(config, self.out, self.resume, self.device, num_workers=self.workers)
         save_classifier(run.model, self.out / "weights.safetensors")
         scores = evaluate_classifier(run.model, validation, num_workers=self.workers)
-        write_log(run, self.out / "log.csv")
-        write_json(result(run, scores), self.out / "result.json")
-        from gcnlab.plots import plot_losses
-
-        plot_losses({config.backbone: run.losses}).savefig(self.out / "loss.png", dpi=100)
+        write_run(run, result(run, scores, "val"), config.backbone, self.out)
         print(f"{config.backbone}: {scores.summary()}")
-
-
-def result(run: TrainedRun, scores: TopK) -> dict:
-    """What is written about a trained classifier: scores, settings, provenance."""
-    config = run.config
-    return {
-        "what": f"classifier {config.backbone} on {config.data.dataset}",
-        "scores": asdict(scores),
-        "final_loss": mean_of_last(run.losses),
-        "steps": len(run.losses),
-        "settings": config.to_dict(),
-        "provenance": provenance(
-            seeds=[config.training.seed],
-            dataset=config.data.dataset,
-            split="val",
-            device=next(run.model.parameters()).device,
-            seconds=run.seconds,
-        ),
-    }

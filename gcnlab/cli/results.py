@@ -9,21 +9,23 @@ from rich.console import Console
 from rich.table import Table
 
 from gcnlab.evaluation import Scores
-from gcnlab.provenance import provenance
-from gcnlab.training import RunConfig, TrainedRun
+from gcnlab.provenance import provenance, write_json
+from gcnlab.training import PretrainConfig, TopK, TrainedRun
 from gcnlab.training.loop import mean_of_last
+from gcnlab.training.task import Task
 
 
-def describe(config: RunConfig) -> str:
-    """A run in a few words: "mini gcn k=7 + BR"."""
+def describe(config: Task) -> str:
+    """A run in a few words: "mini gcn k=7 + BR", "classifier mini_gcn"."""
+    if isinstance(config, PretrainConfig):
+        return f"classifier {config.backbone}"
     m = config.model
     k = "" if m.head == "conv1x1" else f" k={m.kernel_size}"
     return f"{m.backbone} {m.head}{k}{' + BR' if m.refine else ''}"
 
 
-def result(run: TrainedRun, scores: Scores, split: str) -> dict:
+def result(run: TrainedRun, scores: Scores | TopK, split: str) -> dict:
     """What is written about a trained network: scores, settings, provenance."""
-    training = run.config.training
     return {
         "what": f"{describe(run.config)} on {run.config.data.dataset}",
         "scores": asdict(scores),
@@ -31,13 +33,33 @@ def result(run: TrainedRun, scores: Scores, split: str) -> dict:
         "steps": len(run.losses),
         "settings": run.config.to_dict(),
         "provenance": provenance(
-            seeds=[training.seed],
+            seeds=[run.config.training.seed],
             dataset=run.config.data.dataset,
             split=split,
             device=next(run.model.parameters()).device,
             seconds=run.seconds,
         ),
     }
+
+
+def write_run(run: TrainedRun, values: dict, title: str, out: Path) -> None:
+    """Write what the folder of a finished run holds beside its checkpoint: log.csv, result.json (`values`) and
+    loss.png with that title."""
+    from gcnlab.plots import plot_losses
+
+    write_log(run, out / "log.csv")
+    write_json(values, out / "result.json")
+    plot_losses({title: run.losses}).savefig(out / "loss.png", dpi=100)
+
+
+def write_log(run: TrainedRun, path: Path) -> None:
+    """The mean loss of each epoch, as CSV."""
+    per_epoch = max(1, len(run.losses) // run.config.training.epochs)
+    rows = ["epoch,steps,mean_loss"]
+    for epoch in range(run.config.training.epochs):
+        losses = run.losses[epoch * per_epoch : (epoch + 1) * per_epoch]
+        rows.append(f"{epoch + 1},{(epoch + 1) * per_epoch},{sum(losses) / len(losses):.5f}")
+    path.write_text("\n".join(rows) + "\n")
 
 
 def print_scores(table: dict[str, Scores]) -> None:

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from gcnlab.cli.results import describe, print_scores, result
+from gcnlab.cli.results import describe, print_scores, result, write_run
 from gcnlab.evaluation import Inference, evaluate
-from gcnlab.provenance import write_json
 from gcnlab.training import PRESETS, TrainedRun, train
 
 _Run = tyro.extras.subcommand_type_from_defaults(
@@ -53,24 +52,10 @@ def finish(
     """Score a trained network on the validation split; write what the folder of a run holds, and print."""
     validation = run.config.evaluation_set("val")
     scores = evaluate(run.model, validation, num_workers=workers, inference=inference)
-    write_log(run, out / "log.csv")
     values = result(run, scores, "val")
     if inference is not None:
         values["inference"] = asdict(inference)
     if run.initial is not None:
         values["started_from"] = run.initial
-    write_json(values, out / "result.json")
-    from gcnlab.plots import plot_losses
-
-    plot_losses({describe(run.config): run.losses}).savefig(out / "loss.png", dpi=100)
+    write_run(run, values, describe(run.config), out)
     print_scores({describe(run.config): scores})
-
-
-def write_log(run: TrainedRun, path: Path) -> None:
-    """The mean loss of each epoch, as CSV."""
-    per_epoch = max(1, len(run.losses) // run.config.training.epochs)
-    rows = ["epoch,steps,mean_loss"]
-    for epoch in range(run.config.training.epochs):
-        losses = run.losses[epoch * per_epoch : (epoch + 1) * per_epoch]
-        rows.append(f"{epoch + 1},{(epoch + 1) * per_epoch},{sum(losses) / len(losses):.5f}")
-    path.write_text("\n".join(rows) + "\n")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gcnlab.annotations import Tensor, UInt8
-from gcnlab.datasets.files import ImagePairs, data_root, read_labels, require_files
+from gcnlab.datasets.files import ImagePairs, check_split, data_root, read_labels, require_files
 from gcnlab.datasets.labels import IGNORE, LabelSet
 
 CAMVID = LabelSet(
@@ -73,8 +73,7 @@ class CamVid(ImagePairs):
         root: str | Path | None = None,
         transforms: Callable | None = None,
     ):
-        if split not in ("train", "val", "test"):
-            raise ValueError(f"unknown split {split!r}; choose train, val or test")
+        check_split(split, ("train", "val", "test"))
         self.root = data_root() / "camvid" if root is None else Path(root)
         super().__init__(transforms)
         self.split = split

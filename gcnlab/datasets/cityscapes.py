@@ -17,6 +17,7 @@ import torch
 from gcnlab.annotations import Shaped, Tensor, UInt8
 from gcnlab.datasets.files import (
     ImagePairs,
+    check_split,
     data_root,
     read_labels,
     require_files,
@@ -136,8 +137,7 @@ class Cityscapes(ImagePairs):
         transforms: Callable | None = None,
         coarse: bool = False,
     ):
-        if split not in (*CITIES, "train_extra"):
-            raise ValueError(f"unknown split {split!r}; choose train, val, test or train_extra")
+        check_split(split, (*CITIES, "train_extra"))
         if split == "train_extra" and not coarse:
             raise ValueError("train_extra has coarse labels only: give coarse=True")
         super().__init__(transforms)

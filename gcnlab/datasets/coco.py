@@ -20,7 +20,13 @@ from pathlib import Path
 import torch
 
 from gcnlab.annotations import Bool, Tensor, UInt8
-from gcnlab.datasets.files import LabelledImages, data_root, require_files, require_folder
+from gcnlab.datasets.files import (
+    LabelledImages,
+    check_split,
+    data_root,
+    require_files,
+    require_folder,
+)
 from gcnlab.datasets.labels import IGNORE
 from gcnlab.datasets.merged import Merged
 from gcnlab.datasets.voc import VOC, VOCSegmentation, require_disjoint, voc_sbd_train
@@ -74,8 +80,7 @@ class COCOAsVOC(LabelledImages):
         root: str | Path | None = None,
         transforms: Callable | None = None,
     ):
-        if split not in ("train", "val", "trainval"):
-            raise ValueError(f"unknown split {split!r}; choose train, val or trainval")
+        check_split(split, ("train", "val", "trainval"))
         _mask_tools()
         super().__init__(transforms)
         self.split = split

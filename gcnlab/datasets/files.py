@@ -5,7 +5,7 @@ a map of ids is an error that names the file.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,13 @@ class ImagePairs(LabelledImages):
         return read_labels(file)
 
 
+def check_split(split: str, splits: tuple[str, ...]) -> None:
+    """Raise ValueError, naming the choices, if there is no such split."""
+    if split not in splits:
+        *first, last = splits
+        raise ValueError(f"unknown split {split!r}; choose {', '.join(first)} or {last}")
+
+
 def require_files(paths: Iterable[Path | None], what: str, remedy: str) -> None:
     """Raise FileNotFoundError, naming the first file that is missing, if one is.
 
@@ -165,6 +172,13 @@ def read_labels(
             indices are some program's numbers, not class ids.
     """
     return torch.from_numpy(_decode(path, None, palette))
+
+
+def palette_picture(ids: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """A picture whose pixels are the ids, uint8 (height, width), and whose palette is `colors`."""
+    picture = Image.fromarray(ids).convert("P")
+    picture.putpalette([value for color in colors for value in color])
+    return picture
 
 
 _NOT_IDS = {

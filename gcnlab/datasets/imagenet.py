@@ -15,7 +15,7 @@ from pathlib import Path
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from gcnlab.datasets.files import data_root, read_image, require_folder
+from gcnlab.datasets.files import check_split, data_root, read_image, require_folder
 
 _ENDINGS = {".jpeg", ".jpg", ".png"}
 _REMEDY = "this is no tree of ImageNet; `gcnlab data get imagenet` says where it comes from"
@@ -45,8 +45,7 @@ class ImageNet(Dataset):
         root: str | Path | None = None,
         transforms: Callable | None = None,
     ):
-        if split not in ("train", "val"):
-            raise ValueError(f"unknown split {split!r}; choose train or val")
+        check_split(split, ("train", "val"))
         self.split, self.transforms = split, transforms
         self.root = data_root() / "imagenet" if root is None else Path(root)
         train = require_folder(self.root / "train", _REMEDY)

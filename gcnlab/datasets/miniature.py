@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from gcnlab.datasets.cityscapes import to_label_ids
 from gcnlab.datasets.coco import CATEGORIES
+from gcnlab.datasets.files import palette_picture
 from gcnlab.datasets.shapes import SHAPES, Scene, outline, random_scene, render
 from gcnlab.datasets.voc import VOC, voc_palette
 
@@ -30,6 +32,7 @@ CITYSCAPES_NAMES = {
 }
 IMAGENET_CLASSES = ("n01440764", "n02123045", "n03594945")
 
+_CATEGORY = {name: number for number, name in CATEGORIES.items()}
 _VOC_IDS = np.array([0, 1, 5, 12, 15, 18, 20], dtype=np.uint8)  # of the kinds of Shapes
 _CITYSCAPES_IDS = np.array([0, 2, 8, 10, 11, 13, 18], dtype=np.uint8)
 
@@ -44,8 +47,7 @@ def make_voc(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
             image, ids, _ = (part.numpy() for part in render(scene))
             _save(image.transpose(1, 2, 0), folder / "JPEGImages" / f"{name}.jpg", quality=92)
             if split != "test":
-                picture = Image.fromarray(_with_void(_VOC_IDS[ids])).convert("P")
-                picture.putpalette(np.array(voc_palette(256), dtype=np.uint8).tobytes())
+                picture = palette_picture(_with_void(_VOC_IDS[ids]), voc_palette(256))
                 _save(picture, folder / "SegmentationClass" / f"{name}.png")
     names = sorted((*VOC_NAMES["train"], *VOC_NAMES["val"]))
     _write_list(folder / "ImageSets" / "Segmentation" / "trainval.txt", names)
@@ -75,8 +77,7 @@ def make_sbd(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
 def make_coco(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
     """COCO 2017 under `root`/coco: polygons, a crowd, overlapping objects, classes that VOC does not have."""
     folder = _new(Path(root) / "coco")
-    kinds = {kind: _VOC_IDS[kind] for kind in range(1, SHAPES.num_classes)}
-    category = {VOC.names.index(name): number for number, name in CATEGORIES.items()}
+    kinds = {k: _CATEGORY[VOC.names[_VOC_IDS[k]]] for k in range(1, SHAPES.num_classes)}
     for split, count in (("train", 4), ("val", 2)):
         content = {"images": [], "annotations": [], "categories": []}
         content["categories"] = [{"id": n, "name": name} for n, name in CATEGORIES.items()]
@@ -89,9 +90,9 @@ def make_coco(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
             content["images"].append(
                 {"id": key, "file_name": name, "height": scene.height, "width": scene.width}
             )
-            found = _instances(scene, key, [category[kinds[o.kind]] for o in scene.objects])
+            found = _instances(scene, key, [kinds[o.kind] for o in scene.objects])
             if number == 0:  # a crowd of people in the corner, and an overlapping car
-                found += [_crowd(scene, key), _box(scene, key, CATEGORIES_BY_NAME["car"])]
+                found += [_crowd(scene, key), _box(scene, key, _CATEGORY["car"])]
             if number == 1:  # nothing that VOC knows: a bed
                 found = [_box(scene, key, 65)]
             content["annotations"] += found
@@ -147,8 +148,6 @@ MAKERS = {
 }
 """Name of a data set → what makes its miniature."""
 
-CATEGORIES_BY_NAME = {name: number for number, name in CATEGORIES.items()}
-
 
 def make_miniatures(root: str | Path, names: Iterable[str] = tuple(MAKERS)) -> Path:
     """Several miniatures under one folder, which GCNLAB_DATA may then name."""
@@ -185,8 +184,6 @@ def _with_void(ids: np.ndarray) -> np.ndarray:
 
 def _label_ids(train_ids: np.ndarray) -> np.ndarray:
     """Label ids, with what the real files hold beside the 19 classes: the car's own bonnet."""
-    import torch
-
     ids = to_label_ids(torch.from_numpy(train_ids)).numpy()
     ids[-3:] = 1  # ego vehicle
     return ids
@@ -217,7 +214,7 @@ def _crowd(scene: Scene, image: int) -> dict:
     runs = [height - low, low] * width
     return {
         "image_id": image,
-        "category_id": CATEGORIES_BY_NAME["person"],
+        "category_id": _CATEGORY["person"],
         "iscrowd": 1,
         "segmentation": {"size": [height, width], "counts": runs},
     }

@@ -34,7 +34,7 @@ SHAPES = LabelSet(
     ),
 )
 
-_SPLITS = {"train": 1200, "val": 300, "test": 300}
+SPLITS = {"train": 1200, "val": 300, "test": 300}
 _MIN_SIZE, _MAX_SIZE = 0.15, 0.75  # of the shorter side of the image
 _MAX_OBJECTS = 4
 
@@ -102,17 +102,9 @@ class Shapes(Dataset):
         seed: int = 0,
         transforms: Callable | None = None,
     ):
-        if split not in _SPLITS:
-            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(_SPLITS)}")
-        self.split = split
-        self.length = _SPLITS[split] if length is None else length
-        if self.length < 1:
-            raise ValueError(f"length must be at least 1, not {self.length}: the split is empty")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or positive, not {seed}")
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        if min(size) < 32:
-            raise ValueError(f"image_size must be at least 32 pixels, not {image_size}")
+        self.length = checked_length(split, length, seed, image_size)
+        self.split = split
         self.image_size = size
         self.seed = seed
         self.transforms = transforms
@@ -133,12 +125,32 @@ class Shapes(Dataset):
         """The objects of image `index`: kinds, positions, sizes, rotations."""
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside the {self.length} images")
-        rng = np.random.default_rng([self.seed, list(_SPLITS).index(self.split), index])
+        rng = np.random.default_rng([self.seed, list(SPLITS).index(self.split), index])
         return random_scene(rng, *self.image_size)
 
     def instances(self, index: int) -> UInt8[Tensor, "height width"]:
         """0 for background, i + 1 where object i of `scene(index).objects` is visible."""
         return render(self.scene(index))[2]
+
+
+def checked_length(
+    split: str, length: int | None, seed: int, image_size: int | tuple[int, int]
+) -> int:
+    """Number of images of a drawn split; None gives the split's own.
+
+    Raises:
+        ValueError: naming the argument that is out of range.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    length = SPLITS[split] if length is None else length
+    if length < 1:
+        raise ValueError(f"length must be at least 1, not {length}: the split is empty")
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or positive, not {seed}")
+    if (image_size if isinstance(image_size, int) else min(image_size)) < 32:
+        raise ValueError(f"image_size must be at least 32 pixels, not {image_size}")
+    return length
 
 
 def random_scene(rng: np.random.Generator, height: int, width: int) -> Scene:

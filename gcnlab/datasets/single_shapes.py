@@ -10,9 +10,8 @@ import numpy as np
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from gcnlab.datasets.shapes import SHAPES, Scene, random_scene, render
+from gcnlab.datasets.shapes import SHAPES, SPLITS, Scene, checked_length, random_scene, render
 
-_SPLITS = {"train": 1200, "val": 300, "test": 300}
 _STREAM = 1  # keeps the images apart from those of Shapes with the same seed
 
 
@@ -42,16 +41,8 @@ class SingleShapes(Dataset):
         seed: int = 0,
         transforms: Callable | None = None,
     ):
-        if split not in _SPLITS:
-            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(_SPLITS)}")
+        self.length = checked_length(split, length, seed, image_size)
         self.split = split
-        self.length = _SPLITS[split] if length is None else length
-        if self.length < 1:
-            raise ValueError(f"length must be at least 1, not {self.length}: the split is empty")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or positive, not {seed}")
-        if image_size < 32:
-            raise ValueError(f"image_size must be at least 32 pixels, not {image_size}")
         self.image_size, self.seed, self.transforms = image_size, seed, transforms
 
     def __len__(self) -> int:
@@ -71,7 +62,7 @@ class SingleShapes(Dataset):
         """The one object of image `index`: kind, position, size, rotation."""
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside the {self.length} images")
-        place = list(_SPLITS).index(self.split)
+        place = list(SPLITS).index(self.split)
         rng = np.random.default_rng([self.seed, place, index, _STREAM])
         scene = random_scene(rng, self.image_size, self.image_size)
         return Scene(scene.height, scene.width, scene.background, scene.objects[:1])

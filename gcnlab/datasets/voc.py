@@ -20,6 +20,7 @@ import torch
 from gcnlab.annotations import Tensor, UInt8
 from gcnlab.datasets.files import (
     ImagePairs,
+    check_split,
     data_root,
     read_labels,
     read_names,
@@ -91,8 +92,7 @@ class VOCSegmentation(ImagePairs):
         root: str | Path | None = None,
         transforms: Callable | None = None,
     ):
-        if split not in ("train", "val", "trainval", "test"):
-            raise ValueError(f"unknown split {split!r}; choose train, val, trainval or test")
+        check_split(split, ("train", "val", "trainval", "test"))
         super().__init__(transforms)
         self.split = split
         self.root = data_root() / "VOCdevkit" / "VOC2012" if root is None else Path(root)
@@ -133,8 +133,7 @@ class SBDSegmentation(ImagePairs):
         transforms: Callable | None = None,
         without: frozenset[str] = frozenset(),
     ):
-        if split not in ("train", "val", "trainval"):
-            raise ValueError(f"unknown split {split!r}; choose train, val or trainval")
+        check_split(split, ("train", "val", "trainval"))
         super().__init__(transforms)
         self.split = split
         root = data_root() / "benchmark_RELEASE" if root is None else Path(root)

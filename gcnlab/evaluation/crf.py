@@ -19,6 +19,7 @@ import torch
 
 from gcnlab.annotations import Float, Tensor, UInt8
 from gcnlab.datasets.transforms import Normalization
+from gcnlab.settings import check
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,15 @@ class CRF:
     """Least probability; smaller ones are raised to it, so that no class is out of the question."""
 
     def __post_init__(self):
-        _check("iterations", self.iterations >= 0, "0 or more", self.iterations)
+        def check_value(name: str, good: bool, expected: str) -> None:
+            check(f"crf.{name}", good, f"{expected}, not {getattr(self, name)}")
+
+        check_value("iterations", self.iterations >= 0, "0 or more")
         for name in ("smooth_weight", "appearance_weight"):
-            _check(name, getattr(self, name) >= 0, "0 or positive", getattr(self, name))
+            check_value(name, getattr(self, name) >= 0, "0 or positive")
         for name in ("smooth_std", "appearance_std", "color_std"):
-            _check(name, getattr(self, name) > 0, "positive", getattr(self, name))
-        _check("floor", 0 < self.floor < 1, "in (0, 1)", self.floor)
+            check_value(name, getattr(self, name) > 0, "positive")
+        check_value("floor", 0 < self.floor < 1, "in (0, 1)")
 
 
 def refine_probabilities(
@@ -113,8 +117,3 @@ def _package():
             "pip install 'gcnlab[crf]' (a C++ compiler builds it in about a minute)"
         ) from error
     return dense
-
-
-def _check(name: str, good: bool, expected: str, value: int | float) -> None:
-    if not good:
-        raise ValueError(f"crf.{name} must be {expected}, not {value}")

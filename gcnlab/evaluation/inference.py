@@ -32,6 +32,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.settings import check
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,33 @@ class Inference:
     right with 0, the mean colour, and the scores are cut back. (The paper pads VOC to 512×512.)"""
 
     def __post_init__(self):
-        _check("scales", len(self.scales) > 0, "at least one factor")
+        check("inference.scales", len(self.scales) > 0, "at least one factor")
         good = all(math.isfinite(scale) and scale > 0 for scale in self.scales)
-        _check("scales", good, f"positive factors, not {self.scales}")
-        _check("tile", self.tile is None or min(self.tile) >= 1, f"positive, not {self.tile}")
-        _check("overlap", 0 <= self.overlap < 1, f"in [0, 1), not {self.overlap}")
-        _check("margin", self.margin >= 0, f"0 or positive, not {self.margin}")
-        _check("blend", self.blend in ("linear", "mean"), f"linear or mean, not {self.blend!r}")
-        _check(
-            "fuse",
+        check("inference.scales", good, f"positive factors, not {self.scales}")
+        check(
+            "inference.tile", self.tile is None or min(self.tile) >= 1, f"positive, not {self.tile}"
+        )
+        check("inference.overlap", 0 <= self.overlap < 1, f"in [0, 1), not {self.overlap}")
+        check("inference.margin", self.margin >= 0, f"0 or positive, not {self.margin}")
+        check(
+            "inference.blend",
+            self.blend in ("linear", "mean"),
+            f"linear or mean, not {self.blend!r}",
+        )
+        check(
+            "inference.fuse",
             self.fuse in ("probabilities", "scores"),
             f"probabilities or scores, not {self.fuse!r}",
         )
-        _check("pad_to", self.pad_to is None or min(self.pad_to) >= 1, f"positive: {self.pad_to}")
+        check(
+            "inference.pad_to",
+            self.pad_to is None or min(self.pad_to) >= 1,
+            f"positive: {self.pad_to}",
+        )
         if self.tile is not None:
             least = min(side - _step(side, self.overlap) for side in self.tile)
-            _check(
-                "margin",
+            check(
+                "inference.margin",
                 2 * self.margin <= least,
                 f"at most half of the overlap ({least} pixels), not {self.margin}",
             )
@@ -222,11 +233,6 @@ def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _step(tile: int, overlap: float) -> int:
     """Largest distance of neighbouring tiles, in pixels."""
     return max(1, math.floor(tile * (1 - overlap) + 1e-9))
-
-
-def _check(name: str, good: bool, expected: str) -> None:
-    if not good:
-        raise ValueError(f"inference.{name} must be {expected}")
 
 
 CITYSCAPES_CROPS = Inference(tile=(1024, 1024), overlap=0.6)

@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 
 from gcnlab.annotations import Shaped, Tensor
 from gcnlab.datasets.cityscapes import CITYSCAPES, to_label_ids
-from gcnlab.datasets.labels import LabelSet, check_labels
+from gcnlab.datasets.files import palette_picture
+from gcnlab.datasets.labels import IGNORE, LabelSet, check_labels
 from gcnlab.datasets.transforms import Normalization
 from gcnlab.datasets.voc import VOC, voc_palette
 from gcnlab.evaluation.crf import CRF
@@ -100,14 +101,11 @@ def write_voc(
     """
     out = _new_folder(out)
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{split}_cls"
-    palette = np.array(voc_palette(256), dtype=np.uint8).tobytes()
+    palette = voc_palette(256)
     written = {}
     for name, ids in predictions:
-        check_labels(ids, VOC.num_classes, f"prediction of {name}")
-        if (ids == 255).any():
-            raise ValueError(f"prediction of {name}: void (255) is no class to predict")
-        picture = Image.fromarray(ids.numpy().astype(np.uint8)).convert("P")
-        picture.putpalette(palette)
+        _check_prediction(ids, VOC, name)
+        picture = palette_picture(ids.numpy().astype(np.uint8), palette)
         _write(picture, folder / f"{name}.png", written, out)
     if not written:
         raise ValueError("there are no predictions to pack")
@@ -141,9 +139,7 @@ def write_cityscapes(
         parts = name.split("_")
         if len(parts) != 3 or [len(part) for part in parts[1:]] != [6, 6]:
             raise ValueError(f"{name!r} is no name of Cityscapes: city_123456_123456")
-        check_labels(ids, CITYSCAPES.num_classes, f"prediction of {name}")
-        if (ids == 255).any():
-            raise ValueError(f"prediction of {name}: void (255) is no class to predict")
+        _check_prediction(ids, CITYSCAPES, name)
         picture = Image.fromarray(to_label_ids(ids).numpy())
         _write(picture, out / "results" / f"{name}_pred_labelIds.png", written, out)
     if not written:
@@ -181,6 +177,13 @@ def _predictions(
     for i in tqdm(range(len(dataset)), desc="predict", unit="img", disable=not progress):
         image, _ = dataset[i]
         yield dataset.name(i), predict(model, image[None], None, inference, crf, normalization)[0]
+
+
+def _check_prediction(ids: Tensor, labels: LabelSet, name: str) -> None:
+    """Raise ValueError, naming the image, unless every pixel has a class; void is none."""
+    check_labels(ids, labels.num_classes, f"prediction of {name}")
+    if (ids == IGNORE).any():
+        raise ValueError(f"prediction of {name}: void ({IGNORE}) is no class to predict")
 
 
 def _new_folder(out: str | Path) -> Path:

@@ -13,7 +13,6 @@ Networks have random weights, unless they are shipped: time does not depend on w
 """
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from torch import nn
 from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets import Shapes
 from gcnlab.datasets.transforms import Normalization
+from gcnlab.experiments.process import peak_mb
 from gcnlab.models import SegmentationNet
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
@@ -255,11 +255,7 @@ def _peak(case: Case, method: str, batch_size: int) -> float:
     # A few batches are enough: one row of large windows.
     step = case.size // 4
     valid_field(model, image, pixel, 0, step, step, method=method, batch_size=batch_size)
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux hands a parent's ru_maxrss on to its children
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mb()
 
 
 def bench_vrf(

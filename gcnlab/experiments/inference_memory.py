@@ -12,16 +12,14 @@ resident memory differs by from what is in use. Weights are random: memory does 
 """
 
 import multiprocessing
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-import tyro
 
 from gcnlab.evaluation.inference import Inference, map_bytes, score_map
+from gcnlab.experiments.process import peak_mb, run_command
 from gcnlab.models import SegmentationNet
 from gcnlab.provenance import provenance, write_json
 
@@ -112,20 +110,12 @@ def _peak(
     image = torch.randn(1, 3, *size)
     if not idle:
         score_map(model, image, inference)
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux hands a parent's ru_maxrss on to its children
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mb()
 
 
 def main() -> None:
     """Entry point of `python -m gcnlab.experiments.inference_memory`."""
-    try:
-        tyro.cli(Command, prog="python -m gcnlab.experiments.inference_memory")()
-    except (ValueError, OSError) as error:
-        print(f"inference_memory: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_command(Command, "inference_memory")
 
 
 if __name__ == "__main__":

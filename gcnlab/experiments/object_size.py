@@ -17,7 +17,6 @@ due to the size being new, not to its being large.
 
 import json
 import statistics
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from tqdm.auto import tqdm
 from gcnlab.annotations import Bool, Tensor
 from gcnlab.datasets import SHAPES, Scene, ShapeObject, render
 from gcnlab.evaluation import boundary_mask, predict
+from gcnlab.experiments.process import run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder, theoretical_field
@@ -313,11 +313,7 @@ class Command:
 
 def main() -> None:
     """Entry point of `python -m gcnlab.experiments.object_size`."""
-    try:
-        tyro.cli(Command, prog="python -m gcnlab.experiments.object_size")()
-    except (ValueError, OSError) as error:
-        print(f"object_size: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_command(Command, "object_size")
 
 
 if __name__ == "__main__":

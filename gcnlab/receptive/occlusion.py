@@ -208,12 +208,14 @@ class Occlusion:
                 missing = [member for member in members if not known.done[member]]
                 bar.update(len(members) - len(missing))
                 batches = self._plain if method == "plain" or self._net is None else self._exact
+                done = 0
                 for batch, drops in batches(windows, missing, pixel, fill, batch_size):
                     index = tuple(np.array(batch).T)
                     known.drops[index], known.done[index] = drops, True
                     bar.update(len(batch))
+                    done += len(batch)
                     if watch is not None:
-                        watch(sum(known.done[member] for member in missing) / len(missing))
+                        watch(done / len(missing))
                 return known.drops[(*np.array(members).T, target)]
 
             if method == "drilldown":

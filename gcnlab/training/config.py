@@ -35,9 +35,9 @@ from gcnlab.models import BACKBONES, SegmentationNet, build_backbone
 from gcnlab.models.backbones import published_weights
 from gcnlab.models.blocks import check_kernel_size
 from gcnlab.models.heads import HeadKind
+from gcnlab.settings import check, check_choice
 from gcnlab.training.losses import segmentation_loss
 from gcnlab.training.optimization import TrainingConfig
-from gcnlab.training.settings import check, check_choice
 from gcnlab.training.task import Task
 
 DatasetName = Literal[

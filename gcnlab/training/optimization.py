@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from gcnlab.training.settings import check, check_choice
+from gcnlab.settings import check, check_choice
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Decay = Literal["poly", "constant", "step", "cosine"]

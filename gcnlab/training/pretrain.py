@@ -25,11 +25,11 @@ from gcnlab.datasets import NORMALIZATIONS, ImageNet, Normalization
 from gcnlab.datasets.single_shapes import SingleShapes
 from gcnlab.datasets.transforms import Normalize
 from gcnlab.models import BACKBONES, build_classifier
+from gcnlab.settings import check, check_choice
 from gcnlab.training.checkpoint import load_model_state
 from gcnlab.training.loop import TrainedRun, config_of, default_device, read_run
 from gcnlab.training.losses import classification_loss
 from gcnlab.training.optimization import TrainingConfig
-from gcnlab.training.settings import check, check_choice
 from gcnlab.training.task import Task
 
 

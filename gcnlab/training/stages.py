@@ -27,6 +27,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gcnlab.evaluation import CITYSCAPES_CROPS, VOC_PADDED, Inference
+from gcnlab.settings import check
 from gcnlab.training.checkpoint import fingerprint, load_checkpoint
 from gcnlab.training.config import DataConfig, DatasetName, ModelConfig, RunConfig
 from gcnlab.training.loop import (
@@ -38,7 +39,6 @@ from gcnlab.training.loop import (
     train,
 )
 from gcnlab.training.optimization import Decay, Precision, TrainingConfig
-from gcnlab.training.settings import check
 
 
 @dataclass(frozen=True)

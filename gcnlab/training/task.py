@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from gcnlab.annotations import Float, Shaped, Tensor
+from gcnlab.settings import from_plain, to_plain
 from gcnlab.training.optimization import TrainingConfig
-from gcnlab.training.settings import from_plain, to_plain
 
 
 class Task(ABC):

@@ -163,7 +163,7 @@ def command(*arguments):
 def test_what_is_missing_is_trained_once(tmp_path, monkeypatch, capsys):
     import gcnlab.datasets.shapes
 
-    monkeypatch.setitem(gcnlab.datasets.shapes._SPLITS, "val", 2)
+    monkeypatch.setitem(gcnlab.datasets.shapes.SPLITS, "val", 2)
     monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
     command(1, "--run", "--results", tmp_path, "--out", tmp_path / "claims.json")
     first = capsys.readouterr().out
