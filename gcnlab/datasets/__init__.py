@@ -1,5 +1,6 @@
 """Images with label maps, and the transforms that keep the two together."""
 
+from gcnlab.datasets.cached import Cached
 from gcnlab.datasets.camvid import CAMVID, CamVid
 from gcnlab.datasets.cityscapes import CITYSCAPES, Cityscapes, cityscapes_train_with_coarse
 from gcnlab.datasets.coco import COCOAsVOC, voc_sbd_coco_train
@@ -23,6 +24,7 @@ __all__ = [
     "SHAPES",
     "VOC",
     "COCOAsVOC",
+    "Cached",
     "CamVid",
     "Cityscapes",
     "ImageNet",

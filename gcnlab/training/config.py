@@ -17,6 +17,7 @@ from gcnlab.datasets import (
     NORMALIZATIONS,
     SHAPES,
     VOC,
+    Cached,
     CamVid,
     Cityscapes,
     LabelSet,
@@ -194,10 +195,10 @@ class RunConfig(Task):
         return NORMALIZATIONS[self.data.normalization]
 
     def training_set(self) -> Dataset:
-        """The training split, varied as `data` says."""
+        """The training split, varied as `data` says; a small one is read once."""
         d = self.data
         transform = training_transform(self.normalization, d.crop, d.scale, d.flip, d.color_jitter)
-        return d.open("train", transform)
+        return Cached(d.open("train"), transform)
 
     def evaluation_set(self, split: str = "val") -> Dataset:
         """A split to score on: normalised, not varied."""

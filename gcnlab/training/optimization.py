@@ -100,8 +100,9 @@ def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Op
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, settings.learning_rate, settings.momentum)
-    return torch.optim.AdamW(groups, settings.learning_rate, (settings.momentum, 0.999))
+        return torch.optim.SGD(groups, settings.learning_rate, settings.momentum, fused=True)
+    betas = (settings.momentum, 0.999)
+    return torch.optim.AdamW(groups, settings.learning_rate, betas, fused=True)
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
