@@ -23,7 +23,7 @@ def read(pattern):
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_a_result_has_provenance_log_and_figure(path):
     record = json.loads(path.read_text())["provenance"]
-    assert record["command"].startswith("gcnlab train --out data/results/")
+    assert record["command"].startswith(("gcnlab train --out data/results/", "gcnlab table "))
     assert record["commit"]
     assert not record["commit"].endswith("+"), "made from uncommitted code"
     assert {"seeds", "dataset", "split", "device", "wall_seconds", "versions"} <= record.keys()

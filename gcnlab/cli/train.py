@@ -16,6 +16,9 @@ _Run = tyro.extras.subcommand_type_from_defaults(
     prefix_names=False,
 )
 
+CURVE = 40
+"""Farthest distance to a boundary, in pixels, up to which a result has the accuracy at every distance."""
+
 
 @dataclass(frozen=True)
 class Train:
@@ -51,7 +54,7 @@ def finish(
 ) -> None:
     """Score a trained network on the validation split; write what the folder of a run holds, and print."""
     validation = run.config.evaluation_set("val")
-    scores = evaluate(run.model, validation, num_workers=workers, inference=inference)
+    scores = evaluate(run.model, validation, num_workers=workers, inference=inference, curve=CURVE)
     values = result(run, scores, "val")
     if inference is not None:
         values["inference"] = asdict(inference)

@@ -1,0 +1,209 @@
+"""Coverage against accuracy, object by object: is an object's inside right because its field covers it?
+
+The paper argues from Figure 3: where the valid receptive field covers the whole object, its inside is classed
+rightly. That is a claim about single objects, and can be counted. For every object of the validation scenes of
+Shapes, the valid field of one random pixel inside it is measured; read off are the share of the object that the
+field's region covers, and the share of the object's inside (further than 7 pixels from a boundary) that is right.
+
+    python -m gcnlab.experiments.coverage data/results/shapes/gcn7-seed0 …
+
+Cost: about a second per object on one CPU core. Large objects are harder and covered less, so a correlation over all
+objects could be their size alone; the rank correlation is therefore given within three groups of size, too. Expected,
+if the argument holds: it is positive, also at equal size. What came out is in `data/results/coverage`.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from tqdm.auto import tqdm
+
+from gcnlab.datasets import Shapes
+from gcnlab.evaluation import boundary_mask, predict
+from gcnlab.experiments.object_size import INNER, inner_pixel
+from gcnlab.experiments.paper import ROOT
+from gcnlab.experiments.process import run_command
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.provenance import provenance, write_json
+from gcnlab.receptive import Occluder
+from gcnlab.training import TrainedRun, load_run
+
+GROUPS = ((0, 80), (80, 130), (130, 192))
+"""Diameters of small, middle and large objects, in pixels: the upper end belongs to the group."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which objects, and how their fields are measured."""
+
+    images: int = 100
+    """Validation scenes; of 256 × 256 pixels with one to four objects."""
+    window: int = 32
+    """Side of the occluder, in pixels."""
+    stride: int = 16
+    """Steps between occluders, in pixels."""
+    threshold: float = 0.2
+    """Of the region, as a fraction of the field's maximum."""
+    seed: int = 0
+    """Of the pixel inside each object."""
+
+    def __post_init__(self):
+        if self.images < 1:
+            raise ValueError(f"images must be at least 1, not {self.images}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or positive, not {self.seed}")
+
+
+@dataclass(frozen=True)
+class ObjectCoverage:
+    """One object.
+
+    Attributes:
+        image, number: validation scene, and object of it.
+        kind: class id.
+        size: diameter of its circumscribed circle, in pixels.
+        coverage: share of its visible pixels inside the region of the field, in percent.
+        internal_accuracy: share of its inner pixels that are classed rightly, in percent.
+    """
+
+    image: int
+    number: int
+    kind: int
+    size: float
+    coverage: float
+    internal_accuracy: float
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of coverage and internal accuracy over some objects.
+
+    Attributes:
+        objects: how many.
+        rho: −1 … 1; NaN if either does not vary.
+        p: of no correlation.
+    """
+
+    objects: int
+    rho: float
+    p: float
+
+
+def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list[ObjectCoverage]:
+    """Coverage and accuracy of every object that has an inside.
+
+    Raises:
+        ValueError: the network was not trained on Shapes.
+    """
+    data = run.config.data
+    if data.dataset != "shapes":
+        raise ValueError(f"{name} was trained on {data.dataset}, not on shapes")
+    scenes = Shapes("val", settings.images, data.image_size)
+    occluder = Occluder(run.model)
+    objects = []
+    with evaluation_mode(run.model):
+        for index in tqdm(range(len(scenes)), desc=name):
+            picture, labels = scenes[index]
+            image = run.config.normalization(picture)
+            right = predict(run.model, image[None])[0] == labels
+            inside = ~boundary_mask(labels, INNER)
+            instances, seen = scenes.instances(index), occluder(image)
+            for number, item in enumerate(scenes.scene(index).objects):
+                mask = instances == number + 1
+                inner = mask & inside
+                if not inner.any():
+                    continue
+                rng = np.random.default_rng([settings.seed, index, number])
+                pixel = inner_pixel(inner, mask, rng)
+                valid = seen.field(
+                    pixel, target=item.kind, window=settings.window, stride=settings.stride
+                )
+                objects.append(
+                    ObjectCoverage(
+                        index,
+                        number,
+                        item.kind,
+                        item.size,
+                        100 * valid.coverage(mask, settings.threshold),
+                        100 * right[inner].float().mean().item(),
+                    )
+                )
+    return objects
+
+
+def correlation(objects: list[ObjectCoverage]) -> Correlation:
+    """Do objects that are covered more have more of their inside right?"""
+    from scipy.stats import spearmanr
+
+    coverage = [o.coverage for o in objects]
+    accuracy = [o.internal_accuracy for o in objects]
+    if len(set(coverage)) < 2 or len(set(accuracy)) < 2:
+        return Correlation(len(objects), float("nan"), float("nan"))
+    found = spearmanr(coverage, accuracy)
+    return Correlation(len(objects), float(found.statistic), float(found.pvalue))
+
+
+def correlations(objects: list[ObjectCoverage]) -> dict[str, Correlation]:
+    """Over all objects, and within each group of size: "all", "0–80 px", …"""
+    found = {"all": correlation(objects)}
+    for low, high in GROUPS:
+        found[f"{low}–{high} px"] = correlation([o for o in objects if low < o.size <= high])
+    return found
+
+
+def read_result(path: str | Path) -> list[ObjectCoverage]:
+    """The objects of a file that the command wrote."""
+    return [ObjectCoverage(**values) for values in json.loads(Path(path).read_text())["objects"]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Coverage against accuracy, object by object; writes OUT/NAME.json for every run."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of networks trained on Shapes."""
+    out: Path = ROOT / "data" / "results" / "coverage"
+    """Folder of the results; a run that has one is left out."""
+    device: str | None = None
+    """cpu, cuda, …; the GPU if there is one."""
+    settings: Settings = field(default_factory=Settings)
+
+    def __call__(self) -> None:
+        for path in self.runs:
+            result = self.out / f"{path.name}.json"
+            if result.exists():
+                continue
+            started = time.perf_counter()
+            run = load_run(path, self.device)
+            objects = measure(run, self.settings, path.name)
+            record = provenance(
+                seeds=[run.config.training.seed, self.settings.seed],
+                dataset="shapes",
+                split="val",
+                device=next(run.model.parameters()).device,
+                seconds=time.perf_counter() - started,
+            )
+            write_json(
+                {
+                    "network": path.name,
+                    "settings": asdict(self.settings),
+                    "correlation": {k: asdict(c) for k, c in correlations(objects).items()},
+                    "objects": [asdict(o) for o in objects],
+                    "provenance": record,
+                },
+                result,
+            )
+            print(result)
+
+
+def main() -> None:
+    """Entry point of `python -m gcnlab.experiments.coverage`."""
+    run_command(Command, "coverage")
+
+
+if __name__ == "__main__":
+    main()
