@@ -1,5 +1,7 @@
 """gcnlab table."""
 
+import multiprocessing
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +22,7 @@ from gcnlab.experiments.report import (
 )
 from gcnlab.experiments.tables import SCORES, PaperTable, Scale, paper_table, with_seed
 from gcnlab.provenance import write_json
-from gcnlab.training import train
+from gcnlab.training import RunConfig, train
 
 FOLDERS = {"mini": "shapes", "full": "shapes512"}
 """Where the runs of each scale lie, under the results."""
@@ -78,12 +80,24 @@ class ShowTable:
             for cell in table.cells
             if seed not in by_seed(cell.config, runs)
         ]
+        began = time.perf_counter()
         for number, (cell, seed) in enumerate(missing, start=1):
             out = self.results / FOLDERS[self.scale] / f"{cell.name}-seed{seed}"
-            print(f"{number} of {len(missing)}: {cell.name}, seed {seed} → {out}", flush=True)
-            config = with_seed(cell.config, seed)
-            run = train(config, out, device=self.device, num_workers=self.workers)
-            finish(run, out, self.workers)
+            left = ""
+            if number > 1:
+                minutes = (time.perf_counter() - began) / (number - 1) / 60
+                left = f", about {minutes * (len(missing) - number + 1):.0f} minutes left"
+            print(f"{number} of {len(missing)}: {cell.name}, seed {seed} → {out}{left}", flush=True)
+            # A process each, so that the time in a run's provenance is its own.
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                pool.apply(
+                    _train_one, (with_seed(cell.config, seed), out, self.device, self.workers)
+                )
+
+
+def _train_one(config: RunConfig, out: Path, device: str | None, workers: int) -> None:
+    run = train(config, out, device=device, num_workers=workers)
+    finish(run, out, workers)
 
 
 def rows(table: PaperTable, runs: Runs) -> Table:
