@@ -16,9 +16,6 @@ _Run = tyro.extras.subcommand_type_from_defaults(
     prefix_names=False,
 )
 
-CURVE = 40
-"""Farthest distance to a boundary, in pixels, up to which a result has the accuracy at every distance."""
-
 
 @dataclass(frozen=True)
 class Train:
