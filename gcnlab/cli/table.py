@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from gcnlab.cli.train import finish
 from gcnlab.experiments.report import (
     RESULTS,
-    Runs,
-    Verdict,
+    aligned,
     by_seed,
     finished_runs,
-    mean_and_spread,
+    sentence,
+    table_cells,
     verdicts,
 )
-from gcnlab.experiments.tables import SCORES, PaperTable, Scale, paper_table, with_seed
+from gcnlab.experiments.tables import PaperTable, Scale, paper_table, with_seed
 from gcnlab.provenance import write_json
 from gcnlab.training import RunConfig, train
 
@@ -63,7 +61,8 @@ class ShowTable:
         if self.run:
             self._train(table)
         runs = finished_runs(self.results)
-        Console().print(rows(table, runs))
+        print(f"Table {table.number}: {table.title} (paper: VOC; ours: Shapes, %)\n")
+        print(aligned(table_cells(table, runs)), end="\n\n")
         found = verdicts(table, runs)
         for verdict in found:
             print(sentence(verdict))
@@ -98,38 +97,3 @@ class ShowTable:
 def _train_one(config: RunConfig, out: Path, device: str | None, workers: int) -> None:
     run = train(config, out, device=device, num_workers=workers)
     finish(run, out, workers)
-
-
-def rows(table: PaperTable, runs: Runs) -> Table:
-    """Paper and ours in adjacent columns, a row per network."""
-    view = Table(title=f"Table {table.number}: {table.title} (paper: VOC; ours: Shapes, %)")
-    view.add_column("network")
-    counted = any(cell.weights is not None for cell in table.cells)
-    if counted:
-        view.add_column("weights", justify="right")
-    for score in table.scores:
-        view.add_column(f"paper {SCORES[score]}", justify="right")
-        view.add_column("ours", justify="right")
-    view.add_column("seeds", justify="right")
-    for cell in table.cells:
-        found = by_seed(cell.config, runs)
-        row = [cell.name]
-        if counted:
-            row.append("–" if cell.weights is None else f"{cell.weights:,}")
-        for score in table.scores:
-            row.append(f"{cell.paper[score]:.1f}")
-            row.append(mean_and_spread([values[score] for values in found.values()]))
-        view.add_row(*row, str(len(found)))
-    return view
-
-
-def sentence(verdict: Verdict) -> str:
-    """A claim and what became of it, in a line."""
-    claim = verdict.claim
-    words = f"{SCORES[claim.score]}: {claim.better} > {claim.worse}"
-    if not verdict.seeds:
-        return f"{words:48} undecided, not run"
-    numbers = f"{verdict.difference:+.1f}"
-    if len(verdict.seeds) > 1:
-        numbers += f" ± {verdict.spread:.1f}, p = {verdict.p:.3f}"
-    return f"{words:48} {verdict.outcome:10} {numbers} ({len(verdict.seeds)} seeds)"

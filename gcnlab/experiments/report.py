@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gcnlab.experiments.paper import ROOT
-from gcnlab.experiments.tables import Claim, PaperTable, with_seed
+from gcnlab.experiments.tables import SCORES, Claim, PaperTable, with_seed
 from gcnlab.training import RunConfig
 
 RESULTS = ROOT / "data" / "results"
@@ -96,6 +96,47 @@ def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
         judge(c, scores(c.better, c.score), scores(c.worse, c.score), table.seeds)
         for c in table.claims
     ]
+
+
+def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
+    """A table as it is shown, paper and ours in adjacent columns: the header, and a row per network."""
+    counted = any(cell.weights is not None for cell in table.cells)
+    header = ["network", *(["weights"] if counted else [])]
+    for score in table.scores:
+        header += [f"paper {SCORES[score]}", f"our {SCORES[score]}"]
+    shown = [[*header, "seeds"]]
+    for cell in table.cells:
+        found = by_seed(cell.config, runs)
+        row = [cell.name]
+        if counted:
+            row.append("–" if cell.weights is None else f"{cell.weights:,}")
+        for score in table.scores:
+            row.append(f"{cell.paper[score]:.1f}")
+            row.append(mean_and_spread([values[score] for values in found.values()]))
+        shown.append([*row, str(len(found))])
+    return shown
+
+
+def aligned(cells: list[list[str]]) -> str:
+    """Rows of text in columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
+        for row in cells
+    ]
+    return "\n".join(lines)
+
+
+def sentence(verdict: Verdict) -> str:
+    """A claim and what became of it, in a line."""
+    claim = verdict.claim
+    words = f"{SCORES[claim.score]}: {claim.better} > {claim.worse}"
+    if not verdict.seeds:
+        return f"{words:48} undecided, not run"
+    numbers = f"{verdict.difference:+.1f}"
+    if len(verdict.seeds) > 1:
+        numbers += f" ± {verdict.spread:.1f}, p = {verdict.p:.3f}"
+    return f"{words:48} {verdict.outcome:10} {numbers} ({len(verdict.seeds)} seeds)"
 
 
 def mean_and_spread(values: list[float]) -> str:

@@ -9,6 +9,7 @@ from gcnlab.plots.pictures import (
     plot_mean_fields,
     plot_regions,
 )
+from gcnlab.plots.scores import plot_cost_and_score, plot_paper_and_ours
 from gcnlab.plots.style import show_figures_in_notebook
 from gcnlab.plots.tiles import plot_tile_weights
 from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
@@ -17,12 +18,14 @@ __all__ = [
     "LiveLoss",
     "draw_region",
     "plot_class_iou",
+    "plot_cost_and_score",
     "plot_distance_curves",
     "plot_fields",
     "plot_label_maps",
     "plot_losses",
     "plot_mean_fields",
     "plot_object_sizes",
+    "plot_paper_and_ours",
     "plot_regions",
     "plot_tile_weights",
 ]

@@ -5,27 +5,35 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcnlab.plots.style import figure_style
+from gcnlab.plots.style import STYLES, figure_style
 
 
 def plot_distance_curves(
-    accuracy: dict[str, Sequence[float]],
+    accuracy: dict[str, Sequence[float] | Sequence[Sequence[float]]],
     marked: int | float | None = 7,
     ylabel: str = "accuracy within that distance (%)",
 ) -> Figure:
-    """A line per network.
+    """A line per network: of one training, or of several their mean, in a band from the lowest to the highest.
 
     Args:
-        accuracy: network → percent at 1, 2, … pixels; `within` or `at` of a curve of
-            `gcnlab.evaluation.evaluate(…, curve=40)`.
+        accuracy: network → percent at 1, 2, … pixels (`within` or `at` of a curve of
+            `gcnlab.evaluation.evaluate(…, curve=40)`), or a list of these, one for each seed.
         marked: distance with a thin line, as the paper's 7 pixels; None for none.
         ylabel: what is drawn.
     """
     with figure_style():
         figure = Figure(figsize=(5, 2.8))
         axis = figure.subplots()
-        for title, values in accuracy.items():
-            axis.plot(np.arange(1, len(values) + 1), values, label=title)
+        for number, (title, values) in enumerate(accuracy.items()):
+            seeds = np.atleast_2d(np.asarray(values, dtype=float))
+            distance = np.arange(1, seeds.shape[1] + 1)
+            style = STYLES[number % len(STYLES)]
+            (line,) = axis.plot(distance, seeds.mean(0), style, label=title)
+            if len(seeds) > 1:
+                low, high = seeds.min(0), seeds.max(0)
+                axis.fill_between(
+                    distance, low, high, color=line.get_color(), alpha=0.15, linewidth=0
+                )
         if marked is not None:
             axis.axvline(marked, color="0.6", linewidth=0.8, label="_marked")
         axis.set(xlabel="distance to the boundary (px)", ylabel=ylabel)

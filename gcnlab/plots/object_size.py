@@ -6,14 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gcnlab.experiments.object_size import TRAINED_SIZES, ObjectSizes
-from gcnlab.plots.style import figure_style
+from gcnlab.plots.style import MARKERS, figure_style
 
 PANELS = {
     "coverage": "coverage of the object (%)",
     "internal_accuracy": "internal accuracy (%)",
     "iou": "IoU of the object's class (%)",
 }
-MARKERS = "osD^vPX"
 
 
 def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:

@@ -10,6 +10,10 @@ from cycler import cycler
 
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#333333")
 """Colours of lines and bars, in their order."""
+STYLES = ("-", "--", "-.", ":")
+"""Lines, in their order: colours alone do not tell them apart in print."""
+MARKERS = "osD^vPX"
+"""Marks, in their order."""
 
 
 @contextmanager

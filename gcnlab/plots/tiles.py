@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.plots.style import figure_style
+from gcnlab.plots.style import STYLES, figure_style
 
 
 def plot_tile_weights(
@@ -22,10 +22,9 @@ def plot_tile_weights(
     with figure_style():
         figure = Figure(figsize=(6, 2.6))
         axis = figure.subplots()
-        styles = ("-", "--", "-.", ":")
         for number, (offset, weight) in enumerate(zip(offsets, weights)):
             (line,) = axis.plot(
-                offset + np.arange(len(weight)), weight.numpy(), styles[number % 4],
+                offset + np.arange(len(weight)), weight.numpy(), STYLES[number % len(STYLES)],
                 label=f"tile {number + 1}, from {offset}",
             )  # fmt: skip
             height = 1.08 + 0.06 * number

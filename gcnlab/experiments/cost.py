@@ -1,0 +1,136 @@
+"""What the heads cost: weights, multiply-adds and time of the networks of Tables 1 to 5 (section 3.1, O(2/k)).
+
+    python -m gcnlab.experiments.cost --out data/results/cost.json
+
+Weights and multiply-adds are counted, for one image, without computing anything. Time is measured: a training step on one
+batch, in processor time, the networks taking turns; the median over the rounds is kept. About four minutes on one CPU core.
+"""
+
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gcnlab.experiments.process import run_command
+from gcnlab.experiments.tables import Scale, paper_table
+from gcnlab.models.segmenter import count_weights
+from gcnlab.provenance import provenance, write_json
+from gcnlab.training import RunConfig
+from gcnlab.training.optimization import make_optimizer
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one network.
+
+    Attributes:
+        weights: trainable, of the whole network.
+        multiply_adds: of one image's way through it, convolutions only.
+        step_seconds: processor time of a training step, per image; None if not measured.
+    """
+
+    weights: int
+    multiply_adds: int
+    step_seconds: float | None = None
+
+
+def networks(scale: Scale = "mini") -> dict[str, RunConfig]:
+    """Every network of Tables 1 to 5, once."""
+    return {
+        cell.name: cell.config
+        for number in (1, 2, 3, 4, 5)
+        for cell in paper_table(number, scale).cells
+    }
+
+
+def count(config: RunConfig) -> Cost:
+    """Weights and multiply-adds of a network, at its images' size; nothing is allocated."""
+    side = config.data.image_size
+    with torch.device("meta"):
+        model = config.build_model().eval()
+        image = torch.empty(1, 3, side, side)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    # The counter takes a multiplication and an addition for two.
+    return Cost(count_weights(model), counter.get_total_flops() // 2)
+
+
+def step_seconds(configs: dict[str, RunConfig], rounds: int, batch_size: int) -> dict[str, float]:
+    """Median processor time of a training step, per image; the networks take turns.
+
+    Args:
+        rounds: measured steps of each network; one more before them is not counted.
+        batch_size: images a step.
+    """
+    steps = {name: _training_step(config, batch_size) for name, config in configs.items()}
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, step in steps.items():
+            began = time.process_time()
+            step()
+            taken[name].append((time.process_time() - began) / batch_size)
+    return {name: statistics.median(values[1:]) for name, values in taken.items()}
+
+
+def _training_step(config: RunConfig, batch_size: int):
+    torch.manual_seed(0)
+    model = config.build_model().to(memory_format=torch.channels_last).train()
+    optimizer = make_optimizer(model, config.training)
+    side = config.data.image_size
+    images = torch.randn(batch_size, 3, side, side).to(memory_format=torch.channels_last)
+    labels = torch.randint(config.data.labels.num_classes, (batch_size, side, side))
+
+    def step() -> None:
+        config.loss(model(images), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+@dataclass(frozen=True)
+class Command:
+    """Count and time the networks of Tables 1 to 5."""
+
+    out: Path
+    """JSON file for the result."""
+    rounds: int = 7
+    """Measured training steps of each network."""
+    batch_size: int = 8
+    """Images a step."""
+
+    def __call__(self) -> None:
+        if self.rounds < 1 or self.batch_size < 1:
+            raise ValueError("rounds and batch_size must be at least 1")
+        began = time.perf_counter()
+        configs = networks()
+        seconds = step_seconds(configs, self.rounds, self.batch_size)
+        costs = {
+            name: asdict(count(c)) | {"step_seconds": seconds[name]} for name, c in configs.items()
+        }
+        for name, cost in costs.items():
+            print(
+                f"{name:12} {cost['weights']:9,} weights  {cost['multiply_adds'] / 1e6:7.1f} M multiply-adds  "
+                f"{1000 * cost['step_seconds']:6.1f} ms an image"
+            )
+        record = provenance(
+            seeds=[0],
+            dataset="random images of 256 × 256",
+            split="none",
+            device="cpu",
+            seconds=time.perf_counter() - began,
+        )
+        settings = {"rounds": self.rounds, "batch_size": self.batch_size}
+        write_json({"settings": settings, "networks": costs, "provenance": record}, self.out)
+
+
+def main() -> None:
+    """Entry point of `python -m gcnlab.experiments.cost`."""
+    run_command(Command, "cost")
+
+
+if __name__ == "__main__":
+    main()

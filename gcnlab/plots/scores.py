@@ -1,0 +1,74 @@
+"""Scores of networks: the paper's beside ours, every seed a mark; and what they cost."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gcnlab.plots.style import MARKERS, OKABE_ITO, figure_style
+
+
+def plot_paper_and_ours(
+    paper: dict[str, float], ours: dict[str, Sequence[float]], score: str = "mean IoU (%)"
+) -> Figure:
+    """A table as two panels: the paper's score of each network, and ours, a mark for each seed and a line at the mean.
+
+    The panels have axes of their own: data and networks differ, only the order can be compared.
+
+    Args:
+        paper: network → published score.
+        ours: the same networks → score of each seed; may be empty.
+        score: what is drawn.
+    """
+    with figure_style():
+        figure = Figure(figsize=(max(6.0, 0.8 * len(paper) + 3.5), 2.8))
+        left, right = figure.subplots(1, 2)
+        left.plot(range(len(paper)), list(paper.values()), "o", color=OKABE_ITO[6])
+        for place, values in enumerate(ours[name] for name in paper):
+            _seeds(right, place, values)
+        for axis, title in ((left, "paper (VOC)"), (right, "ours (Shapes)")):
+            axis.set_xticks(range(len(paper)), list(paper), rotation=35, ha="right")
+            axis.set(title=title, ylabel=score, xlim=(-0.6, len(paper) - 0.4))
+            axis.grid(axis="y", color="0.92", linewidth=0.6)
+    return figure
+
+
+def plot_cost_and_score(
+    cost: dict[str, float],
+    scores: dict[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str = "mean IoU (%)",
+) -> Figure:
+    """Score against cost, a mark per network at the mean of its seeds, with a bar of one standard deviation.
+
+    Args:
+        cost: network → multiply-adds, weights, seconds …; drawn on a logarithmic axis.
+        scores: the same networks → score of each seed; those without any are left out.
+        xlabel, ylabel: what is drawn.
+    """
+    with figure_style():
+        figure = Figure(figsize=(5.4, 3.2))
+        axis = figure.subplots()
+        shown = [name for name in cost if len(scores[name])]
+        for number, name in enumerate(shown):
+            values = np.asarray(scores[name], dtype=float)
+            spread = values.std(ddof=1) if len(values) > 1 else None
+            axis.errorbar(
+                cost[name], values.mean(), spread,
+                fmt=MARKERS[number % len(MARKERS)], capsize=2, elinewidth=0.8, label=name,
+            )  # fmt: skip
+        axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _seeds(axis: Axes, place: int, values: Sequence[float]) -> None:
+    if not len(values):
+        axis.text(place, 0.5, "not run", rotation=90, ha="center", va="center", fontsize=8,
+                  transform=axis.get_xaxis_transform())  # fmt: skip
+        return
+    offsets = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else [0.0]
+    axis.plot(place + np.asarray(offsets), values, "o", color=OKABE_ITO[0], markersize=3.5)
+    mean = float(np.mean(values))
+    axis.plot([place - 0.28, place + 0.28], [mean, mean], color=OKABE_ITO[5], linewidth=1.6)

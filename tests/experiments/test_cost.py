@@ -1,0 +1,58 @@
+"""Counted costs against formulas by hand; timed ones against what can be said without a stopwatch."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from gcnlab.experiments import cost
+from gcnlab.experiments.cost import count, networks, step_seconds
+from gcnlab.models import SegmentationNet
+from gcnlab.models.segmenter import count_weights
+
+
+def test_every_network_of_the_tables_is_there():
+    names = set(networks())
+    assert {"conv1x1", "gcn3", "gcn15", "gcn7-br", "conv7", "stack7", "stack7-m52"} <= names
+
+
+def test_a_gcn_head_costs_what_its_formula_says():
+    base, gcn = count(networks()["conv1x1"]), count(networks()["gcn7"])
+    channels, sides, classes, k = (64, 128, 256, 512), (64, 32, 16, 8), 7, 7
+    extra = [2 * k * (c + classes) * classes - c * classes for c in channels]
+    assert gcn.weights - base.weights == sum(extra) - 0
+    assert gcn.multiply_adds - base.multiply_adds == sum(
+        e * side**2 for e, side in zip(extra, sides)
+    )
+
+
+def test_weights_are_those_of_the_network_itself():
+    config = networks()["stack7-m52"]
+    model = SegmentationNet("mini", 7, "stack", 7, refine=False, mid_channels=52)
+    assert count(config).weights == count_weights(model)
+
+
+def test_a_step_is_timed_for_every_network():
+    config = networks()["conv1x1"]
+    small = replace(config, data=replace(config.data, image_size=32))
+    seconds = step_seconds({"a": small, "b": small}, rounds=2, batch_size=2)
+    assert seconds.keys() == {"a", "b"}
+    assert min(seconds.values()) > 0
+
+
+def test_the_command_writes_costs_with_provenance(tmp_path, monkeypatch, capsys):
+    few = {"conv1x1": networks()["conv1x1"]}
+    monkeypatch.setattr(cost, "networks", lambda: few)
+    out = tmp_path / "cost.json"
+    monkeypatch.setattr(
+        "sys.argv", ["cost", "--out", str(out), "--rounds", "1", "--batch-size", "1"]
+    )
+    cost.main()
+    record = json.loads(out.read_text())
+    assert record["networks"]["conv1x1"]["weights"] == count(few["conv1x1"]).weights
+    assert record["provenance"]["commit"]
+    assert "conv1x1" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["cost", "--out", str(out), "--rounds", "0"])
+    with pytest.raises(SystemExit):
+        cost.main()
+    assert "rounds" in capsys.readouterr().err

@@ -1,0 +1,35 @@
+import numpy as np
+
+from gcnlab.plots import plot_cost_and_score, plot_distance_curves, plot_paper_and_ours
+
+
+def test_every_seed_is_a_mark_and_the_mean_a_line():
+    figure = plot_paper_and_ours({"base": 69.0, "GCN": 74.5, "BR": 74.7}, {"base": [50.0, 60.0], "GCN": [70.0], "BR": []})  # fmt: skip
+    left, right = figure.axes
+    assert left.lines[0].get_ydata().tolist() == [69.0, 74.5, 74.7]
+    marks, mean, one, _ = right.lines
+    assert marks.get_ydata().tolist() == [50.0, 60.0]
+    assert list(mean.get_ydata()) == [55.0, 55.0]
+    assert one.get_xdata().tolist() == [1.0]
+    assert [text.get_text() for text in right.texts] == ["not run"]
+    assert [t.get_text() for t in right.get_xticklabels()] == ["base", "GCN", "BR"]
+
+
+def test_score_against_cost_has_mean_and_deviation():
+    axis = plot_cost_and_score({"a": 10.0, "b": 100.0, "c": 5.0}, {"a": [1.0, 3.0], "b": [7.0], "c": []}, "weights").axes[0]  # fmt: skip
+    assert axis.get_xscale() == "log"
+    containers = dict(zip(("a", "b"), axis.containers, strict=True))
+    assert containers["a"].get_label() == "a"
+    (x,), (y,) = containers["a"].lines[0].get_data()
+    assert (x, y) == (10.0, 2.0)
+    low, high = containers["a"].lines[2][0].get_segments()[0][:, 1]
+    np.testing.assert_allclose((low, high), (2 - 2**0.5, 2 + 2**0.5))
+
+
+def test_several_seeds_of_a_curve_are_a_mean_in_a_band():
+    axis = plot_distance_curves({"GCN": [[10.0, 20.0], [30.0, 60.0]], "base": [1.0, 2.0]}).axes[0]
+    assert axis.lines[0].get_ydata().tolist() == [20.0, 40.0]
+    band = axis.collections[0].get_paths()[0].vertices
+    assert {tuple(v) for v in band} >= {(1.0, 10.0), (1.0, 30.0), (2.0, 20.0), (2.0, 60.0)}
+    assert len(axis.collections) == 1
+    assert axis.lines[0].get_linestyle() != axis.lines[1].get_linestyle()
