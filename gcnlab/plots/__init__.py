@@ -1,7 +1,7 @@
 """Figures: they take results and return matplotlib figures; they never run a model."""
 
 from gcnlab.plots.distance import plot_distance_curves
-from gcnlab.plots.errors import plot_confusion, plot_error_kinds
+from gcnlab.plots.errors import plot_changes, plot_confusion, plot_error_kinds
 from gcnlab.plots.object_size import plot_object_sizes
 from gcnlab.plots.pictures import (
     draw_region,
@@ -18,6 +18,7 @@ from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
 __all__ = [
     "LiveLoss",
     "draw_region",
+    "plot_changes",
     "plot_class_iou",
     "plot_confusion",
     "plot_cost_and_score",

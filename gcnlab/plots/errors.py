@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from gcnlab.annotations import Shaped, Tensor
 from gcnlab.datasets.labels import LabelSet
-from gcnlab.plots.style import figure_style
+from gcnlab.plots.style import OKABE_ITO, figure_style
 
 HATCHES = ("", "///", "...", "xx", "\\\\\\", "++")
 """Of bars, in their order: colours alone do not tell them apart in print."""
@@ -30,6 +30,32 @@ def plot_error_kinds(errors: dict[str, dict[str, float]]) -> Figure:
         axis.invert_yaxis()
         axis.set(xlabel="wrong pixels (% of all)")
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_changes(
+    before: Shaped[Tensor, "height width"],
+    after: Shaped[Tensor, "height width"],
+    labels: Shaped[Tensor, "height width"],
+) -> Figure:
+    """Where one of two predictions is right and the other is not, in dark; the true outlines as lines.
+
+    Args:
+        before, after: predicted class ids.
+        labels: true class ids.
+    """
+    panels = {
+        "right only before": (before == labels) & (after != labels),
+        "right only after": (before != labels) & (after == labels),
+    }
+    with figure_style():
+        figure = Figure(figsize=(5.2, 2.8))
+        edges = [i + 0.5 for i in labels.unique().tolist()[:-1]]
+        for axis, (title, mask) in zip(figure.subplots(1, 2), panels.items()):
+            axis.imshow(mask.numpy(), cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+            if edges:
+                axis.contour(labels.numpy(), levels=edges, colors=OKABE_ITO[0], linewidths=0.6)
+            axis.set(title=f"{title}: {int(mask.sum())} px", xticks=(), yticks=())
     return figure
 
 

@@ -1,7 +1,7 @@
 import torch
 
 from gcnlab.datasets import LabelSet
-from gcnlab.plots import plot_confusion, plot_error_kinds
+from gcnlab.plots import plot_changes, plot_confusion, plot_error_kinds
 
 
 def test_bars_are_stacked_and_told_apart_without_colour():
@@ -22,3 +22,13 @@ def test_a_row_of_the_matrix_is_its_true_class_in_percent():
         shown = {text.get_position(): text.get_text() for text in axis.texts}
         assert shown == {(0, 0): "75", (1, 0): "25", (1, 2): "50", (2, 2): "50"}
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["sky", "car", "tree"]
+
+
+def test_changes_show_where_one_of_two_is_right():
+    labels = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 0]])
+    before = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0]])
+    after = torch.zeros(2, 4, dtype=torch.int64)
+    left, right = plot_changes(before, after, labels).axes
+    assert left.images[0].get_array().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    assert right.images[0].get_array().tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    assert left.get_title() == "right only before: 1 px"
