@@ -1,6 +1,7 @@
 """gcnlab table."""
 
 import multiprocessing
+import random
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Annotated
 import tyro
 
 from gcnlab.cli.train import finish
+from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import (
     RESULTS,
     aligned,
     by_seed,
     finished_runs,
+    prediction_interval,
     sentence,
     table_cells,
     verdicts,
 )
-from gcnlab.experiments.tables import PaperTable, Scale, paper_table, with_seed
+from gcnlab.experiments.tables import SCORES, PaperTable, Scale, paper_table, with_seed
 from gcnlab.provenance import write_json
 from gcnlab.training import RunConfig, train
 
@@ -32,6 +35,7 @@ class ShowTable:
 
         gcnlab table 1
         gcnlab table 5 --run
+        gcnlab table 1 --check
 
     Without --run nothing is trained: the table is made of the runs under data/results, found by their settings. With it, what
     is missing is trained, seed by seed; a run that was stopped goes on.
@@ -47,6 +51,9 @@ class ShowTable:
     """Trainings of each network; the table's own number if not given."""
     results: Path = RESULTS
     """Folder of the results."""
+    check: bool = False
+    """Train one network of the table, chosen at random among those with three finished seeds or more, with a seed that
+    is new: its scores have to lie where the finished ones say (99 % prediction interval). Nothing is kept."""
     out: Path | None = None
     """Write the claims and what became of them to this JSON file."""
     device: str | None = None
@@ -58,6 +65,9 @@ class ShowTable:
         if self.seeds is not None and self.seeds < 1:
             raise ValueError(f"--seeds must be at least 1, not {self.seeds}")
         table = paper_table(self.number, self.scale)
+        if self.check:
+            self._check(table)
+            return
         if self.run:
             self._train(table)
         runs = finished_runs(self.results)
@@ -68,6 +78,33 @@ class ShowTable:
             print(sentence(verdict))
         if self.out is not None:
             write_json({"table": table.number, "claims": [asdict(v) for v in found]}, self.out)
+
+    def _check(self, table: PaperTable) -> None:
+        runs = finished_runs(self.results)
+        finished = {cell.name: by_seed(cell.config, runs) for cell in table.cells}
+        cells = [cell for cell in table.cells if len(finished[cell.name]) >= 3]
+        if not cells:
+            raise ValueError(
+                f"Table {table.number}: no network has three finished seeds to compare with"
+            )
+        cell = random.SystemRandom().choice(cells)
+        scores = finished[cell.name]
+        seed = max(scores) + 1
+        print(f"Table {table.number}: training {cell.name} once more, with seed {seed}", flush=True)
+        run = train(with_seed(cell.config, seed), device=self.device, num_workers=self.workers)
+        found = evaluate(run.model, run.config.evaluation_set("val"), num_workers=self.workers)
+        outside = []
+        for score in table.scores:
+            low, high = prediction_interval([values[score] for values in scores.values()])
+            value = getattr(found, score)
+            print(f"{SCORES[score]}: {value:.1f}, expected in {low:.1f} … {high:.1f}")
+            if not low <= value <= high:
+                outside.append(SCORES[score])
+        if outside:
+            raise ValueError(
+                f"{cell.name}, seed {seed}: {', '.join(outside)} outside of what {len(scores)} "
+                f"finished seeds under {self.results} say"
+            )
 
     def _train(self, table: PaperTable) -> None:
         """Seed by seed, so that a table that is stopped has whole rows."""

@@ -51,7 +51,7 @@ def finish(
 ) -> None:
     """Score a trained network on the validation split; write what the folder of a run holds, and print."""
     validation = run.config.evaluation_set("val")
-    scores = evaluate(run.model, validation, num_workers=workers, inference=inference, curve=CURVE)
+    scores = evaluate(run.model, validation, num_workers=workers, inference=inference)
     values = result(run, scores, "val")
     if inference is not None:
         values["inference"] = asdict(inference)

@@ -139,6 +139,23 @@ def sentence(verdict: Verdict) -> str:
     return f"{words:48} {verdict.outcome:10} {numbers} ({len(verdict.seeds)} seeds)"
 
 
+def prediction_interval(values: list[float], level: float = 0.99) -> tuple[float, float]:
+    """Where the score of one more training has to lie with that probability, if scores are normally distributed.
+
+    mean ± t·s·√(1 + 1/n), with Student's t of n − 1 degrees of freedom.
+
+    Raises:
+        ValueError: fewer than three values say too little about their spread.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 3:
+        raise ValueError(f"{n} finished seeds: a spread takes at least 3")
+    reach = t.ppf((1 + level) / 2, n - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / n)
+    return statistics.fmean(values) - reach, statistics.fmean(values) + reach
+
+
 def mean_and_spread(values: list[float]) -> str:
     """ "70.4 ± 3.2", with a standard deviation from two values on; a dash without any."""
     if not values:

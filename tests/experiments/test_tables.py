@@ -5,6 +5,7 @@ import json
 import math
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,14 @@ from scipy.stats import ttest_rel
 from gcnlab.cli import main
 from gcnlab.experiments import tables
 from gcnlab.experiments.paper import published
-from gcnlab.experiments.report import by_seed, finished_runs, judge, mean_and_spread, verdicts
+from gcnlab.experiments.report import (
+    by_seed,
+    finished_runs,
+    judge,
+    mean_and_spread,
+    prediction_interval,
+    verdicts,
+)
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
 from gcnlab.training import DataConfig, RunConfig, TrainingConfig
 
@@ -177,6 +185,39 @@ def test_what_is_missing_is_trained_once(tmp_path, monkeypatch, capsys):
     again = capsys.readouterr().out
     assert " of " not in again.split("Table 1")[0]
     assert "(2 seeds)" in again
+
+
+def test_one_more_training_has_to_fit_the_finished_ones(tmp_path, monkeypatch, capsys):
+    import gcnlab.datasets.shapes
+
+    monkeypatch.setitem(gcnlab.datasets.shapes.SPLITS, "val", 2)
+    monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
+    cell = tiny_table(1).cells[1]
+    with pytest.raises(SystemExit):
+        command(1, "--check", "--results", tmp_path)
+    assert "no network has three finished seeds" in capsys.readouterr().err
+    for seed, miou in enumerate((0.0, 50.0, 100.0)):
+        write_run(tmp_path / str(seed), with_seed(cell.config, seed), miou=miou)
+    command(1, "--check", "--results", tmp_path)
+    assert f"training {cell.name} once more, with seed 3" in capsys.readouterr().out
+    for seed in range(3):
+        write_run(tmp_path / f"better{seed}", with_seed(cell.config, seed), miou=99.0 + seed / 10)
+    with pytest.raises(SystemExit):
+        command(1, "--check", "--results", tmp_path)
+    assert "mIoU outside of what 3 finished seeds" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 6, "nothing is kept"
+
+
+def test_the_prediction_interval_holds_one_more_value_so_often():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(70, 3, (2000, 6))
+    inside = 0
+    for *values, one_more in draws.tolist():
+        low, high = prediction_interval(values, 0.9)
+        inside += low <= one_more <= high
+    assert 0.88 <= inside / 2000 <= 0.92
+    with pytest.raises(ValueError, match="at least 3"):
+        prediction_interval([1.0, 2.0])
 
 
 def test_the_command_shows_the_papers_figures_and_ours(capsys):
