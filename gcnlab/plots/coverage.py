@@ -1,0 +1,41 @@
+"""Coverage of objects against the accuracy of their inside."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from gcnlab.experiments.coverage import GROUPS, ObjectCoverage
+from gcnlab.plots.style import MARKERS, figure_style
+
+
+def plot_coverage(objects: dict[str, Sequence[ObjectCoverage]]) -> Figure:
+    """A panel per network, a mark per object: small, middle and large ones differ in colour and mark.
+
+    Args:
+        objects: network → its objects.
+
+    Raises:
+        ValueError: there is no network.
+    """
+    if not objects:
+        raise ValueError("there are no results to plot")
+    with figure_style():
+        figure = Figure(figsize=(2.9 * len(objects) + 0.6, 3.1))
+        axes = figure.subplots(1, len(objects), squeeze=False, sharey=True)[0]
+        for axis, (title, found) in zip(axes, objects.items()):
+            for (low, high), marker in zip(GROUPS, MARKERS):
+                group = [o for o in found if low < o.size <= high]
+                axis.plot(
+                    [o.coverage for o in group],
+                    [o.internal_accuracy for o in group],
+                    marker,
+                    markersize=3.5,
+                    alpha=0.6,
+                    label=f"{low}–{high} px",
+                )
+            axis.set(title=title, xlabel="coverage (%)", xlim=(-3, 103), ylim=(-3, 103))
+        axes[0].set(ylabel="inside that is right (%)")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, title="object size", title_fontsize=8,
+                      loc="outside right upper")  # fmt: skip
+    return figure
