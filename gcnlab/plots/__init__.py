@@ -3,6 +3,8 @@
 from gcnlab.plots.coverage import plot_coverage
 from gcnlab.plots.distance import plot_distance_curves
 from gcnlab.plots.errors import plot_changes, plot_confusion, plot_error_kinds
+from gcnlab.plots.kernels import plot_against_k, plot_kernels
+from gcnlab.plots.notebook import show, show_figures_in_notebook
 from gcnlab.plots.object_size import plot_object_sizes
 from gcnlab.plots.pictures import (
     draw_region,
@@ -12,13 +14,13 @@ from gcnlab.plots.pictures import (
     plot_regions,
 )
 from gcnlab.plots.scores import plot_cost_and_score, plot_paper_and_ours
-from gcnlab.plots.style import show_figures_in_notebook
 from gcnlab.plots.tiles import plot_tile_weights
 from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
 
 __all__ = [
     "LiveLoss",
     "draw_region",
+    "plot_against_k",
     "plot_changes",
     "plot_class_iou",
     "plot_confusion",
@@ -27,6 +29,7 @@ __all__ = [
     "plot_distance_curves",
     "plot_error_kinds",
     "plot_fields",
+    "plot_kernels",
     "plot_label_maps",
     "plot_losses",
     "plot_mean_fields",
@@ -34,6 +37,7 @@ __all__ = [
     "plot_paper_and_ours",
     "plot_regions",
     "plot_tile_weights",
+    "show",
 ]
 
 show_figures_in_notebook()

@@ -1,6 +1,5 @@
 """One style for all figures: quiet axes, a colour-blind-safe palette (Okabe and Ito)."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,15 +34,3 @@ def figure_style() -> Iterator[None]:
     }
     with mpl.rc_context(style):
         yield
-
-
-def show_figures_in_notebook() -> None:
-    """Let Jupyter show a returned figure as a picture, as `%matplotlib inline` does.
-
-    Without a running IPython nothing happens. The figures of this package do not go through pyplot,
-    which would otherwise arrange it.
-    """
-    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
-        from IPython.core.pylabtools import select_figure_formats
-
-        select_figure_formats(shell, {"png"}, bbox_inches="tight")

@@ -8,8 +8,9 @@ from itertools import chain
 import ipywidgets
 from matplotlib.figure import Figure
 
+from gcnlab.plots.notebook import small_png
 from gcnlab.widgets.picture import Picture
-from gcnlab.widgets.snapshot import plot_pictures, small_png
+from gcnlab.widgets.snapshot import plot_pictures
 from gcnlab.widgets.worker import LatestWorker
 
 

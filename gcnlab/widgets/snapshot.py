@@ -1,13 +1,11 @@
 """The static picture of an explorer, for where there is no kernel: pages, printed notebooks."""
 
-import io
 import textwrap
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
-from PIL import Image
 
 from gcnlab.plots.style import figure_style
 from gcnlab.widgets.picture import Picture
@@ -34,16 +32,6 @@ def plot_pictures(rows: list[list[Picture]], width: int | float = 2.3) -> Figure
             for axis, picture in zip(line, pictures):
                 _draw(axis, picture)
     return figure
-
-
-def small_png(figure: Figure) -> bytes:
-    """The figure as a PNG of 256 colours: a third of the size, and a notebook keeps every picture."""
-    full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png")
-    # By coverage, not by frequency: the dot is small, and red.
-    colours = Image.open(full).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
-    colours.save(small, format="png", optimize=True)
-    return small.getvalue()
 
 
 def _draw(axis: Axes, picture: Picture) -> None:

@@ -1,0 +1,51 @@
+"""Kernels as pictures, and what grows with their size k."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gcnlab.annotations import Float, Tensor
+from gcnlab.plots.style import figure_style
+
+
+def plot_kernels(kernels: dict[str, Float[Tensor, "_ _"]], numbers: bool = False) -> Figure:
+    """Kernels, or signed maps, in one row and on one scale: purple is negative, white zero, orange positive.
+
+    Args:
+        kernels: title → values.
+        numbers: write each value into its cell, so that nothing is told by colour alone.
+    """
+    reach = max(float(kernel.abs().max()) for kernel in kernels.values()) or 1.0
+    with figure_style():
+        figure = Figure(figsize=(1.9 * len(kernels) + 0.6, 2.4))
+        axes = figure.subplots(1, len(kernels), squeeze=False)[0]
+        for axis, (title, kernel) in zip(axes, kernels.items()):
+            values = kernel.detach().numpy()
+            picture = axis.imshow(values, cmap="PuOr_r", vmin=-reach, vmax=reach)
+            axis.set_title(title)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set(visible=True, color="0.7")
+            for (row, column), value in np.ndenumerate(values) if numbers else ():
+                shade = "white" if abs(value) > 0.7 * reach else "black"
+                axis.text(
+                    column, row, f"{value:.1f}", ha="center", va="center", color=shade, size=6
+                )
+        figure.colorbar(picture, ax=list(axes), shrink=0.7, label="value")
+    return figure
+
+
+def plot_against_k(values: dict[str, dict[int, float]], ylabel: str) -> Figure:
+    """One line with its own markers per kind of kernel, against k; the scale upwards is logarithmic.
+
+    Args:
+        values: kind → k → value, positive.
+        ylabel: what the values are, with the unit.
+    """
+    with figure_style():
+        figure = Figure(figsize=(4.6, 2.8))
+        axis = figure.subplots()
+        for (title, line), marker in zip(values.items(), "os^Dvx+"):
+            axis.plot(line.keys(), line.values(), marker + "-", label=title)
+        sizes = sorted({k for line in values.values() for k in line})
+        axis.set(xlabel="k", ylabel=ylabel, xticks=sizes, yscale="log")
+        axis.legend()
+    return figure
