@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "annotations": set(),
     "provenance": set(),
     "settings": set(),
+    "check": set(),
     "models": {"annotations"},
     "datasets": {"annotations"},
     "evaluation": {"annotations", "settings", "datasets", "models"},
