@@ -2,32 +2,42 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.plots.style import figure_style
 
 
-def plot_kernels(kernels: dict[str, Float[Tensor, "_ _"]], numbers: bool = False) -> Figure:
-    """Kernels, or signed maps, in one row and on one scale: purple is negative, white zero, orange positive.
+def plot_kernels(
+    kernels: dict[str, Float[Tensor, "_ _"]], numbers: bool = False, signed: bool = True
+) -> Figure:
+    """Kernels, or maps, in one row and on one scale: purple is negative, white zero, orange positive.
 
     Args:
         kernels: title → values.
-        numbers: write each value into its cell, so that nothing is told by colour alone.
+        numbers: write each value but 0 into its cell, so that nothing is told by colour alone.
+        signed: False draws values from zero up in grey, brighter is more.
     """
     reach = max(float(kernel.abs().max()) for kernel in kernels.values()) or 1.0
+    scale = (
+        {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
+        if signed
+        else {"cmap": "gray", "vmin": 0, "vmax": reach}
+    )
     with figure_style():
-        figure = Figure(figsize=(1.9 * len(kernels) + 0.6, 2.4))
+        figure = Figure(figsize=(2.2 * len(kernels) + 0.6, 2.5))
         axes = figure.subplots(1, len(kernels), squeeze=False)[0]
         for axis, (title, kernel) in zip(axes, kernels.items()):
             values = kernel.detach().numpy()
-            picture = axis.imshow(values, cmap="PuOr_r", vmin=-reach, vmax=reach)
+            picture = axis.imshow(values, **scale)
             axis.set_title(title)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set(visible=True, color="0.7")
-            for (row, column), value in np.ndenumerate(values) if numbers else ():
+            for row, column in np.argwhere(values) if numbers else ():
+                value = values[row, column]
                 shade = "white" if abs(value) > 0.7 * reach else "black"
                 axis.text(
-                    column, row, f"{value:.1f}", ha="center", va="center", color=shade, size=6
+                    column, row, f"{value:.1f}", ha="center", va="center", color=shade, size=7
                 )
         figure.colorbar(picture, ax=list(axes), shrink=0.7, label="value")
     return figure
@@ -47,5 +57,7 @@ def plot_against_k(values: dict[str, dict[int, float]], ylabel: str) -> Figure:
             axis.plot(line.keys(), line.values(), marker + "-", label=title)
         sizes = sorted({k for line in values.values() for k in line})
         axis.set(xlabel="k", ylabel=ylabel, xticks=sizes, yscale="log")
+        axis.yaxis.set_major_formatter(LogFormatter())
+        axis.yaxis.set_minor_formatter(LogFormatter())
         axis.legend()
     return figure
