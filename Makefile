@@ -2,6 +2,8 @@
 # make lab     JupyterLab on the quickstart notebook
 # make demo    the quickstart notebook without a browser, as an HTML page
 # make test    unit tests, then all notebooks
+# make exercises   the students' versions, without solutions, into build/release/exercises
+# make slides  the slides of the first lesson, as an HTML page
 # make lint    style
 
 PYTHON ?= python3
@@ -9,11 +11,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 QUICKSTART := notebooks/00_quickstart.ipynb
+SLIDES := notebooks/01_gcn_block.ipynb
+
+# Test processes: one per core, of one thread each, as two networks that share cores both crawl. A file of tests,
+# or a notebook, stays in one process. `make test WORKERS=1` for less memory.
+WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # JupyterLab refuses to run as root unless told that this is meant (containers).
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: setup lab demo test lint
+.PHONY: setup lab demo test exercises slides lint
 
 setup: $(STAMP)
 
@@ -32,9 +40,16 @@ demo: $(STAMP)
 	$(BIN)/python notebooks/demo.py $(QUICKSTART) build/00_quickstart.html
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval-lax \
-	  --nbval-cell-timeout=300 --override-ini filterwarnings= notebooks
+	$(PYTEST) tests
+	$(PYTEST) --nbval-lax --nbval-cell-timeout=300 --override-ini filterwarnings= notebooks
+
+exercises: $(STAMP)
+	cd notebooks/exercises && $(CURDIR)/$(BIN)/nbgrader generate_assignment exercises --force --no-db
+	@echo "See build/release/exercises"
+
+# Each cell goes to the slide that its metadata say (in JupyterLab: property inspector, slide type).
+slides: $(STAMP)
+	$(BIN)/jupyter nbconvert --to slides --SlidesExporter.reveal_scroll=True --output-dir build $(SLIDES)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
