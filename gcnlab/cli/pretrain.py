@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from torch.utils.data import Dataset
 
 from gcnlab.cli.results import result, write_run
 from gcnlab.cli.schedule import miniatures
 from gcnlab.datasets.miniature import IMAGENET_CLASSES
 from gcnlab.training import (
     PRETRAINING,
+    TrainedRun,
     evaluate_classifier,
     save_classifier,
     train,
@@ -58,7 +60,12 @@ class Pretrain:
                 config = replace(config, data=data, num_classes=len(IMAGENET_CLASSES))
         validation = config.evaluation_set("val")  # found missing now rather than after days
         run = train(config, self.out, self.resume, self.device, num_workers=self.workers)
-        save_classifier(run.model, self.out / "weights.safetensors")
-        scores = evaluate_classifier(run.model, validation, num_workers=self.workers)
-        write_run(run, result(run, scores, "val"), config.backbone, self.out)
-        print(f"{config.backbone}: {scores.summary()}")
+        finish_classifier(run, self.out, validation, self.workers)
+
+
+def finish_classifier(run: TrainedRun, out: Path, validation: Dataset, workers: int = 0) -> None:
+    """Score a trained classifier; write its weights and what the folder of a run holds, and print."""
+    save_classifier(run.model, out / "weights.safetensors")
+    scores = evaluate_classifier(run.model, validation, num_workers=workers)
+    write_run(run, result(run, scores, "val"), run.config.backbone, out)
+    print(f"{run.config.backbone}: {scores.summary()}")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from gcnlab.cli.pretrain import finish_classifier
 from gcnlab.cli.train import finish
 from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import (
@@ -23,10 +24,12 @@ from gcnlab.experiments.report import (
 )
 from gcnlab.experiments.tables import SCORES, PaperTable, Scale, paper_table, with_seed
 from gcnlab.provenance import write_json
-from gcnlab.training import RunConfig, train
+from gcnlab.training import PretrainConfig, RunConfig, train
 
 FOLDERS = {"mini": "shapes", "full": "shapes512"}
 """Where the runs of each scale lie, under the results."""
+CLASSIFIERS = "single_shapes"
+"""Where the pretrained backbones of Table 6 lie, under the results."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class ShowTable:
     """
 
     number: Annotated[int, tyro.conf.Positional]
-    """1 to 5."""
+    """1 to 6."""
     run: bool = False
     """Train what is missing."""
     scale: Scale = "mini"
@@ -82,7 +85,8 @@ class ShowTable:
     def _check(self, table: PaperTable) -> None:
         runs = finished_runs(self.results)
         finished = {cell.name: by_seed(cell.config, runs) for cell in table.cells}
-        cells = [cell for cell in table.cells if len(finished[cell.name]) >= 3]
+        segmenters = [cell for cell in table.cells if isinstance(cell.config, RunConfig)]
+        cells = [cell for cell in segmenters if len(finished[cell.name]) >= 3]
         if not cells:
             raise ValueError(
                 f"Table {table.number}: no network has three finished seeds to compare with"
@@ -94,7 +98,7 @@ class ShowTable:
         run = train(with_seed(cell.config, seed), device=self.device, num_workers=self.workers)
         found = evaluate(run.model, run.config.evaluation_set("val"), num_workers=self.workers)
         outside = []
-        for score in table.scores:
+        for score in cell.paper:
             low, high = prediction_interval([values[score] for values in scores.values()])
             value = getattr(found, score)
             print(f"{SCORES[score]}: {value:.1f}, expected in {low:.1f} … {high:.1f}")
@@ -118,7 +122,9 @@ class ShowTable:
         ]
         began = time.perf_counter()
         for number, (cell, seed) in enumerate(missing, start=1):
-            out = self.results / FOLDERS[self.scale] / f"{cell.name}-seed{seed}"
+            segmenter = isinstance(cell.config, RunConfig)
+            folder = self.results / (FOLDERS[self.scale] if segmenter else CLASSIFIERS)
+            out = folder / f"{cell.name}-seed{seed}"
             left = ""
             if number > 1:
                 minutes = (time.perf_counter() - began) / (number - 1) / 60
@@ -131,6 +137,11 @@ class ShowTable:
                 )
 
 
-def _train_one(config: RunConfig, out: Path, device: str | None, workers: int) -> None:
+def _train_one(
+    config: RunConfig | PretrainConfig, out: Path, device: str | None, workers: int
+) -> None:
     run = train(config, out, device=device, num_workers=workers)
-    finish(run, out, workers)
+    if isinstance(config, RunConfig):
+        finish(run, out, workers)
+    else:
+        finish_classifier(run, out, config.evaluation_set("val"), workers)

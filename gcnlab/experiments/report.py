@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gcnlab.experiments.paper import ROOT
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, with_seed
-from gcnlab.training import RunConfig
+from gcnlab.training import PretrainConfig, RunConfig
 
 RESULTS = ROOT / "data" / "results"
 LEVEL = 0.05
@@ -43,25 +43,26 @@ class Verdict:
     outcome: str
 
 
-Runs = list[tuple[RunConfig, dict[str, float]]]
+Runs = list[tuple[RunConfig | PretrainConfig, dict[str, float]]]
 """Settings and scores of finished runs."""
 
 
 def finished_runs(results: Path = RESULTS) -> Runs:
-    """All runs of segmentation with a result.json under `results`; those of settings that are not known any
-    more are left out."""
+    """All runs with a result.json under `results`, of segmentation and of classifiers; those of settings that are not
+    known any more are left out."""
     runs = []
     for path in sorted(results.rglob("result.json")):
         record = json.loads(path.read_text())
         try:
-            config = RunConfig.from_dict(record["settings"])
+            kind = RunConfig if "model" in record["settings"] else PretrainConfig
+            config = kind.from_dict(record["settings"])
         except (KeyError, TypeError, ValueError):
-            continue  # a classifier's, or a schedule's of data that are not here
+            continue  # of a schedule, whose data are not here
         runs.append((config, record["scores"]))
     return runs
 
 
-def by_seed(config: RunConfig, runs: Runs) -> dict[int, dict[str, float]]:
+def by_seed(config: RunConfig | PretrainConfig, runs: Runs) -> dict[int, dict[str, float]]:
     """The scores of the runs that differ from `config` in the seed alone."""
     wanted = with_seed(config, 0)
     return {found.training.seed: scores for found, scores in runs if with_seed(found, 0) == wanted}
@@ -89,8 +90,11 @@ def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
     """Each claim of a table."""
     found = {cell.name: by_seed(cell.config, runs) for cell in table.cells}
 
-    def scores(name: str, score: str) -> dict[int, float]:
-        return {seed: values[score] for seed, values in found[name].items()}
+    def scores(side: str | Claim, score: str) -> dict[int, float]:
+        if isinstance(side, str):
+            return {seed: values[score] for seed, values in found[side].items()}
+        better, worse = scores(side.better, score), scores(side.worse, score)
+        return {seed: better[seed] - worse[seed] for seed in better.keys() & worse.keys()}
 
     return [
         judge(c, scores(c.better, c.score), scores(c.worse, c.score), table.seeds)
@@ -111,8 +115,9 @@ def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
         if counted:
             row.append("–" if cell.weights is None else f"{cell.weights:,}")
         for score in table.scores:
-            row.append(f"{cell.paper[score]:.1f}")
-            row.append(mean_and_spread([values[score] for values in found.values()]))
+            row.append(f"{cell.paper[score]:.1f}" if score in cell.paper else "")
+            ours = mean_and_spread([values[score] for values in found.values() if score in values])
+            row.append(ours if score in cell.paper else "")
         shown.append([*row, str(len(found))])
     return shown
 
@@ -130,7 +135,7 @@ def aligned(cells: list[list[str]]) -> str:
 def sentence(verdict: Verdict) -> str:
     """A claim and what became of it, in a line."""
     claim = verdict.claim
-    words = f"{SCORES[claim.score]}: {claim.better} > {claim.worse}"
+    words = f"{SCORES[claim.score]}: {claim}"
     if not verdict.seeds:
         return f"{words:48} undecided, not run"
     numbers = f"{verdict.difference:+.1f}"

@@ -180,21 +180,21 @@ class PretrainConfig(Task):
         return replace(self, data=data, training=training)
 
 
-# Learning slowly is in the data: no texture tells the class, and each image has one label only. Eight epochs of 1,200
-# images end near chance (top-1 21 % for "mini", chance is 17 %). Images are drawn on the fly, so more cost no more.
+# No texture tells the class and each image has one label only, so the loss stays at chance for hundreds of steps and then
+# falls: top-1 is 21 % after 1,200 steps at 128 px, and 93 % after 3,000 at 64 px, which cost less ("mini", seed 0).
 _SHAPES = PretrainConfig(
     num_classes=SingleShapes.num_classes,
     # Whole images: a crop of 8 % of the area would often miss the one object.
     data=ClassificationData(
         "shapes",
-        train_images=50_000,
-        image_size=128,
-        crop=128,
-        resize=128,
+        train_images=8_000,
+        image_size=64,
+        crop=64,
+        resize=64,
         area=(1.0, 1.0),
         ratio=(1.0, 1.0),
     ),
-    training=TrainingConfig(epochs=8, batch_size=32),
+    training=TrainingConfig(epochs=12, batch_size=32, learning_rate=3e-3),
 )
 
 PRETRAINING = {
@@ -204,7 +204,7 @@ PRETRAINING = {
     ),
     "resnet50": ("ResNet50 on ImageNet, to compare with.", PretrainConfig("resnet50")),
     "mini": (
-        "The mini backbone on single shapes of 128 px, 50,000 of them. Untuned; needs a GPU.",
+        "The mini backbone on 8,000 single shapes of 64 px; ten minutes on a core.",
         replace(_SHAPES, backbone="mini"),
     ),
     "mini_gcn": (

@@ -26,16 +26,23 @@ from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, wi
 from gcnlab.training import DataConfig, RunConfig, TrainingConfig
 
 NUMBERS = (1, 2, 3, 4, 5)
+"""Tables whose networks differ in the head alone."""
 
 
 @pytest.mark.parametrize("scale", ["mini", "full"])
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", [*NUMBERS, 6])
 def test_every_claim_but_those_of_the_text_agrees_with_the_published_figures(number, scale):
     table = paper_table(number, scale)
     paper = {cell.name: cell.paper for cell in table.cells}
     assert table.claims
     for claim in table.claims:
-        assert paper[claim.better][claim.score] > paper[claim.worse][claim.score]
+        better, worse = (
+            paper[side.better][claim.score] - paper[side.worse][claim.score]
+            if isinstance(side, Claim)
+            else paper[side][claim.score]
+            for side in (claim.better, claim.worse)
+        )
+        assert better > worse
 
 
 @pytest.mark.parametrize("scale", ["mini", "full"])
@@ -48,9 +55,46 @@ def test_networks_of_a_table_differ_in_the_head_alone(scale):
 
 def test_one_name_is_one_network_in_all_tables():
     named = {}
-    for number in NUMBERS:
+    for number in (*NUMBERS, 6):
         for cell in paper_table(number).cells:
             assert named.setdefault(cell.name, cell.config) == cell.config
+
+
+def test_table_6_pretrains_both_backbones_and_gives_each_both_heads():
+    classifiers, segmenters = {}, {}
+    for cell in paper_table(6).cells:
+        (segmenters if isinstance(cell.config, RunConfig) else classifiers)[cell.name] = cell
+    assert list(classifiers) == ["mini", "mini_gcn"]
+    assert [cell.paper["top1"] for cell in classifiers.values()] == [92.3, 92.1]
+    for name, cell in segmenters.items():
+        backbone = cell.config.model.backbone
+        assert name.startswith(f"{backbone}+")
+        assert classifiers[backbone].config.backbone == backbone
+        assert f"/{backbone}-seed0/weights.safetensors" in cell.config.model.weights
+        third = with_seed(cell.config, 3)
+        assert f"/{backbone}-seed3/weights.safetensors" in third.model.weights
+        assert third.training.seed == 3
+    assert len(segmenters) == 4
+    plain, gcn = (classifiers[name].config.build_model() for name in classifiers)
+    weights = [sum(p.numel() for p in model.parameters()) for model in (plain, gcn)]
+    assert 0.7 < weights[1] / weights[0] < 1.4, "about the same size"
+
+
+def test_a_claim_on_differences_is_judged_by_differences():
+    table = dataclasses.replace(
+        paper_table(1), claims=(Claim(Claim("gcn7", "conv1x1"), Claim("gcn3", "gcn5")),), seeds=3
+    )
+    scores = {"gcn7": (9, 8, 9), "conv1x1": (1, 2, 2), "gcn3": (5, 6, 6), "gcn5": (4, 4, 4.5)}
+    runs = [
+        (with_seed(cell.config, seed), {"miou": float(value)})
+        for cell in table.cells
+        if cell.name in scores
+        for seed, value in enumerate(scores[cell.name])
+    ]
+    (verdict,) = verdicts(table, runs)
+    assert verdict.difference == pytest.approx((8 - 1 + 6 - 2 + 7 - 1.5) / 3)
+    assert verdict.outcome == "held"
+    assert str(verdict.claim) == "(gcn7 − conv1x1) > (gcn3 − gcn5)"
 
 
 def test_weights_are_the_papers():
@@ -236,6 +280,7 @@ def test_bad_arguments(capsys):
 
 
 def test_tables_name_every_score():
-    assert set(paper_table(5).scores) == set(SCORES)
+    read = {score for number in (*NUMBERS, 6) for score in paper_table(number).scores}
+    assert read == set(SCORES)
     with pytest.raises(ValueError, match="no cells"):
         PaperTable(1, "", (), ("miou",), (tables.Claim("a", "b"),))
