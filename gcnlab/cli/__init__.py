@@ -17,7 +17,7 @@ from gcnlab.cli.submit import Submit
 from gcnlab.cli.table import ShowTable
 from gcnlab.cli.train import Train
 from gcnlab.cli.vrf import Vrf
-from gcnlab.training import TrainingDiverged
+from gcnlab.training import RunStopped, TrainingDiverged
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     )
     try:
         chosen()
-    except (ValueError, OSError, ModuleNotFoundError, TrainingDiverged) as error:
+    except (ValueError, OSError, ModuleNotFoundError, RunStopped, TrainingDiverged) as error:
         print(f"gcnlab: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

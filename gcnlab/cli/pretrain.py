@@ -1,6 +1,7 @@
 """gcnlab pretrain."""
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from gcnlab.cli.schedule import miniatures
 from gcnlab.datasets.miniature import IMAGENET_CLASSES
 from gcnlab.training import (
     PRETRAINING,
+    Execution,
     TrainedRun,
     evaluate_classifier,
     save_classifier,
@@ -50,6 +52,8 @@ class Pretrain:
     """cpu, cuda, …; the GPU if there is one."""
     workers: int = 0
     """Processes that load images; 0 loads in the main process."""
+    execution: Execution = field(default_factory=Execution)
+    """How the run is executed; the weights are the same but for rounding."""
 
     def __call__(self) -> None:
         config = self.config
@@ -59,8 +63,16 @@ class Pretrain:
                 data = replace(config.data, root=miniatures(self.out))
                 config = replace(config, data=data, num_classes=len(IMAGENET_CLASSES))
         validation = config.evaluation_set("val")  # found missing now rather than after days
-        run = train(config, self.out, self.resume, self.device, num_workers=self.workers)
-        finish_classifier(run, self.out, validation, self.workers)
+        run = train(
+            config,
+            self.out,
+            self.resume,
+            self.device,
+            num_workers=self.workers,
+            execution=self.execution,
+        )
+        if int(os.environ.get("RANK", "0")) == 0:  # of torchrun's processes the first writes
+            finish_classifier(run, self.out, validation, self.workers)
 
 
 def finish_classifier(run: TrainedRun, out: Path, validation: Dataset, workers: int = 0) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from gcnlab.evaluation import Scores
 from gcnlab.provenance import provenance, write_json
 from gcnlab.training import PretrainConfig, TopK, TrainedRun
-from gcnlab.training.loop import mean_of_last
+from gcnlab.training.runs import mean_of_last
 from gcnlab.training.task import Task
 
 

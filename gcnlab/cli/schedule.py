@@ -1,7 +1,7 @@
 """gcnlab schedule."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +9,8 @@ import tyro
 
 from gcnlab.cli.train import finish
 from gcnlab.datasets.miniature import make_miniatures
-from gcnlab.training import SCHEDULES, TrainedRun, run_schedule
+from gcnlab.evaluation.processes import joined_processes
+from gcnlab.training import SCHEDULES, Execution, TrainedRun, run_schedule
 from gcnlab.training.stages import Plan, plan
 
 _Schedule = tyro.extras.subcommand_type_from_defaults(
@@ -44,8 +45,14 @@ class RunSchedule:
     """cpu, cuda, …; the GPU if there is one."""
     workers: int = 0
     """Processes that load images; 0 loads in the main process."""
+    execution: Execution = field(default_factory=Execution)
+    """How the runs are executed; the weights are the same but for rounding."""
 
     def __call__(self) -> None:
+        with joined_processes(self.device) as device:
+            self._run(device)
+
+    def _run(self, device: str | None) -> None:
         schedule = self.schedule
         if self.tiny:
             schedule = schedule.tiny()
@@ -61,7 +68,15 @@ class RunSchedule:
             if not step.finished or not (step.folder / "result.json").exists():
                 finish(run, step.folder, self.workers, schedule.inference)
 
-        run_schedule(schedule, self.out, self.device, self.workers, on_stage=on_stage, plans=plans)
+        run_schedule(
+            schedule,
+            self.out,
+            device,
+            self.workers,
+            on_stage=on_stage,
+            plans=plans,
+            execution=self.execution,
+        )
 
 
 def miniatures(out: Path) -> Path:

@@ -1,6 +1,6 @@
 """gcnlab train."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +8,8 @@ import tyro
 
 from gcnlab.cli.results import describe, print_scores, result, write_run
 from gcnlab.evaluation import Inference, evaluate
-from gcnlab.training import PRESETS, TrainedRun, train
+from gcnlab.evaluation.processes import joined_processes, process
+from gcnlab.training import PRESETS, Execution, TrainedRun, train
 
 _Run = tyro.extras.subcommand_type_from_defaults(
     {name: config for name, (_, config) in PRESETS.items()},
@@ -26,6 +27,12 @@ class Train:
         gcnlab train shapes --out runs/gcn7 --model.head gcn --model.kernel-size 7
         gcnlab train shapes --out runs/base --model.head conv1x1 --model.no-refine
 
+        gcnlab train paper --out runs/paper --execution.processes 8 --execution.restarts 3
+        torchrun --nnodes 8 --nproc-per-node 8 --no-python gcnlab train paper --out /shared/paper
+
+    Several processes share the images of each step; --training.batch-size counts them all. On several
+    machines the folder has to be one that all of them see.
+
     The folder gets checkpoint.pt (resumed from when the same command is given again), and at the end
     result.json (scores, settings, provenance), log.csv and loss.png.
     """
@@ -40,18 +47,31 @@ class Train:
     """cpu, cuda, …; the GPU if there is one."""
     workers: int = 0
     """Processes that load images; 0 loads in the main process."""
+    execution: Execution = field(default_factory=Execution)
+    """How the run is executed; the weights are the same but for rounding."""
 
     def __call__(self) -> None:
-        run = train(self.config, self.out, self.resume, self.device, num_workers=self.workers)
-        finish(run, self.out, self.workers)
+        with joined_processes(self.device) as device:
+            run = train(
+                self.config,
+                self.out,
+                self.resume,
+                device,
+                num_workers=self.workers,
+                execution=self.execution,
+            )
+            finish(run, self.out, self.workers)
 
 
 def finish(
     run: TrainedRun, out: Path, workers: int = 0, inference: Inference | None = None
 ) -> None:
-    """Score a trained network on the validation split; write what the folder of a run holds, and print."""
+    """Score a trained network on the validation split; write what the folder of a run holds, and print. Of
+    several processes the first does."""
     validation = run.config.evaluation_set("val")
     scores = evaluate(run.model, validation, num_workers=workers, inference=inference)
+    if process()[0] > 0:
+        return
     values = result(run, scores, "val")
     if inference is not None:
         values["inference"] = asdict(inference)

@@ -16,6 +16,12 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def current_mb() -> float:
+    """Resident memory of this process now, in MB. Linux alone says that."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1024**2
+
+
 def run_command(command: type, module: str) -> None:
     """Run `python -m gcnlab.experiments.MODULE`: a dataclass of its settings that is called; an error is a line."""
     try:

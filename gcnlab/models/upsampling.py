@@ -36,7 +36,17 @@ class BilinearDeconv(nn.ConvTranspose2d):
     def forward(
         self, scores: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels 2*height 2*width"]:
-        return super().forward(F.pad(scores, (1, 1, 1, 1), mode="replicate"))
+        return super().forward(replicate_border(scores))
+
+
+def replicate_border(
+    scores: Float[Tensor, "batch channels height width"],
+) -> Float[Tensor, "batch channels _ _"]:
+    """The map with its outermost pixels doubled."""
+    if torch.compiler.is_compiling():  # the compiler lays out the padding's gradient wrongly
+        scores = torch.cat([scores[..., :1, :], scores, scores[..., -1:, :]], dim=-2)
+        return torch.cat([scores[..., :1], scores, scores[..., -1:]], dim=-1)
+    return F.pad(scores, (1, 1, 1, 1), mode="replicate")
 
 
 def make_upsampler(kind: str, channels: int) -> nn.Module:

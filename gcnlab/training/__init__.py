@@ -2,8 +2,10 @@
 
 from gcnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from gcnlab.training.config import PRESETS, DataConfig, ModelConfig, RunConfig
-from gcnlab.training.loop import TrainedRun, TrainingDiverged, load_run, train
+from gcnlab.training.execution import Execution
+from gcnlab.training.loop import TrainingDiverged, train
 from gcnlab.training.optimization import TrainingConfig
+from gcnlab.training.parallel import RunStopped
 from gcnlab.training.pretrain import (
     PRETRAINING,
     ClassificationData,
@@ -11,6 +13,7 @@ from gcnlab.training.pretrain import (
     load_classifier,
     save_classifier,
 )
+from gcnlab.training.runs import TrainedRun, load_run
 from gcnlab.training.shipped import ship
 from gcnlab.training.stages import SCHEDULES, Schedule, Stage, run_schedule
 from gcnlab.training.topk import TopK, evaluate_classifier
@@ -21,9 +24,11 @@ __all__ = [
     "SCHEDULES",
     "ClassificationData",
     "DataConfig",
+    "Execution",
     "ModelConfig",
     "PretrainConfig",
     "RunConfig",
+    "RunStopped",
     "Schedule",
     "Stage",
     "TopK",

@@ -35,30 +35,60 @@ class TrainingSet(Dataset):
             torch.manual_seed(mix(self.seed, epoch, index))
             image, target = self.dataset[index]
         image, target = image.as_subclass(Tensor), torch.as_tensor(target).as_subclass(Tensor)
-        self.check(image, target, getattr(self.dataset, "name", str)(index))
+        self.check(image, target, self.name(index))
         return image, target
+
+    def name(self, index: int) -> str:
+        """What a message calls image `index`."""
+        return getattr(self.dataset, "name", str)(index)
 
 
 class Batches:
-    """Batch sampler: a new order each epoch, the last incomplete batch left out, from step `start`."""
+    """Batch sampler: a new order each epoch, the last incomplete batch left out, from step `start`.
 
-    def __init__(self, length: int, settings: TrainingConfig, start: int, steps: int):
+    Args:
+        length: images in the set.
+        settings: for the number of images a step, and the seed.
+        start, steps: first step, and one past the last.
+        rank, world: number of this process and of all; each takes its share of every step's images.
+
+    Raises:
+        ValueError: a step has fewer images than there are processes.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        settings: TrainingConfig,
+        start: int,
+        steps: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
         self.length, self.batch_size, self.seed = length, settings.batch_size, settings.seed
-        self.start, self.steps = start, steps
+        self.start, self.steps, self.rank, self.world = start, steps, rank, world
+        self._order: tuple[int, list[int]] | None = None  # of one epoch
+        if min(length, self.batch_size) < world:
+            raise ValueError(
+                f"training.batch_size: {min(length, self.batch_size)} images a step are too few for "
+                f"{world} processes"
+            )
 
     def __len__(self) -> int:
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch = max(1, self.length // self.batch_size)
-        order: list[int] = []
         for step in range(self.start, self.steps):
-            epoch, batch = divmod(step, per_epoch)
-            if batch == 0 or not order:  # once an epoch: it takes a second for ImageNet
-                generator = torch.Generator().manual_seed(mix(self.seed, epoch))
-                order = torch.randperm(self.length, generator=generator).tolist()
-            first = batch * self.batch_size
-            yield [(epoch, index) for index in order[first : first + self.batch_size]]
+            yield self.images(step)[self.rank :: self.world]
+
+    def images(self, step: int) -> list[tuple[int, int]]:
+        """(epoch, index) of all of a step's images."""
+        epoch, batch = divmod(step, max(1, self.length // self.batch_size))
+        if self._order is None or self._order[0] != epoch:  # it takes a second for ImageNet
+            generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+            self._order = epoch, torch.randperm(self.length, generator=generator).tolist()
+        first = batch * self.batch_size
+        return [(epoch, index) for index in self._order[1][first : first + self.batch_size]]
 
 
 def mix(*numbers: int) -> int:

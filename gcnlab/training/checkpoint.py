@@ -1,4 +1,4 @@
-"""One state dict saved and loaded.
+"""One state dict saved and loaded; the few that a run's folder keeps.
 
 A checkpoint is data, never code: it is written with `torch.save` and read with `weights_only=True`. It is
 written beside its place and then renamed, so that a kill at any moment leaves the last good one.
@@ -7,12 +7,16 @@ written beside its place and then renamed, so that a kill at any moment leaves t
 import hashlib
 import os
 import pickle
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 FORMAT = 1
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
 _KEYS = {"format", "config", "model", "optimizer", "scaler", "step", "random", "losses", "seconds"}
 
 
@@ -99,3 +103,76 @@ def load_model_state(model: torch.nn.Module, state: dict[str, Any], path: Path |
             f"{f'; and {len(differences) - 3} more' if len(differences) > 3 else ''})"
         )
     model.load_state_dict(other)
+
+
+class Checkpoints:
+    """The checkpoints in a run's folder.
+
+        checkpoint.pt           the newest
+        checkpoint-00012000.pt  of that step: the ones before it, if more than one is kept
+        best.pt                 with the best score on the val split
+
+    Args:
+        folder: of the run.
+        keep: how many are kept, the newest among them, the best not counted.
+        newest: step of the one that is there and gone on from; None starts anew.
+
+    Raises:
+        OSError: naming the folder, if it cannot be written.
+    """
+
+    def __init__(self, folder: Path, keep: int = 1, newest: int | None = None):
+        self.folder, self.keep, self.newest = folder, keep, newest
+        self.path = folder / CHECKPOINT
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for rest in folder.glob(".*.pt.*.tmp"):  # of a process that was killed while it wrote
+                rest.unlink()
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OSError(f"cannot write checkpoints to {folder}: {error}") from error
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the newest; what is more than `keep` is removed after that.
+
+        Raises:
+            OSError: see `save_checkpoint`.
+        """
+        if self.newest is None:  # what is there is another run's
+            for path in [*self.earlier(), self.folder / BEST]:
+                path.unlink(missing_ok=True)
+        elif self.keep > 1:
+            _copy(self.path, self.folder / f"checkpoint-{self.newest:08d}.pt")
+        save_checkpoint(state, self.path)
+        self.newest = state["step"]
+        earlier = self.earlier()
+        for path in earlier[: max(0, len(earlier) + 1 - self.keep)]:
+            path.unlink()
+
+    def save_best(self, state: dict[str, Any]) -> None:
+        """Write the best.
+
+        Raises:
+            OSError: see `save_checkpoint`.
+        """
+        save_checkpoint(state, self.folder / BEST)
+
+    def earlier(self) -> list[Path]:
+        """Those before the newest, the oldest first."""
+        return sorted(self.folder.glob("checkpoint-" + "[0-9]" * 8 + "*.pt"))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A second name for a file that will be replaced, not changed; a copy where there are no such names."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OSError(f"cannot write checkpoint {target}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

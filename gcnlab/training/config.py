@@ -3,7 +3,7 @@
 The command line, the notebooks and the checkpoints all use these; there is no second definition.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -32,13 +32,15 @@ from gcnlab.datasets import (
     voc_sbd_train,
 )
 from gcnlab.datasets.transforms import weights_normalization
+from gcnlab.evaluation import evaluate
 from gcnlab.models import BACKBONES, SegmentationNet, build_backbone
 from gcnlab.models.backbones import published_weights
 from gcnlab.models.blocks import check_kernel_size
 from gcnlab.models.heads import HeadKind
 from gcnlab.settings import check, check_choice
-from gcnlab.training.losses import segmentation_loss
+from gcnlab.training.losses import labelled_pixels, segmentation_loss
 from gcnlab.training.optimization import TrainingConfig
+from gcnlab.training.samples import prediction_picture
 from gcnlab.training.task import Task
 
 DatasetName = Literal[
@@ -204,9 +206,10 @@ class RunConfig(Task):
         """A split to score on: normalised, not varied."""
         return self.data.open(split, evaluation_transform(self.normalization))
 
-    def build_model(self) -> nn.Module:
+    def build_model(self, trained: bool = False) -> nn.Module:
         """The network for the data's classes."""
-        return self.model.build(self.data.labels.num_classes)
+        model = replace(self.model, weights=None) if trained else self.model
+        return model.build(self.data.labels.num_classes)
 
     def check_item(self, image: Tensor, target: Tensor, name: str) -> None:
         """Raise ValueError, naming the image, if its label map has another size or a wrong id."""
@@ -216,9 +219,23 @@ class RunConfig(Task):
             )
         check_labels(target, self.data.labels.num_classes, name)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def count(self, targets: Tensor) -> Tensor:
+        """Labelled pixels."""
+        return labelled_pixels(targets)
+
+    def loss(self, outputs: Tensor, targets: Tensor, count: Tensor | None = None) -> Tensor:
         """Cross-entropy over the labelled pixels."""
-        return segmentation_loss(outputs, targets)
+        return segmentation_loss(outputs, targets, count)
+
+    def score(self, model: nn.Module) -> float:
+        """Mean IoU on the val split."""
+        return evaluate(model, self.evaluation_set("val"), progress=False).miou
+
+    def samples(self, model: nn.Module, number: int) -> Tensor:
+        """Predictions for the first images of the val split, see `prediction_picture`."""
+        dataset = self.evaluation_set("val")
+        pairs = [dataset[index] for index in range(min(number, len(dataset)))]
+        return prediction_picture(model, pairs, self.data.labels, self.normalization)
 
 
 PRESETS = {

@@ -26,14 +26,22 @@ class TrainingConfig:
     epochs: int = 8
     """Passes over the training images."""
     batch_size: int = 8
-    """Images a step."""
+    """Images a step, over all processes together."""
+    accumulation: int = 1
+    """Parts that a step's images are computed in, one after the other, where they do not fit into memory
+    together. The loss is still the mean over all labelled pixels of the step, so that with frozen batch
+    norm the gradient is that of the whole batch; batch norm that learns sees one part at a time."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """sgd, as in the paper; adamw, which at the mini scale and from a random start reaches in a
     thousand steps what SGD does not in several thousand."""
     learning_rate: float = 5e-3
     """Peak learning rate. The paper gives none."""
     momentum: float = 0.9
-    """Of SGD; the paper has 0.99 with batches of one image. (AdamW: its first moment's decay.)"""
+    """Of SGD; the paper has 0.99 with batches of one image. Momentum m is a running mean over some
+    1/(1 − m) steps: 0.99 at batch 1 over 100 images, as 0.9 at batch 10, or none at batch 100. A step moves
+    the weights by rate/(1 − m) times that mean, so per image the paper's rate r at 0.99 goes as far as
+    100·r at batch 10 and 0.9. Equal on average, not step by step: with few large steps the gradient is
+    less often taken anew. (AdamW: its first moment's decay.)"""
     weight_decay: float = 0.01
     """Of convolutions' weights; normalisation parameters are not decayed. SGD adds it to the
     gradient (the paper: 0.0005), AdamW scales it with the rate only."""
@@ -59,6 +67,11 @@ class TrainingConfig:
     def __post_init__(self):
         check("training.epochs", self.epochs >= 1, "at least 1")
         check("training.batch_size", self.batch_size >= 1, "at least 1")
+        check(
+            "training.accumulation",
+            1 <= self.accumulation <= self.batch_size,
+            "between 1 and training.batch_size",
+        )
         check_choice("training.optimizer", self.optimizer, ("adamw", "sgd"))
         check("training.learning_rate", self.learning_rate > 0, "positive")
         check("training.momentum", 0 <= self.momentum < 1, "in [0, 1)")

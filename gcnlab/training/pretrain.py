@@ -26,11 +26,11 @@ from gcnlab.datasets.single_shapes import SingleShapes
 from gcnlab.datasets.transforms import Normalize
 from gcnlab.models import BACKBONES, build_classifier
 from gcnlab.settings import check, check_choice
-from gcnlab.training.checkpoint import load_model_state
-from gcnlab.training.loop import TrainedRun, config_of, default_device, read_run
 from gcnlab.training.losses import classification_loss
 from gcnlab.training.optimization import TrainingConfig
+from gcnlab.training.runs import TrainedRun, load_trained
 from gcnlab.training.task import Task
+from gcnlab.training.topk import evaluate_classifier
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class PretrainConfig(Task):
             )
         return dataset
 
-    def build_model(self) -> nn.Module:
+    def build_model(self, trained: bool = False) -> nn.Module:
         """The classifier, with a random start."""
         return build_classifier(self.backbone, self.num_classes)
 
@@ -167,9 +167,17 @@ class PretrainConfig(Task):
         if not 0 <= int(target) < self.num_classes:
             raise ValueError(f"{name}: class {int(target)} is not in 0 … {self.num_classes - 1}")
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def count(self, targets: Tensor) -> Tensor:
+        """Images."""
+        return torch.tensor(len(targets), device=targets.device)
+
+    def loss(self, outputs: Tensor, targets: Tensor, count: Tensor | None = None) -> Tensor:
         """Cross-entropy over the images."""
-        return classification_loss(outputs, targets, self.label_smoothing)
+        return classification_loss(outputs, targets, self.label_smoothing, count)
+
+    def score(self, model: nn.Module) -> float:
+        """Top-1 accuracy on the val split."""
+        return evaluate_classifier(model, self.evaluation_set("val"), progress=False).top1
 
     def tiny(self) -> "PretrainConfig":
         """The same on images of 32 pixels, for two epochs: tries the way, trains nothing."""
@@ -251,11 +259,4 @@ def load_classifier(path: str | Path, device: str | torch.device | None = None) 
     Raises:
         FileNotFoundError, ValueError: see `load_checkpoint`; or it is a segmentation network's.
     """
-    path, state = read_run(Path(path))
-    config = config_of(state, PretrainConfig, path)
-    model = config.build_model()
-    load_model_state(model, state, path)
-    model.to(default_device(device), memory_format=torch.channels_last).eval()
-    return TrainedRun(
-        model, config, state["losses"].tolist(), state["seconds"], state.get("initial")
-    )
+    return load_trained(path, PretrainConfig, device)

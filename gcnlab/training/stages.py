@@ -28,17 +28,12 @@ from torch.utils.data import Dataset
 
 from gcnlab.evaluation import CITYSCAPES_CROPS, VOC_PADDED, Inference
 from gcnlab.settings import check
-from gcnlab.training.checkpoint import fingerprint, load_checkpoint
+from gcnlab.training.checkpoint import CHECKPOINT, fingerprint, load_checkpoint
 from gcnlab.training.config import DataConfig, DatasetName, ModelConfig, RunConfig
-from gcnlab.training.loop import (
-    CHECKPOINT,
-    TrainedRun,
-    check_same_run,
-    default_device,
-    load_run,
-    train,
-)
+from gcnlab.training.execution import Execution
+from gcnlab.training.loop import train
 from gcnlab.training.optimization import Decay, Precision, TrainingConfig
+from gcnlab.training.runs import TrainedRun, check_same_run, default_device, load_run
 
 
 @dataclass(frozen=True)
@@ -233,13 +228,14 @@ def run_schedule(
     on_step: Callable[[int, int, float], None] | None = None,
     on_stage: Callable[[Plan, TrainedRun], None] | None = None,
     plans: list[Plan] | None = None,
+    execution: Execution | None = None,
 ) -> TrainedRun:
     """Train the stages one after the other; stages that are finished already are passed over.
 
     Args:
         schedule: the stages.
         out: folder for their runs, `stage1` …
-        device, num_workers, progress, on_step: see `train`.
+        device, num_workers, progress, on_step, execution: see `train`.
         on_stage: called with a stage's plan and its trained network, of finished stages too: the place
             to score it.
         plans: what `plan` has just given, so that no data are opened twice.
@@ -266,6 +262,7 @@ def run_schedule(
                 progress=progress,
                 on_step=on_step,
                 initial=initial,
+                execution=execution,
             )
         if on_stage is not None:
             on_stage(step, run)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import nn
 from torch.utils.data import Dataset
 
-from gcnlab.annotations import Float, Shaped, Tensor
+from gcnlab.annotations import Float, Int, Shaped, Tensor, UInt8
 from gcnlab.settings import from_plain, to_plain
 from gcnlab.training.optimization import TrainingConfig
 
@@ -28,8 +28,9 @@ class Task(ABC):
     training: TrainingConfig
 
     @abstractmethod
-    def build_model(self) -> nn.Module:
-        """The network, on the CPU; its random start is drawn from torch's generator."""
+    def build_model(self, trained: bool = False) -> nn.Module:
+        """The network, on the CPU; its random start is drawn from torch's generator. `trained`: all its
+        weights are put in later, so that a backbone's own need not be there any more."""
 
     @abstractmethod
     def training_set(self) -> Dataset:
@@ -40,10 +41,26 @@ class Task(ABC):
         """Raise ValueError, naming the image, if its target cannot be learnt."""
 
     @abstractmethod
+    def count(self, targets: Shaped[Tensor, "batch ..."]) -> Int[Tensor, ""]:
+        """Number of what the loss is the mean over: labelled pixels, or images."""
+
+    @abstractmethod
     def loss(
-        self, outputs: Float[Tensor, "batch ..."], targets: Shaped[Tensor, "batch ..."]
+        self,
+        outputs: Float[Tensor, "batch ..."],
+        targets: Shaped[Tensor, "batch ..."],
+        count: Shaped[Tensor, ""] | None = None,
     ) -> Float[Tensor, ""]:
-        """What is minimised, for a batch of the network's outputs."""
+        """What is minimised, for a batch of the network's outputs. `count`: of all of a step's targets,
+        if the batch is only a part of them."""
+
+    @abstractmethod
+    def score(self, model: nn.Module) -> float:
+        """In percent, on the validation split: what decides which checkpoint is the best."""
+
+    def samples(self, model: nn.Module, number: int) -> UInt8[Tensor, "3 height width"] | None:
+        """A picture of predictions for the first `number` validation images; None: the task has none."""
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and results."""

@@ -1,9 +1,4 @@
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -69,34 +64,6 @@ def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one_bit_for_bit(tmp_p
     resumed = run(config, out=tmp_path / "cut")
     assert_same_weights(whole.model, resumed.model)
     assert whole.losses == resumed.losses
-
-
-def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
-    """SIGKILL, from outside, once the first checkpoint is there."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys, torch\n"
-        "torch.set_num_threads(1)\n"
-        "from gcnlab.training import *\n"
-        "config = RunConfig(ModelConfig(kernel_size=3), DataConfig(image_size=48, train_images=6),\n"
-        "                   TrainingConfig(epochs=6, batch_size=2))\n"
-        "train(config, sys.argv[1], progress=False, device='cpu')\n"
-    )
-
-    def start(out):
-        return subprocess.Popen([sys.executable, str(script), str(tmp_path / out)])
-
-    assert start("whole").wait() == 0
-    process = start("killed")
-    while not (tmp_path / "killed" / "checkpoint.pt").exists():
-        assert process.poll() is None
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert start("killed").wait() == 0
-    assert_same_weights(
-        load_run(tmp_path / "whole", "cpu").model, load_run(tmp_path / "killed", "cpu").model
-    )
 
 
 def test_a_run_is_a_function_of_its_seed():

@@ -1,0 +1,158 @@
+"""One run on several processes: PyTorch's DistributedDataParallel, started by torchrun or from a notebook.
+
+Every step's images are shared among the processes, and each divides its loss by the labelled pixels of all. So
+the gradients are those of one process with all the images, however the void pixels are spread. Batch norm that
+learns sees a process's own images on CPUs, and those of all on GPUs (SyncBatchNorm, which knows no CPU).
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from gcnlab.evaluation.processes import process
+
+
+class RunStopped(RuntimeError):
+    """A run cannot go on, for a reason outside of it; the last checkpoint stays."""
+
+
+def launch(processes: int, restarts: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Call `function(*arguments)` in that many new processes, as torchrun would; all end together.
+
+    The processes are spawned: `function` and its arguments are pickled, and a function of a notebook has to
+    come from a module.
+
+    Args:
+        restarts: how often all are started again after one has died.
+
+    Raises:
+        RunStopped: with the first error of a process.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        max_restarts=restarts,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+    )
+    threads = os.environ.get("OMP_NUM_THREADS")
+    try:
+        if threads is None:  # each would take all cores
+            os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+        elastic_launch(config, function)(*arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        words = failure.message
+        if isinstance(words, dict):
+            words = words.get("message", words)
+        raise RunStopped(f"process {rank} of {processes}: {str(words).splitlines()[0]}") from error
+    finally:
+        if threads is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+
+
+def launched() -> bool:
+    """Whether this process is one of several that torchrun or `launch` started."""
+    return process()[1] > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def check_world(wanted: int) -> None:
+    """Raise unless there are as many processes as were started, and as `wanted`, if that is more than one.
+
+    Raises:
+        RunStopped, ValueError: the numbers.
+    """
+    world = process()[1]
+    started = int(os.environ.get("WORLD_SIZE", world))
+    if world != started:
+        raise RunStopped(f"{started} processes were started, {world} have joined")
+    if wanted not in (1, world):
+        raise ValueError(f"execution.processes is {wanted}, but {world} were started")
+
+
+def across_processes(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model`, whose gradients are the means of all processes' after a backward pass; itself with one process."""
+    if process()[1] == 1:
+        return model
+    return DistributedDataParallel(
+        model,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+    )
+
+
+def with_synchronized_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model` with batch norm over the images of all processes, on GPUs; else itself."""
+    if process()[1] == 1 or device.type != "cuda":
+        return model
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def without_exchange(network: nn.Module):
+    """A block whose backward passes leave the gradients in this process."""
+    return network.no_sync() if process()[1] > 1 else nullcontext()
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """The sum of all processes' `value`, in each; changes `value`."""
+    if process()[1] > 1:
+        distributed.all_reduce(value)
+    return value
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Every process gets the first one's buffers: running statistics, which are each one's own on CPUs."""
+    if process()[1] > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)
+
+
+def check_agreement(start: int, place: str) -> None:
+    """Raise RunStopped unless all processes start from the same step: they have to see the same folder."""
+    world = process()[1]
+    starts = [start]
+    if world > 1:
+        starts = [0] * world
+        distributed.all_gather_object(starts, start)
+    if len(set(starts)) > 1:
+        raise RunStopped(
+            f"{place}: the processes find checkpoints of different steps ({min(starts)} and "
+            f"{max(starts)}): the folder has to be one that all machines share"
+        )
+
+
+@contextmanager
+def named_losses() -> Iterator[None]:
+    """Say in words which process was lost: one that loads images, or another one of the run.
+
+    Raises:
+        RunStopped: in place of PyTorch's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        if "DataLoader worker" in first:
+            raise RunStopped(
+                "a process that loads images died; often memory is short: try fewer workers. "
+                f"The last checkpoint stays. ({first})"
+            ) from error
+        if process()[1] > 1 and (
+            isinstance(error, distributed.DistError) or "gloo" in first or "closed by peer" in first
+        ):
+            raise RunStopped(
+                "another process of this run was lost; with execution.restarts, or torchrun's "
+                f"--max-restarts, it goes on by itself. The last checkpoint stays. ({first})"
+            ) from error
+        raise

@@ -1,0 +1,314 @@
+"""Killed, short of disk, short of a worker: what is left is whole, and a run goes on to the same weights."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gcnlab.training import (
+    DataConfig,
+    Execution,
+    ModelConfig,
+    RunConfig,
+    RunStopped,
+    TrainingConfig,
+    TrainingDiverged,
+    load_checkpoint,
+    load_run,
+    train,
+)
+from gcnlab.training.watch import READ_EVERY
+
+TINY = RunConfig(
+    ModelConfig(kernel_size=3, head="conv1x1", refine=False),
+    DataConfig(image_size=32, train_images=6),
+    TrainingConfig(epochs=4, batch_size=2, seed=3, checkpoint_steps=1),
+)
+
+
+def run(config=TINY, **options):
+    return train(config, progress=False, device="cpu", **options)
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    a, b = load_checkpoint(a)["model"], load_checkpoint(b)["model"]
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import gcnlab.training.checkpoint as checkpoint
+from gcnlab.training import *
+
+CONFIG = RunConfig(
+    ModelConfig(kernel_size=3, head="conv1x1", refine=False), DataConfig(image_size=32, train_images=6),
+    TrainingConfig(epochs=4, batch_size=2, seed=3, checkpoint_steps=1),
+)
+
+def process(folder, broken_off=None):
+    # A process that trains; `broken_off`: it is killed after so many bytes of its second checkpoint.
+    child = os.fork()  # nothing has computed yet: no threads to lose
+    if child:
+        return child
+    try:
+        if broken_off is not None:
+            written, save = [], torch.save
+            def kill_within(state, file):
+                written.append(1)
+                if len(written) < 2:
+                    return save(state, file)
+                whole = file.name + ".whole"
+                save(state, whole)
+                file.write(Path(whole).read_bytes()[:broken_off])
+                file.flush()
+                os.unlink(whole)
+                os.kill(os.getpid(), signal.SIGKILL)
+            torch.save = kill_within
+        train(CONFIG, folder, progress=False, device="cpu", execution=Execution(keep=2))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+def wait(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+out = Path(sys.argv[1])
+began = time.perf_counter()
+assert wait(process(out / "whole")) == 0
+took = time.perf_counter() - began
+size = (out / "whole" / "checkpoint.pt").stat().st_size
+chance = random.Random(0)
+for number in range(20):
+    child = process(out / f"killed{number}")
+    time.sleep(chance.uniform(0.05, 0.95) * took)
+    os.kill(child, signal.SIGKILL)
+    print("killed", wait(child), flush=True)
+    assert wait(process(out / f"killed{number}")) == 0
+for number in range(5):
+    folder = out / f"torn{number}"
+    print("torn", wait(process(folder, chance.randrange(size))), len(list(folder.glob(".*.tmp"))), flush=True)
+    assert wait(process(folder)) == 0
+"""
+
+
+def test_killed_at_random_moments_it_goes_on_to_the_same_bits(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    killed = [line for line in lines if line == f"killed {-signal.SIGKILL}"]
+    assert len(killed) >= 15, lines  # on a loaded machine a few may end before their moment
+    assert lines[20:] == [f"torn {-signal.SIGKILL} 1"] * 5
+    for folder in tmp_path.iterdir():
+        if folder.is_dir():
+            assert same_weights(folder / "checkpoint.pt", tmp_path / "whole" / "checkpoint.pt")
+            names = {path.name for path in folder.iterdir()}
+            assert names == {"checkpoint.pt", "checkpoint-00000011.pt"}, folder
+
+
+FULL = """
+import resource, sys
+import torch
+torch.set_num_threads(1)
+from gcnlab.training import *
+CONFIG = RunConfig(
+    ModelConfig(kernel_size=3, head="conv1x1", refine=False), DataConfig(image_size=32, train_images=6),
+    TrainingConfig(epochs=4, batch_size=2, seed=3, checkpoint_steps=1),
+)
+def full(step, steps, loss):
+    if step == 5:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    train(CONFIG, sys.argv[1], progress=False, device="cpu", on_step=full)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_write_that_the_system_refuses_keeps_the_last_checkpoint(tmp_path):
+    """A limit on the size of files breaks a write off as a full disk does."""
+    script, out = tmp_path / "script.py", tmp_path / "run"
+    script.write_text(FULL)
+    done = subprocess.run([sys.executable, script, out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"cannot write checkpoint {out / 'checkpoint.pt'}: ")
+    assert load_checkpoint(out / "checkpoint.pt")["step"] == 4
+    assert [path.name for path in out.iterdir()] == ["checkpoint.pt"]
+    run(out=tmp_path / "whole")
+    run(out=out)
+    assert same_weights(out / "checkpoint.pt", tmp_path / "whole" / "checkpoint.pt")
+
+
+def test_a_folder_that_cannot_be_written_shows_before_the_first_step(tmp_path, monkeypatch):
+    """The tests may run as root, who may write everywhere: so the system's answer is put in its place."""
+    import tempfile
+
+    def refused(*arguments, **options):
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    steps = []
+    with pytest.raises(OSError, match=rf"cannot write checkpoints to {tmp_path}.*Read-only"):
+        run(out=tmp_path, on_step=lambda *step: steps.append(step))
+    assert steps == []
+
+
+def test_a_checkpoint_of_a_newer_version_is_not_touched(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"format": 99}, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: written by a newer gcnlab \(format 99"):
+        run(out=tmp_path)
+    assert path.read_bytes() == before
+
+
+class Items(torch.utils.data.Dataset):
+    """Six images; `trouble(index)` is called before one is read."""
+
+    def __init__(self, trouble):
+        self.trouble = trouble
+        labels = torch.zeros(32, 32, dtype=torch.uint8)
+        self.items = [(torch.randn(3, 32, 32), labels) for _ in range(6)]
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        image, labels = self.items[index]
+        return self.trouble(index, image), labels
+
+    def name(self, index):
+        return f"picture-{index}"
+
+
+def die(index, image):
+    if index == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return image
+
+
+def test_a_process_that_loads_images_and_dies_is_named(tmp_path):
+    with pytest.raises(RunStopped, match=r"a process that loads images died.*fewer workers"):
+        run(dataset=Items(die), num_workers=1, out=tmp_path)
+
+
+def unreadable(index, image):
+    if index == 4:
+        raise ValueError("picture-4.jpg: damaged")
+    return image
+
+
+def test_an_error_of_a_process_that_loads_images_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"^picture-4\.jpg: damaged$"):
+        run(dataset=Items(unreadable), num_workers=1, out=tmp_path)
+
+
+def nan(index, image):
+    return image * (float("nan") if index == 4 else 1)
+
+
+@pytest.mark.parametrize("every", [1, 20])
+def test_after_a_nan_there_is_a_state_from_just_before_it(tmp_path, monkeypatch, every):
+    """Also where the loss is read only every 20 steps, as on a GPU: no weight has moved since."""
+    monkeypatch.setitem(READ_EVERY, "cpu", every)
+    items, healthy = Items(nan), Items(lambda index, image: image)
+    healthy.items = items.items
+    rare = replace(TINY, training=replace(TINY.training, checkpoint_steps=100, seed=1))
+    with pytest.raises(TrainingDiverged, match="picture-4") as caught:
+        run(rare, dataset=items, out=tmp_path)
+    step = int(re.search(r"step (\d+)", str(caught.value))[1])
+    assert step == 3
+    state = load_checkpoint(tmp_path / "diverged.pt")
+    assert (state["step"], len(state["losses"])) == (2, 2)
+    place = state["names"].index("picture-4")
+    assert [bool(image.isnan().any()) for image in state["images"]] == [n == place for n in (0, 1)]
+    assert state["targets"].shape == (2, 32, 32)
+
+    often = replace(rare, training=replace(rare.training, checkpoint_steps=1))
+    run(often, dataset=healthy, out=tmp_path / "healthy", execution=Execution(keep=20))
+    before = load_checkpoint(tmp_path / "healthy" / "checkpoint-00000002.pt")["model"]
+    for name, value in state["model"].items():
+        if "running" not in name and "tracked" not in name:  # these move with every batch seen
+            assert torch.equal(value, before[name]), name
+
+
+def test_the_last_few_checkpoints_are_kept(tmp_path):
+    run(out=tmp_path, execution=Execution(keep=3))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-00000010.pt", "checkpoint-00000011.pt", "checkpoint.pt"]
+    assert [load_checkpoint(tmp_path / name)["step"] for name in names] == [10, 11, 12]
+    earlier = load_run(tmp_path / names[0], "cpu")
+    assert len(earlier.losses) == 10
+    run(out=tmp_path, resume=False)  # another run: the old one's do not stay beside it
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_checkpoints_by_the_clock(tmp_path):
+    config = replace(TINY, training=replace(TINY.training, checkpoint_steps=1000))
+    steps = []
+
+    def look(step, *_):
+        path = tmp_path / "checkpoint.pt"
+        steps.append(load_checkpoint(path)["step"] if path.exists() else 0)
+        time.sleep(0.05)
+
+    run(config, out=tmp_path, execution=Execution(checkpoint_minutes=0.1 / 60), on_step=look)
+    assert 0 < steps[-1] < 12
+    assert len(set(steps)) >= 3
+
+
+def test_the_best_on_the_val_split_is_kept(tmp_path, monkeypatch):
+    scores = iter([10.0, 30.0, 20.0, 30.0])
+    monkeypatch.setattr(RunConfig, "score", lambda self, model: next(scores))
+    run(out=tmp_path, execution=Execution(validate_every=1))
+    best = load_checkpoint(tmp_path / "best.pt")
+    assert best["best"] == {"step": 6, "score": 30.0}
+    assert best["step"] == 6
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["best"] == best["best"]
+    assert len(load_run(tmp_path / "best.pt", "cpu").losses) == 6
+
+
+def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunConfig, "score", lambda self, model: 50.0)
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, *_):
+        if step == 8:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(out=tmp_path, execution=Execution(validate_every=1), on_step=stop)
+    monkeypatch.setattr(RunConfig, "score", lambda self, model: 40.0)
+    run(out=tmp_path, execution=Execution(validate_every=1))
+    assert load_checkpoint(tmp_path / "best.pt")["best"] == {"step": 3, "score": 50.0}
+
+
+def test_looking_at_the_val_split_changes_no_weight(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("gcnlab.datasets.shapes", fromlist=["SPLITS"]).SPLITS, "val", 2)
+    run(out=tmp_path / "plain")
+    pictures = []
+    watched = Execution(validate_every=1, samples=2, tensorboard=True)
+    run(out=tmp_path / "watched", execution=watched, on_samples=lambda *seen: pictures.append(seen))
+    assert same_weights(
+        tmp_path / "plain" / "checkpoint.pt", tmp_path / "watched" / "checkpoint.pt"
+    )
+    assert [step for step, _ in pictures] == list(range(1, 13))
+    assert pictures[0][1].shape == (3, 2 * 32, 3 * 32)
+    assert len(list((tmp_path / "watched" / "samples").glob("step-*.png"))) == 12
+    assert list((tmp_path / "watched" / "tensorboard").glob("events*"))
