@@ -13,6 +13,14 @@ class Bench:
 
         gcnlab bench vrf --out data/results/bench/vrf.json
         gcnlab bench data --out data/results/bench/data.json
+        gcnlab bench train --out data/results/bench/train.json
+        gcnlab bench infer --out data/results/bench/infer.json
+        gcnlab bench cost --out data/results/bench/cost.json
+
+    train, infer: images per second of the network of Figure 2 (ResNet-50, k=7, 512×512), against the same network
+    written the plain way; the share of the device's matrix peak, and where the time goes.
+
+    cost: time and memory of the heads against k, GCN and k×k; a figure beside --out.
 
     data: images per second of the VOC pipeline at 512×512, against torchvision's reference transforms on the
     same files.
@@ -21,10 +29,16 @@ class Bench:
     best setting. Takes about half an hour on two cores; leave the machine to itself.
     """
 
-    what: Annotated[Literal["vrf", "data"], tyro.conf.Positional]
+    what: Annotated[Literal["train", "infer", "cost", "vrf", "data"], tyro.conf.Positional]
     """What to measure."""
     out: Path | None = None
     """Write figures and provenance to this JSON file."""
+    device: str | None = None
+    """train, infer, cost: cpu, cuda, …; the GPU if there is one."""
+    compiled: bool = True
+    """train, infer: measure torch.compile too, which takes a minute or more of waiting."""
+    rounds: int = 5
+    """train, infer: of each variant, in turn; the medians count."""
     pairs: int = 10
     """vrf: pairs of an image and a pixel."""
     full_captum: bool = False
@@ -41,6 +55,21 @@ class Bench:
             from gcnlab.experiments.bench_data import bench_data
 
             bench_data(self.out)
+            return
+        if self.what == "cost":
+            from gcnlab.experiments.bench_cost import bench_cost
+            from gcnlab.plots import plot_cost
+
+            figure = plot_cost(bench_cost(self.out, self.device))
+            if self.out is not None:
+                figure.savefig(self.out.with_suffix(".png"), dpi=100)
+            return
+        if self.what in ("train", "infer"):
+            from gcnlab.experiments.bench_train import bench
+
+            if self.rounds < 1:
+                raise ValueError(f"--rounds must be at least 1, not {self.rounds}")
+            bench(self.what, self.out, self.device, self.compiled, rounds=self.rounds)
             return
         from gcnlab.experiments.bench_vrf import bench_vrf
 

@@ -1,9 +1,12 @@
 """What experiments share as processes: how much memory one took, and how one is called from the shell."""
 
+import gc
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 import tyro
 
 
@@ -20,6 +23,25 @@ def current_mb() -> float:
     """Resident memory of this process now, in MB. Linux alone says that."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1024**2
+
+
+def peak_mb_of(work: Callable[[], object], device: torch.device) -> float:
+    """Memory, in MB, that a call takes at its peak above what was taken before it; the first call, mind.
+
+    On a CPU Linux alone tells, of the whole process.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        torch.cuda.synchronize(device)
+        return (torch.cuda.max_memory_allocated(device) - before) / 1024**2
+    gc.collect()
+    before = current_mb()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    work()
+    return peak_mb() - before
 
 
 def run_command(command: type, module: str) -> None:
