@@ -4,6 +4,8 @@ Bilinear upsampling, modules side by side, nothing said about memory layout or p
 `SegmentationNet(…, upsample="bilinear")`.
 """
 
+from collections.abc import Sequence
+
 import torchvision
 from torch import nn
 from torch.nn import functional as F
@@ -69,5 +71,5 @@ class PlainNet(nn.Module):
         return self.refine[8](_resized(half, image.shape[-2:]))
 
 
-def _resized(scores: Tensor, size: list[int]) -> Tensor:
+def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(scores, size, mode="bilinear", align_corners=False)

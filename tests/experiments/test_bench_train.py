@@ -1,0 +1,102 @@
+"""The benchmark compares like with like, counts right, and writes what it says."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gcnlab.experiments.bench_cost import Heads, bench_cost
+from gcnlab.experiments.bench_train import bench
+from gcnlab.experiments.plain import PlainNet
+from gcnlab.experiments.process import peak_mb_of
+from gcnlab.experiments.speed import compare, operations
+from gcnlab.models import SegmentationNet
+from gcnlab.plots import plot_cost
+
+
+def test_the_plain_network_is_the_same_network():
+    ours = SegmentationNet("resnet18", 5, kernel_size=7, upsample="bilinear").eval()
+    plain = PlainNet(5, 7, "resnet18").eval()
+    for parameter in ours.parameters():  # refinements start at zero
+        parameter.data += 0.01 * torch.randn(parameter.shape)
+    plain.stem[0].load_state_dict(ours.backbone.conv1.state_dict())
+    plain.stem[1].load_state_dict(ours.backbone.bn1.state_dict())
+    for number, stage in enumerate(plain.stages, start=1):
+        stage.load_state_dict(getattr(ours.backbone, f"layer{number}").state_dict())
+    for theirs, head in zip(plain.gcn, ours.heads):
+        theirs.left1.weight, theirs.left2.weight = (c.weight for c in head.branch_a)
+        theirs.right1.weight, theirs.right2.weight = (c.weight for c in head.branch_b)
+    refinements = [*ours.refine_heads, *ours.refine_sums, *ours.refine_outputs]
+    for theirs, refine in zip(plain.refine, refinements, strict=True):
+        theirs.conv1.weight, theirs.conv2.weight = (
+            refine.residual[0].weight,
+            refine.residual[2].weight,
+        )
+    images = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(plain(images), ours(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [3, 7])
+def test_operations_are_those_of_the_formula(k):
+    def count(kind, backward):
+        features = lambda: [torch.empty(1, 8, 10, 12, requires_grad=True)]  # noqa: E731
+        return operations(lambda: Heads(kind, k, (8,)), features, backward)
+
+    places, n = 10 * 12, 21
+    gcn = 2 * places * 2 * k * (8 + n) * n  # two operations a multiply-add
+    dense = 2 * places * k * k * 8 * n
+    assert count("gcn", False) == gcn
+    assert count("conv", False) == dense
+    assert count("gcn", True) == 3 * gcn  # gradients of the input and of the weights
+    assert count("conv", True) == 3 * dense
+
+
+def test_ratios_are_those_of_the_medians():
+    table = compare({"plain": [4.0, 1.0, 2.0], "gcnlab": [1.0, 1.0, 9.0]}, images=8)
+    assert table["plain"] == {"images_per_second": 4.0, "times_plain": 1.0}
+    assert table["gcnlab"] == {"images_per_second": 8.0, "times_plain": 2.0}
+
+
+def test_a_peak_is_that_of_the_call():
+    device = torch.device("cpu")
+    kept = torch.ones(10, 1024, 1024)  # 40 MB that are there before
+    assert 70 < peak_mb_of(lambda: torch.ones(20, 1024, 1024), device) < 100
+    assert peak_mb_of(lambda: kept.sum(), device) < 20
+
+
+@pytest.mark.parametrize("what", ["train", "infer"])
+def test_a_tiny_benchmark_writes_what_it_measured(tmp_path, what, capsys):
+    path = tmp_path / "bench.json"
+    bench(what, path, "cpu", compiled=False, size=64, rounds=1, backbone="resnet18")
+    record = json.loads(path.read_text())
+    assert set(record["variants"]) == {"plain", "gcnlab"}
+    for name, row in record["variants"].items():
+        (seconds,) = record["seconds_all_rounds"][name]
+        assert row["images_per_second"] == pytest.approx(1 / seconds)
+        achieved = record["operations_per_image"] * row["images_per_second"]
+        peak = record["matrix_peak"]["float32" if name == "plain" else record["precision"]]
+        assert row["share_of_peak"] == pytest.approx(achieved / peak)
+        assert sum(row["time_in"].values()) == pytest.approx(1)
+        assert row["time_in"]["convolutions"] > 0.1
+    assert record["provenance"]["threads"] >= 1
+    assert "images/s" in capsys.readouterr().out
+
+
+def test_cost_against_k_and_its_figure(tmp_path):
+    path = tmp_path / "cost.json"
+    result = bench_cost(path, "cpu", sizes=(3, 5, 9), size=64, channels=(8, 8, 8, 8), rounds=1)
+    written = json.loads(path.read_text())
+    assert [row["k"] for row in written["rows"]] == [3, 5, 9, 3, 5, 9]
+    operations = np.array([row["operations"] for row in written["rows"]], float)
+    k = np.array([3, 5, 9])
+    np.testing.assert_allclose(operations[:3] / operations[0], k / 3)
+    np.testing.assert_allclose(operations[3:] / operations[3], (k / 3) ** 2)
+    figure = plot_cost(result)
+    for axis, key in zip(figure.axes, ("seconds", "memory_mb"), strict=True):
+        drawn = [line.get_ydata() for line in axis.get_lines() if line.get_linestyle() == "None"]
+        measured = [
+            [row[key] for row in result["rows"] if row["kind"] == kind] for kind in ("gcn", "conv")
+        ]
+        np.testing.assert_array_equal(drawn, measured)
