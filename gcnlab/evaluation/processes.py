@@ -7,6 +7,7 @@ last digit. (`DistributedSampler` would score some images twice, to make the par
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import distributed
@@ -16,11 +17,17 @@ from gcnlab.annotations import Int, Tensor
 
 
 @contextmanager
-def joined_processes(device: str | None = None) -> Iterator[str | None]:
+def joined_processes(
+    device: str | None = None, timeout: timedelta = timedelta(minutes=10)
+) -> Iterator[str | None]:
     """torch.distributed inside the block, if torchrun started this process; gives the device to use.
 
     Args:
         device: the wanted one; None or "cuda" becomes this process's own GPU where there is one.
+        timeout: how long to wait for the others.
+
+    Raises:
+        ConnectionError: they did not all come.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield device
@@ -28,9 +35,15 @@ def joined_processes(device: str | None = None) -> Iterator[str | None]:
     if device in (None, "cuda") and torch.cuda.is_available():
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-        distributed.init_process_group("nccl")
-    else:
-        distributed.init_process_group("gloo")
+    try:
+        distributed.init_process_group(
+            "nccl" if str(device).startswith("cuda") else "gloo", timeout=timeout
+        )
+    except RuntimeError as error:
+        raise ConnectionError(
+            f"the {os.environ['WORLD_SIZE']} processes of this run have not all come: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     try:
         yield device
     finally:

@@ -16,10 +16,11 @@ from gcnlab.plots.pictures import (
 )
 from gcnlab.plots.scores import plot_cost_and_score, plot_paper_and_ours
 from gcnlab.plots.tiles import plot_tile_weights
-from gcnlab.plots.training import LiveLoss, plot_class_iou, plot_losses
+from gcnlab.plots.training import LiveLoss, LivePredictions, plot_class_iou, plot_losses
 
 __all__ = [
     "LiveLoss",
+    "LivePredictions",
     "draw_region",
     "plot_against_k",
     "plot_changes",

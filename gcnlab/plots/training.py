@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gcnlab.annotations import Tensor, UInt8
 from gcnlab.plots.style import figure_style
 
 
@@ -87,6 +88,27 @@ class LiveLoss:
             self._handle = display(figure, display_id=True)
         else:
             self._handle.update(figure)
+
+
+class LivePredictions:
+    """Predictions of the val split that are renewed in a notebook with every checkpoint:
+    `train(…, execution=Execution(samples=3), on_samples=LivePredictions())`.
+
+    A row for each image: the image, its labels, the prediction.
+    """
+
+    def __init__(self):
+        self._handle = None
+
+    def __call__(self, step: int, picture: UInt8[Tensor, "3 height width"]) -> None:
+        from IPython.display import display
+        from PIL import Image
+
+        image = Image.fromarray(picture.permute(1, 2, 0).numpy())
+        if self._handle is None:
+            self._handle = display(image, display_id=True)
+        else:
+            self._handle.update(image)
 
 
 def _draw(axis: Axes, losses: Sequence[float], smooth: int, label: str | None) -> None:

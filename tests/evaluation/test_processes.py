@@ -1,7 +1,9 @@
 """The same figures from one process and from several, from any batch size and any number of workers."""
 
 import json
+import socket
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from torchvision import tv_tensors
 
 from gcnlab.datasets import LabelSet
 from gcnlab.evaluation import BandRule, BoundaryRule, Scores, evaluate
+from gcnlab.evaluation.processes import joined_processes
 
 LABELS = LabelSet(("a", "b", "c"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
 
@@ -44,14 +47,16 @@ def scores(**arguments) -> Scores:
     )
 
 
-def worker(rank: int, world: int, folder: str) -> None:
+def worker(rank: int, folder: str) -> None:
+    """In a group of four, and then the first two in one of two."""
     torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world
-    )
-    found = scores()
-    Path(folder, f"{rank}.json").write_text(json.dumps(asdict(found)))
-    distributed.destroy_process_group()
+    for world in (4, 2):
+        if rank < world:
+            store = f"file://{folder}/store{world}"
+            distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+            found = json.dumps(asdict(scores()))
+            Path(folder, f"{rank}of{world}.json").write_text(found)
+            distributed.destroy_process_group()
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +68,28 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("world", [2])
-def test_processes_give_the_figures_of_one_to_the_last_digit(tmp_path, world):
-    multiprocessing.spawn(worker, (world, str(tmp_path)), nprocs=world)
+def test_processes_give_the_figures_of_one_to_the_last_digit(tmp_path):
+    multiprocessing.spawn(worker, (str(tmp_path),), nprocs=4)
     alone = json.loads(json.dumps(asdict(scores())))
-    for rank in range(world):
-        assert json.loads((tmp_path / f"{rank}.json").read_text()) == alone
+    for world in (2, 4):
+        for rank in range(world):
+            assert json.loads((tmp_path / f"{rank}of{world}.json").read_text()) == alone
     assert alone["images"] == 5
+
+
+def test_a_process_that_does_not_come_is_missed(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    wait = timedelta(seconds=1)
+    with (
+        pytest.raises(ConnectionError, match="the 2 processes of this run have not all come"),
+        joined_processes("cpu", wait),
+    ):
+        pass
 
 
 def test_batch_size_and_workers_change_no_digit():

@@ -1,6 +1,7 @@
 import numpy as np
+import torch
 
-from gcnlab.plots import plot_class_iou, plot_losses
+from gcnlab.plots import LivePredictions, plot_class_iou, plot_losses
 
 
 def test_losses_are_running_means_at_their_last_step():
@@ -15,3 +16,23 @@ def test_class_iou_has_a_bar_per_class_and_network():
     heights = [bar.get_height() for bars in figure.axes[0].containers for bar in bars]
     assert heights[:3] == [10.0, 20.0, 30.0]
     assert np.isnan(heights[3])
+
+
+def test_predictions_are_shown_once_and_then_renewed(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, image):
+            shown.append(("again", image))
+
+    def display(image, display_id):
+        shown.append(("first", image))
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    live = LivePredictions()
+    picture = torch.arange(2 * 3 * 3, dtype=torch.uint8).reshape(3, 2, 3)
+    live(10, picture)
+    live(20, picture + 1)
+    assert [when for when, _ in shown] == ["first", "again"]
+    np.testing.assert_array_equal(np.asarray(shown[1][1]), (picture + 1).permute(1, 2, 0))
