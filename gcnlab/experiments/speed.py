@@ -48,9 +48,9 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int = 1) 
 def alternate(
     works: dict[str, Callable[[], object]], device: torch.device, rounds: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of each, round by round, after two calls that warm up."""
+    """Seconds of each, round by round, after a call that warms up."""
     for work in works.values():
-        work(), work()
+        work()
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
