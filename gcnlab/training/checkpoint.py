@@ -123,7 +123,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 1, newest: int | None = None):
         self.folder, self.keep, self.newest = folder, keep, newest
-        self.path = folder / CHECKPOINT
+        self.path, self._anew = folder / CHECKPOINT, newest is None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for rest in folder.glob(".*.pt.*.tmp"):  # of a process that was killed while it wrote
@@ -139,10 +139,8 @@ class Checkpoints:
         Raises:
             OSError: see `save_checkpoint`.
         """
-        if self.newest is None:  # what is there is another run's
-            for path in [*self.earlier(), self.folder / BEST]:
-                path.unlink(missing_ok=True)
-        elif self.keep > 1:
+        self._replace_another_run()
+        if self.newest is not None and self.keep > 1:
             _copy(self.path, self.folder / f"checkpoint-{self.newest:08d}.pt")
         save_checkpoint(state, self.path)
         self.newest = state["step"]
@@ -156,7 +154,15 @@ class Checkpoints:
         Raises:
             OSError: see `save_checkpoint`.
         """
+        self._replace_another_run()
         save_checkpoint(state, self.folder / BEST)
+
+    def _replace_another_run(self) -> None:
+        """Remove what one that is not gone on from left beside its newest checkpoint, before the first write."""
+        if self._anew:
+            for path in [*self.earlier(), self.folder / BEST]:
+                path.unlink(missing_ok=True)
+        self._anew = False
 
     def earlier(self) -> list[Path]:
         """Those before the newest, the oldest first."""
