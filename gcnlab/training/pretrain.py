@@ -169,7 +169,7 @@ class PretrainConfig(Task):
 
     def count(self, targets: Tensor) -> Tensor:
         """Images."""
-        return torch.tensor(len(targets), device=targets.device)
+        return torch.full((), len(targets), device=targets.device)  # a copy would be waited for
 
     def loss(self, outputs: Tensor, targets: Tensor, count: Tensor | None = None) -> Tensor:
         """Cross-entropy over the images."""
