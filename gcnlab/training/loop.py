@@ -207,6 +207,8 @@ def _loaded(loader: DataLoader) -> Iterator:
             batch = next(batches)
         except StopIteration:
             return
+        except (ConnectionError, EOFError) as error:  # it died while it handed a batch over
+            raise RuntimeError(f"DataLoader worker was lost: {error}") from error
         except (ValueError, OSError) as error:
             if "DataLoader worker process" not in str(error):
                 raise
