@@ -104,7 +104,7 @@ def network(
     head: str = "gcn",
     kernel_size: int = 7,
     refine: bool = False,
-    mid_channels: int | None = None,
+    mid_channels: tuple[int, ...] | None = None,
 ) -> RunConfig:
     """A run on Shapes with everything but the head the same for all."""
     backbone = {"mini": "mini", "full": "resnet18"}[scale]
@@ -159,14 +159,14 @@ def _table3(scale: Scale) -> PaperTable:
 
 
 def _table4(scale: Scale) -> PaperTable:
-    """m = 2048, 1024, 210 are the width of res-5, its half and its tenth; here so too."""
-    width = 512  # of res-5 in both scales: the mini network and ResNet-18
+    """m = 2048, 1024, 210 are the width of res-5, its half and its tenth; here so too, at every level."""
+    widths = (64, 128, 256, 512)  # of res-2 … res-5 in both scales: the mini network and ResNet-18
     paper = {row["head"]: {"miou": float(row["miou"])} for row in published(4)}
     cells = []
-    for m, inner in ((2048, None), (1024, width // 2), (210, width * 210 // 2048)):
+    for m, name in ((2048, "stack7"), (1024, "stack7-half"), (210, "stack7-tenth")):
+        inner = None if m == 2048 else tuple(width * m // 2048 for width in widths)
         config = network(scale, "stack", 7, mid_channels=inner)
         weights = _head_weights("stack", 7, m)
-        name = "stack7" if inner is None else f"stack7-m{inner}"
         cells.append(Cell(name, config, paper[f"stack m={m}"], weights))
     cells.append(Cell("gcn7", network(scale), paper["gcn"], _head_weights("gcn", 7)))
     claims = tuple(Claim("gcn7", cell.name) for cell in cells[:-1])

@@ -37,10 +37,11 @@ class SegmentationNet(nn.Module):
             how it is spread over the levels; one k for all is our reading.
         refine: with the nine boundary refinements, or without.
         upsample: "deconv" (learned, starts bilinear) or "bilinear" (fixed).
-        mid_channels: inner width of the "stack" head.
+        mid_channels: inner width of the "stack" head: one for all levels, or one per level from res-2 to
+            res-5; None: the width of each level's feature map.
 
     Raises:
-        ValueError: for an unknown name, an even k, or a list of k that has not one entry per level.
+        ValueError: for an unknown name, an even k, or a list of k or widths that has not one entry per level.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class SegmentationNet(nn.Module):
         kernel_size: int | Sequence[int] = 15,
         refine: bool = True,
         upsample: str = "deconv",
-        mid_channels: int | None = None,
+        mid_channels: int | Sequence[int] | None = None,
     ):
         super().__init__()
         if num_classes < 1:
@@ -60,19 +61,16 @@ class SegmentationNet(nn.Module):
         if tuple(self.backbone.strides) != (4, 8, 16, 32):
             raise ValueError(f"backbone strides must be (4, 8, 16, 32), not {backbone.strides}")
         channels = self.backbone.channels
-        if isinstance(kernel_size, Sequence):
-            sizes = tuple(kernel_size)
-        else:
-            sizes = (kernel_size,) * len(channels)
-        if len(sizes) != len(channels):
-            raise ValueError(f"kernel_size needs one k per level ({len(channels)}), not {sizes}")
+        sizes = per_level("kernel_size", kernel_size, len(channels))
+        widths = per_level("mid_channels", mid_channels, len(channels))
         self.num_classes = num_classes
 
         def refinement() -> nn.Module:
             return BoundaryRefinement(num_classes) if refine else nn.Identity()
 
         self.heads = nn.ModuleList(
-            make_head(head, c, num_classes, k, mid_channels) for c, k in zip(channels, sizes)
+            make_head(head, c, num_classes, k, width)
+            for c, k, width in zip(channels, sizes, widths)
         )
         self.refine_heads = nn.ModuleList(refinement() for _ in range(4))
         self.refine_sums = nn.ModuleList(refinement() for _ in range(3))
@@ -92,6 +90,18 @@ class SegmentationNet(nn.Module):
             scores = refine(cut(upsample(scores), finer) + finer)
         half = self.refine_outputs[0](self.upsample[3](scores))  # stride 2
         return self.refine_outputs[1](cut(self.upsample[4](half), image))
+
+
+def per_level(name: str, value: int | Sequence[int] | None, levels: int) -> Sequence[int | None]:
+    """`value` for each of the levels, from res-2 on; one value is for all.
+
+    Raises:
+        ValueError: naming the setting, if there is not one per level.
+    """
+    values = value if isinstance(value, Sequence) else (value,) * levels
+    if len(values) != levels:
+        raise ValueError(f"{name} needs one value per level ({levels}), not {tuple(values)}")
+    return values
 
 
 def cut(

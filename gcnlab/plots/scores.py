@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from gcnlab.plots.style import MARKERS, OKABE_ITO, figure_style
 
@@ -48,7 +49,7 @@ def plot_cost_and_score(
         xlabel, ylabel: what is drawn.
     """
     with figure_style():
-        figure = Figure(figsize=(5.4, 3.2))
+        figure = Figure(figsize=(5.8, 3.2))
         axis = figure.subplots()
         shown = [name for name in cost if len(scores[name])]
         for number, name in enumerate(shown):
@@ -59,6 +60,9 @@ def plot_cost_and_score(
                 fmt=MARKERS[number % len(MARKERS)], capsize=2, elinewidth=0.8, label=name,
             )  # fmt: skip
         axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

@@ -62,8 +62,8 @@ class ModelConfig:
     """With the nine boundary refinements."""
     upsample: Literal["deconv", "bilinear"] = "deconv"
     """Learned deconvolution (bilinear at the start), or fixed bilinear."""
-    mid_channels: int | None = None
-    """Inner width of the stack head; None: the width of its input."""
+    mid_channels: int | tuple[int, ...] | None = None
+    """Inner width of the stack head: one for all, or one per level; None: the width of its input."""
     weights: str | None = None
     """Start of the backbone: None (random), a local file, or the name of torchvision's weights
     (such as IMAGENET1K_V2), which are then downloaded."""
@@ -80,6 +80,9 @@ class ModelConfig:
             except ValueError as error:
                 raise ValueError(f"model.kernel_size: {error}") from error
         check("model.kernel_size", len(sizes) in (1, 4), "one k, or four (res-2 … res-5)")
+        widths = self.mid_channels if isinstance(self.mid_channels, tuple) else (self.mid_channels,)
+        check("model.mid_channels", len(widths) in (1, 4), "one width, or four (res-2 … res-5)")
+        check("model.mid_channels", all(w is None or w >= 1 for w in widths), "at least 1")
 
     def build(self, num_classes: int) -> SegmentationNet:
         """The network, on the CPU."""

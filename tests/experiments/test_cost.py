@@ -1,5 +1,6 @@
 """Counted costs against formulas by hand; timed ones against what can be said without a stopwatch."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from gcnlab.models.segmenter import count_weights
 
 def test_every_network_of_the_tables_is_there():
     names = set(networks())
-    assert {"conv1x1", "gcn3", "gcn15", "gcn7-br", "conv7", "stack7", "stack7-m52"} <= names
+    assert {"conv1x1", "gcn3", "gcn15", "gcn7-br", "conv7", "stack7", "stack7-tenth"} <= names
 
 
 def test_a_gcn_head_costs_what_its_formula_says():
@@ -27,9 +28,16 @@ def test_a_gcn_head_costs_what_its_formula_says():
 
 
 def test_weights_are_those_of_the_network_itself():
-    config = networks()["stack7-m52"]
-    model = SegmentationNet("mini", 7, "stack", 7, refine=False, mid_channels=52)
+    config = networks()["stack7-tenth"]
+    model = SegmentationNet("mini", 7, "stack", 7, refine=False, mid_channels=(6, 13, 26, 52))
     assert count(config).weights == count_weights(model)
+
+
+def test_narrower_stacks_cost_less():
+    costs = [count(networks()[name]) for name in ("stack7", "stack7-half", "stack7-tenth")]
+    for wide, narrow in itertools.pairwise(costs):
+        assert narrow.weights < wide.weights
+        assert narrow.multiply_adds < wide.multiply_adds
 
 
 def test_a_step_is_timed_for_every_network():

@@ -100,7 +100,7 @@ def test_a_claim_on_differences_is_judged_by_differences():
 def test_weights_are_the_papers():
     thousands = {row["head"]: int(row["weights_in_thousands"]) for row in published(4)}
     ours = {cell.name: cell.weights for cell in paper_table(4).cells}
-    for name, head in (("stack7", "stack m=2048"), ("stack7-m256", "stack m=1024"), ("stack7-m52", "stack m=210"), ("gcn7", "gcn")):  # fmt: skip
+    for name, head in (("stack7", "stack m=2048"), ("stack7-half", "stack m=1024"), ("stack7-tenth", "stack m=210"), ("gcn7", "gcn")):  # fmt: skip
         assert ours[name] == pytest.approx(1000 * thousands[head], abs=1000)
     assert [cell.weights for cell in paper_table(2).cells] == [
         *(260_694, 387_072, 434_490, 1_075_200, 608_286, 2_107_392)

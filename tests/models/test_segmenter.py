@@ -78,7 +78,7 @@ def test_one_kernel_size_per_level():
     net = SegmentationNet("mini", 2, kernel_size=[3, 5, 7, 9])
     assert [h.branch_a[0].kernel_size[0] for h in net.heads] == [3, 5, 7, 9]
     assert all(isinstance(h, GlobalConvBlock) for h in net.heads)
-    with pytest.raises(ValueError, match="one k per level"):
+    with pytest.raises(ValueError, match="one value per level"):
         SegmentationNet("mini", 2, kernel_size=[3, 5])
 
 
@@ -92,3 +92,11 @@ def test_bad_arguments_are_named():
         SegmentationNet("mini", 0)
     with pytest.raises(ValueError, match="odd"):
         SegmentationNet("mini", 2, kernel_size=4)
+
+
+def test_inner_widths_of_stacks_are_per_level():
+    net = SegmentationNet("mini", 3, "stack", kernel_size=5, mid_channels=(2, 4, 6, 8))
+    first = [next(head.parameters()) for head in net.heads]
+    assert [len(weight) for weight in first] == [2, 4, 6, 8]
+    with pytest.raises(ValueError, match=r"mid_channels needs one value per level \(4\)"):
+        SegmentationNet("mini", 3, "stack", kernel_size=5, mid_channels=(2, 4))
