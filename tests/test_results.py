@@ -31,21 +31,27 @@ def test_a_result_has_provenance_log_and_figure(path):
     assert (path.parent / "loss.png").is_file()
 
 
-@pytest.mark.parametrize("head", ["conv1x1", "gcn7"])
+@pytest.mark.parametrize("head", ["conv1x1", "gcn7", "gcn7-br"])
 @pytest.mark.parametrize("score", ["miou", "boundary_accuracy", "internal_accuracy"])
 def test_the_readme_shows_the_mean_and_spread_of_the_seeds(head, score):
     values = [result["scores"][score] for result in read(f"shapes/{head}-seed*")]
-    assert len(values) == 3
+    assert len(values) >= 3
     shown = f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
     row = next(line for line in README.splitlines() if f"shapes/{head}-seed{{" in line)
     assert shown in row
+    seeds = ",".join(map(str, range(len(values))))
+    assert f"shapes/{head}-seed{{{seeds}}}" in row
 
 
 def test_gcn_beats_the_baseline_by_ten_points_in_every_seed():
-    pairs = zip(read("shapes/gcn7-seed*"), read("shapes/conv1x1-seed*"), strict=True)
-    for gcn, baseline in pairs:
-        assert gcn["provenance"]["seeds"] == baseline["provenance"]["seeds"]
-        assert gcn["scores"]["miou"] - baseline["scores"]["miou"] >= 10
+    gcn, baseline = (
+        {r["provenance"]["seeds"][0]: r["scores"]["miou"] for r in read(f"shapes/{head}-seed*")}
+        for head in ("gcn7", "conv1x1")
+    )
+    shared = gcn.keys() & baseline.keys()
+    assert len(shared) >= 3
+    for seed in shared:
+        assert gcn[seed] - baseline[seed] >= 10
 
 
 def test_camvid_from_scratch_within_forty_cpu_minutes():
