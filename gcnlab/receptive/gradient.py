@@ -22,7 +22,7 @@ def gradient_field(
     pixel: tuple[int, int],
     target: int | None = None,
 ) -> Float[Tensor, "height width"]:
-    """Σ over channels of |∂ score(target, pixel) / ∂ image|, on the CPU.
+    """Σ over channels of `|∂ score(target, pixel) / ∂ image|`, on the CPU.
 
     Args:
         model: maps images to score maps; run in evaluation mode and left as it was.

@@ -69,7 +69,7 @@ class ValidField:
     def region(
         self, threshold: int | float = 0.2, rule: str = "maximum"
     ) -> Bool[Tensor, "height width"]:
-        """Where |discrepancy| is large (see `gcnlab.receptive.region`)."""
+        """Where `|discrepancy|` is large (see `gcnlab.receptive.region`)."""
         return region(self.discrepancy, threshold, rule)
 
     def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:

@@ -20,7 +20,7 @@ RULES = ("maximum", "mass")
 def region(
     field: Float[Tensor, "height width"], threshold: int | float = 0.2, rule: str = "maximum"
 ) -> Bool[Tensor, "height width"]:
-    """Where |field| is large; nowhere, if the field is zero.
+    """Where `|field|` is large; nowhere, if the field is zero.
 
     Args:
         field: discrepancy or gradient.
@@ -36,10 +36,10 @@ def region(
 
 
 def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> float:
-    """The value of |field| at the region's edge.
+    """The value of `|field|` at the region's edge.
 
     Args:
-        size: |field| of some parts of the image.
+        size: `|field|` of some parts of the image.
         area: their areas.
     """
     if not 0 < threshold <= 1:
@@ -153,7 +153,7 @@ def centred(
 def mean_field(
     fields: Iterable[tuple[Float[Tensor, "_ _"], tuple[int, int]]], radius: int
 ) -> Float[Tensor, "side side"]:
-    """The mean of |field| over many images, each moved so that its pixel lies in the middle (Zhou et al.).
+    """The mean of `|field|` over many images, each moved so that its pixel lies in the middle (Zhou et al.).
 
     A place is averaged over the images that reach it, and is NaN where none does.
 
