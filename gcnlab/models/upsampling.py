@@ -43,7 +43,8 @@ def replicate_border(
     scores: Float[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch channels _ _"]:
     """The map with its outermost pixels doubled."""
-    if torch.compiler.is_compiling():  # the compiler lays out the padding's gradient wrongly
+    # The compiler lays out the padding's gradient wrongly; an exported graph keeps the padding as it is.
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
         scores = torch.cat([scores[..., :1, :], scores, scores[..., -1:, :]], dim=-2)
         return torch.cat([scores[..., :1], scores, scores[..., -1:]], dim=-1)
     return F.pad(scores, (1, 1, 1, 1), mode="replicate")
