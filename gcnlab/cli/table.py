@@ -122,6 +122,8 @@ class ShowTable:
         ]
         began = time.perf_counter()
         for number, (cell, seed) in enumerate(missing, start=1):
+            if seed in by_seed(cell.config, finished_runs(self.results)):
+                continue  # by another process, meanwhile
             segmenter = isinstance(cell.config, RunConfig)
             folder = self.results / (FOLDERS[self.scale] if segmenter else CLASSIFIERS)
             out = folder / f"{cell.name}-seed{seed}"

@@ -32,16 +32,6 @@ CLASSES, K = 21, 7
 BACKBONE = "resnet50"
 
 
-def bench_train(out: Path | None = None, **options) -> dict:
-    """Measure a training step: see `bench`."""
-    return bench("train", out, **options)
-
-
-def bench_infer(out: Path | None = None, **options) -> dict:
-    """Measure inference: see `bench`."""
-    return bench("infer", out, **options)
-
-
 def bench(
     what: str,
     out: Path | None = None,

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from gcnlab.experiments.process import run_command
+from gcnlab.experiments.speed import alternate, measured_alone, operations
 from gcnlab.experiments.tables import Scale, paper_table
 from gcnlab.models.segmenter import count_weights
 from gcnlab.provenance import provenance, write_json
@@ -50,12 +50,10 @@ def count(config: RunConfig) -> Cost:
     """Weights and multiply-adds of a network, at its images' size; nothing is allocated."""
     side = config.data.image_size
     with torch.device("meta"):
-        model = config.build_model().eval()
-        image = torch.empty(1, 3, side, side)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    # The counter takes a multiplication and an addition for two.
-    return Cost(count_weights(model), counter.get_total_flops() // 2)
+        weights = count_weights(config.build_model())
+    # An operation is a multiplication or an addition.
+    done = operations(config.build_model, lambda: torch.empty(1, 3, side, side), backward=False)
+    return Cost(weights, done // 2)
 
 
 def step_seconds(configs: dict[str, RunConfig], rounds: int, batch_size: int) -> dict[str, float]:
@@ -66,13 +64,10 @@ def step_seconds(configs: dict[str, RunConfig], rounds: int, batch_size: int) ->
         batch_size: images a step.
     """
     steps = {name: _training_step(config, batch_size) for name, config in configs.items()}
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds + 1):
-        for name, step in steps.items():
-            began = time.process_time()
-            step()
-            taken[name].append((time.process_time() - began) / batch_size)
-    return {name: statistics.median(values[1:]) for name, values in taken.items()}
+    cpu = torch.device("cpu")
+    with measured_alone(cpu):
+        taken = alternate(steps, cpu, rounds, repeats=1)
+    return {name: statistics.median(values) / batch_size for name, values in taken.items()}
 
 
 def _training_step(config: RunConfig, batch_size: int):

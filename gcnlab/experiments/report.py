@@ -102,6 +102,18 @@ def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
     ]
 
 
+def paper_and_ours(
+    table: PaperTable, runs: Runs, score: str
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """One score of the networks that have it: network → the paper's figure, and → ours, of every seed."""
+    cells = [cell for cell in table.cells if score in cell.paper]
+    ours = {cell.name: by_seed(cell.config, runs).values() for cell in cells}
+    return (
+        {cell.name: cell.paper[score] for cell in cells},
+        {name: [scores[score] for scores in found] for name, found in ours.items()},
+    )
+
+
 def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
     """A table as it is shown, paper and ours in adjacent columns: the header, and a row per network."""
     counted = any(cell.weights is not None for cell in table.cells)

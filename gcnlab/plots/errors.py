@@ -5,10 +5,7 @@ from matplotlib.figure import Figure
 
 from gcnlab.annotations import Shaped, Tensor
 from gcnlab.datasets.labels import LabelSet
-from gcnlab.plots.style import OKABE_ITO, figure_style
-
-HATCHES = ("", "///", "...", "xx", "\\\\\\", "++")
-"""Of bars, in their order: colours alone do not tell them apart in print."""
+from gcnlab.plots.style import HATCHES, OKABE_ITO, figure_style
 
 
 def plot_error_kinds(errors: dict[str, dict[str, float]]) -> Figure:

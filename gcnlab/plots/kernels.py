@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.plots.style import figure_style
+from gcnlab.plots.style import MARKERS, figure_style
 
 
 def plot_kernels(
@@ -53,7 +53,7 @@ def plot_against_k(values: dict[str, dict[int, float]], ylabel: str) -> Figure:
     with figure_style():
         figure = Figure(figsize=(4.6, 2.8))
         axis = figure.subplots()
-        for (title, line), marker in zip(values.items(), "os^Dvx+"):
+        for (title, line), marker in zip(values.items(), MARKERS):
             axis.plot(line.keys(), line.values(), marker + "-", label=title)
         sizes = sorted({k for line in values.values() for k in line})
         axis.set(xlabel="k", ylabel=ylabel, xticks=sizes, yscale="log")

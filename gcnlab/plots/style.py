@@ -13,6 +13,8 @@ STYLES = ("-", "--", "-.", ":")
 """Lines, in their order: colours alone do not tell them apart in print."""
 MARKERS = "osD^vPX"
 """Marks, in their order."""
+HATCHES = ("", "///", "...", "xx", "\\\\\\", "++")
+"""Of bars, in their order."""
 
 
 @contextmanager

@@ -36,6 +36,8 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
+        if "DataLoader worker" in str(error):  # one died; its signal may come at any moment
+            raise
         raise OSError(f"cannot write checkpoint {path}: {error}") from error
     finally:
         if temporary.exists():

@@ -26,13 +26,18 @@ QUICK = Settings(images=3, window=32, stride=32)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs") / "tiny"
+
+
+@pytest.fixture(scope="module")
+def run(folder):
     config = RunConfig(
         ModelConfig(head="conv1x1", refine=False),
         DataConfig(image_size=64, train_images=4),
         TrainingConfig(epochs=1, batch_size=4),
     )
-    return train(config, tmp_path_factory.mktemp("runs") / "tiny", progress=False)
+    return train(config, folder, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +97,7 @@ def test_groups_of_size_have_every_object_once():
     assert found["all"].objects == 6
 
 
-def test_the_command_writes_a_result_with_provenance_once(run, tmp_path, monkeypatch):
-    folder = tmp_path / "tiny"
-    train(run.config, folder, progress=False)
+def test_the_command_writes_a_result_with_provenance_once(run, folder, tmp_path, monkeypatch):
     argv = ["coverage", str(folder), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", [*argv, "--settings.images", "1", "--settings.stride", "32"])
     coverage.main()

@@ -19,6 +19,7 @@ from gcnlab.experiments.report import (
     finished_runs,
     judge,
     mean_and_spread,
+    paper_and_ours,
     prediction_interval,
     verdicts,
 )
@@ -145,6 +146,17 @@ def test_clear_differences_of_enough_seeds_decide():
     four = {s: v for s, v in high.items() if s}
     assert judge(claim, four, low, 5).outcome == "undecided"
     assert judge(claim, four, low, 5).seeds == (1, 2, 3, 4)
+
+
+def test_a_score_of_the_networks_that_have_it():
+    table, config = paper_table(6), paper_table(6).cells[2].config
+    runs = [(with_seed(config, seed), {"miou": miou}) for seed, miou in ((1, 50.0), (0, 60.0))]
+    paper, ours = paper_and_ours(table, runs, "miou")
+    assert paper["mini+conv1x1"] == 65.7
+    assert list(paper) == list(ours)
+    assert "mini" not in paper
+    assert sorted(ours["mini+conv1x1"]) == [50.0, 60.0]
+    assert ours["mini_gcn+conv1x1"] == []
 
 
 def test_without_runs_nothing_is_claimed():

@@ -206,6 +206,20 @@ def test_a_process_that_loads_images_and_dies_is_named(tmp_path):
         run(dataset=Items(die), num_workers=1, out=tmp_path)
 
 
+def test_a_process_that_loads_images_and_dies_while_a_checkpoint_is_written_is_named(
+    tmp_path, monkeypatch
+):
+    """PyTorch raises from the signal's handler: wherever the main process happens to be."""
+
+    def interrupted(state, file):
+        raise RuntimeError("DataLoader worker (pid 5278) is killed by signal: Killed.")
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(RunStopped, match=r"a process that loads images died.*fewer workers"):
+        run(out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def unreadable(index, image):
     if index == 4:
         raise ValueError("picture-4.jpg: damaged")
