@@ -31,7 +31,8 @@ class Train:
         torchrun --nnodes 8 --nproc-per-node 8 --no-python gcnlab train paper --out /shared/paper
 
     Several processes share the images of each step; --training.batch-size counts them all. On several
-    machines the folder has to be one that all of them see.
+    machines the folder has to be one that all of them see; torchrun --max-restarts 3, with
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment, goes on after a process has died.
 
     The folder gets checkpoint.pt (resumed from when the same command is given again), and at the end
     result.json (scores, settings, provenance), log.csv and loss.png.

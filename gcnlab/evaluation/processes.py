@@ -15,6 +15,10 @@ from torch.utils.data import Dataset, Subset
 
 from gcnlab.annotations import Int, Tensor
 
+OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""torchrun's environment variable: 1 has the processes of each try meet in a store of their own. Its other store still
+knows those that died, and the new ones would wait for them (https://github.com/pytorch/pytorch/issues/135712)."""
+
 
 @contextmanager
 def joined_processes(
@@ -28,10 +32,17 @@ def joined_processes(
 
     Raises:
         ConnectionError: they did not all come.
+        ValueError: torchrun is to start them again when one dies, and `OWN_STORE` is not set.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield device
         return
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise ValueError(
+            f"torchrun --max-restarts {restarts} needs {OWN_STORE}=1 in its environment: after a restart the "
+            "processes would wait for those that died"
+        )
     if device in (None, "cuda") and torch.cuda.is_available():
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)

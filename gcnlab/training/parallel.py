@@ -15,7 +15,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gcnlab.evaluation.processes import process
+from gcnlab.evaluation.processes import OWN_STORE, process
 
 
 class RunStopped(RuntimeError):
@@ -46,20 +46,32 @@ def launch(processes: int, restarts: int, function: Callable[..., None], *argume
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
     )
-    threads = os.environ.get("OMP_NUM_THREADS")
+    threads = str(max(1, (os.cpu_count() or 1) // processes))  # else each would take all cores
+    threads = os.environ.get("OMP_NUM_THREADS", threads)
     try:
-        if threads is None:  # each would take all cores
-            os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
-        elastic_launch(config, function)(*arguments)
+        with _environment(OMP_NUM_THREADS=threads, **{OWN_STORE: "1"}):
+            elastic_launch(config, function)(*arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         words = failure.message
         if isinstance(words, dict):
             words = words.get("message", words)
         raise RunStopped(f"process {rank} of {processes}: {str(words).splitlines()[0]}") from error
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Environment variables inside the block; as they were after it."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
     finally:
-        if threads is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def launched() -> bool:
@@ -153,6 +165,6 @@ def named_losses() -> Iterator[None]:
         ):
             raise RunStopped(
                 "another process of this run was lost; with execution.restarts, or torchrun's "
-                f"--max-restarts, it goes on by itself. The last checkpoint stays. ({first})"
+                f"--max-restarts (and {OWN_STORE}=1), it goes on by itself. The last checkpoint stays. ({first})"
             ) from error
         raise

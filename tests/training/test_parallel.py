@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from gcnlab.evaluation.processes import process
+from gcnlab.evaluation.processes import OWN_STORE, process
 from gcnlab.training import (
     DataConfig,
     Execution,
@@ -153,7 +153,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skip(reason="after the restart gloo's processes at times wait for each other for ever")
 def test_torchrun_goes_on_from_the_last_checkpoint_when_a_process_dies(tmp_path, two):
     script, out = tmp_path / "script.py", tmp_path / "run"
     script.write_text(SCRIPT)
@@ -163,7 +162,7 @@ def test_torchrun_goes_on_from_the_last_checkpoint_when_a_process_dies(tmp_path,
         capture_output=True,
         text=True,
         timeout=500,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", OWN_STORE: "1"},
     )
     assert done.returncode == 0, done.stderr
     assert "SIGKILL" in done.stderr or f"exitcode: {-signal.SIGKILL}" in done.stderr
@@ -171,3 +170,11 @@ def test_torchrun_goes_on_from_the_last_checkpoint_when_a_process_dies(tmp_path,
     theirs = load_checkpoint(two / "checkpoint.pt")["model"]
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_restart_by_torchrun_needs_a_store_of_its_own(monkeypatch):
+    for name, value in {"MAX_RESTARTS": "1", "USE_AGENT_STORE": "True"}.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=f"--max-restarts 1 needs {OWN_STORE}=1"):
+        train(CONFIG, progress=False, device="cpu")
