@@ -5,6 +5,7 @@
 # make exercises   the students' versions, without solutions, into build/release/exercises
 # make slides  the slides of the first lesson, as an HTML page
 # make lint    style
+# make weekly  one network of a table (TABLE=1), chosen at random, trained anew: its score has to lie where the committed ones say
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --
 # JupyterLab refuses to run as root unless told that this is meant (containers).
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: setup lab demo test exercises slides lint
+.PHONY: setup lab demo test exercises slides lint weekly
 
 setup: $(STAMP)
 
@@ -54,3 +55,7 @@ slides: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+TABLE ?= 1
+weekly: $(STAMP)
+	$(BIN)/gcnlab table $(TABLE) --check

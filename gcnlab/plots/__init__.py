@@ -16,7 +16,14 @@ from gcnlab.plots.pictures import (
 )
 from gcnlab.plots.scores import plot_cost_and_score, plot_paper_and_ours
 from gcnlab.plots.tiles import plot_tile_weights
-from gcnlab.plots.training import LiveLoss, LivePredictions, plot_class_iou, plot_losses
+from gcnlab.plots.training import (
+    LiveLoss,
+    LivePredictions,
+    plot_class_iou,
+    plot_epochs,
+    plot_losses,
+    plot_rates,
+)
 
 __all__ = [
     "LiveLoss",
@@ -30,6 +37,7 @@ __all__ = [
     "plot_cost_and_score",
     "plot_coverage",
     "plot_distance_curves",
+    "plot_epochs",
     "plot_error_kinds",
     "plot_fields",
     "plot_kernels",
@@ -38,6 +46,7 @@ __all__ = [
     "plot_mean_fields",
     "plot_object_sizes",
     "plot_paper_and_ours",
+    "plot_rates",
     "plot_regions",
     "plot_tile_weights",
     "show",

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from gcnlab.plots.style import STYLES, figure_style
+from gcnlab.plots.style import STYLES, draw_seeds, figure_style
 
 
 def plot_distance_curves(
@@ -25,15 +24,7 @@ def plot_distance_curves(
         figure = Figure(figsize=(5, 2.8))
         axis = figure.subplots()
         for number, (title, values) in enumerate(accuracy.items()):
-            seeds = np.atleast_2d(np.asarray(values, dtype=float))
-            distance = np.arange(1, seeds.shape[1] + 1)
-            style = STYLES[number % len(STYLES)]
-            (line,) = axis.plot(distance, seeds.mean(0), style, label=title)
-            if len(seeds) > 1:
-                low, high = seeds.min(0), seeds.max(0)
-                axis.fill_between(
-                    distance, low, high, color=line.get_color(), alpha=0.15, linewidth=0
-                )
+            draw_seeds(axis, values, STYLES[number % len(STYLES)], title)
         if marked is not None:
             axis.axvline(marked, color="0.6", linewidth=0.8, label="_marked")
         axis.set(xlabel="distance to the boundary (px)", ylabel=ylabel)

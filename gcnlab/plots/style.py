@@ -1,11 +1,13 @@
 """One style for all figures: quiet axes, a colour-blind-safe palette (Okabe and Ito)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from cycler import cycler
+from matplotlib.axes import Axes
 
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#333333")
 """Colours of lines and bars, in their order."""
@@ -36,3 +38,15 @@ def figure_style() -> Iterator[None]:
     }
     with mpl.rc_context(style):
         yield
+
+
+def draw_seeds(
+    axis: Axes, values: Sequence[float] | Sequence[Sequence[float]], style: str, label: str
+) -> None:
+    """A line over 1, 2, …: one training's values, or several trainings' mean in a band from the lowest to the highest."""
+    seeds = np.atleast_2d(np.asarray(values, dtype=float))
+    places = np.arange(1, seeds.shape[1] + 1)
+    (line,) = axis.plot(places, seeds.mean(0), style, label=label)
+    if len(seeds) > 1:
+        low, high = seeds.min(0), seeds.max(0)
+        axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)

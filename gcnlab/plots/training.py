@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gcnlab.annotations import Tensor, UInt8
-from gcnlab.plots.style import figure_style
+from gcnlab.plots.style import STYLES, draw_seeds, figure_style
 
 
 def plot_losses(losses: dict[str, Sequence[float]], smooth: int = 25) -> Figure:
@@ -24,6 +24,39 @@ def plot_losses(losses: dict[str, Sequence[float]], smooth: int = 25) -> Figure:
         for title, values in losses.items():
             _draw(axis, values, smooth, title)
         axis.set(xlabel="step", ylabel=f"loss (mean of {smooth} steps)", ylim=(0, None))
+        axis.legend()
+    return figure
+
+
+def plot_rates(rates: dict[str, Sequence[float]]) -> Figure:
+    """Learning rate against step, a line per schedule.
+
+    Args:
+        rates: title → rate of every step.
+    """
+    with figure_style():
+        figure = Figure(figsize=(5, 2.5))
+        axis = figure.subplots()
+        for number, (title, values) in enumerate(rates.items()):
+            axis.plot(values, STYLES[number % len(STYLES)], label=title)
+        axis.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
+        axis.legend()
+    return figure
+
+
+def plot_epochs(losses: dict[str, Sequence[float] | Sequence[Sequence[float]]]) -> Figure:
+    """Mean training loss of each epoch, a line per network: of one training, or of several their mean, in a band from the
+    lowest to the highest.
+
+    Args:
+        losses: title → loss of each epoch, or a list of these, one for each seed.
+    """
+    with figure_style():
+        figure = Figure(figsize=(5, 2.8))
+        axis = figure.subplots()
+        for number, (title, values) in enumerate(losses.items()):
+            draw_seeds(axis, values, STYLES[number % len(STYLES)], title)
+        axis.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
         axis.legend()
     return figure
 
@@ -94,7 +127,7 @@ class LivePredictions:
     """Predictions of the val split that are renewed in a notebook with every checkpoint:
     `train(…, execution=Execution(samples=3), on_samples=LivePredictions())`.
 
-    A row for each image: the image, its labels, the prediction.
+    A row for each image: the image, its labels, the prediction; small ones enlarged by a whole number.
     """
 
     def __init__(self):
@@ -105,6 +138,8 @@ class LivePredictions:
         from PIL import Image
 
         image = Image.fromarray(picture.permute(1, 2, 0).numpy())
+        times = max(1, 480 // image.width)
+        image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
         if self._handle is None:
             self._handle = display(image, display_id=True)
         else:

@@ -92,6 +92,8 @@ class RunState:
         check_same_steps(state, self.steps, path)
         load_model_state(self.model, state, path)
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # how it computes is not the checkpoint's to say
+            group["fused"] = True
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
         cuda = state.get("random_cuda", [])

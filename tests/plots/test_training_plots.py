@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from gcnlab.plots import LivePredictions, plot_class_iou, plot_losses
+from gcnlab.plots import LivePredictions, plot_class_iou, plot_epochs, plot_losses, plot_rates
 
 
 def test_losses_are_running_means_at_their_last_step():
@@ -35,4 +35,24 @@ def test_predictions_are_shown_once_and_then_renewed(monkeypatch):
     live(10, picture)
     live(20, picture + 1)
     assert [when for when, _ in shown] == ["first", "again"]
-    np.testing.assert_array_equal(np.asarray(shown[1][1]), (picture + 1).permute(1, 2, 0))
+    enlarged = np.asarray(shown[1][1])
+    assert enlarged.shape == (320, 480, 3)
+    np.testing.assert_array_equal(enlarged[::160, ::160], (picture + 1).permute(1, 2, 0))
+
+
+def test_rates_are_drawn_as_they_are():
+    axis = plot_rates({"a": [0.0, 0.5, 1.0], "b": [1.0, 1.0]}).axes[0]
+    assert [list(line.get_ydata()) for line in axis.lines] == [[0.0, 0.5, 1.0], [1.0, 1.0]]
+    assert len({line.get_linestyle() for line in axis.lines}) == 2
+
+
+def test_epochs_are_a_mean_of_seeds_in_a_band():
+    axis = plot_epochs({"a": [[4.0, 1.0], [2.0, 3.0]], "b": [1.0, 0.5]}).axes[0]
+    a, b = axis.lines
+    assert list(a.get_xdata()) == [1, 2]
+    assert list(a.get_ydata()) == [3.0, 2.0]
+    assert list(b.get_ydata()) == [1.0, 0.5]
+    (band,) = axis.collections
+    points = band.get_paths()[0].vertices
+    assert points[points[:, 0] == 1][:, 1].min() == 2.0
+    assert points[points[:, 0] == 2][:, 1].max() == 3.0

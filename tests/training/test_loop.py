@@ -12,7 +12,9 @@ from gcnlab.training import (
     RunConfig,
     TrainingConfig,
     TrainingDiverged,
+    load_checkpoint,
     load_run,
+    save_checkpoint,
     train,
 )
 from gcnlab.training.batches import Batches
@@ -64,6 +66,27 @@ def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one_bit_for_bit(tmp_p
     resumed = run(config, out=tmp_path / "cut")
     assert_same_weights(whole.model, resumed.model)
     assert whole.losses == resumed.losses
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_checkpoint_of_a_version_without_fused_optimisers_is_gone_on_from(tmp_path, optimizer):
+    config = replace(TINY, training=replace(TINY.training, optimizer=optimizer, learning_rate=0.01))
+    whole, path = run(config), tmp_path / "checkpoint.pt"
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, steps, loss):
+        if step == 8:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(config, out=tmp_path, on_step=stop)
+    state = load_checkpoint(path)
+    for group in state["optimizer"]["param_groups"]:
+        group["fused"] = None
+    save_checkpoint(state, path)
+    assert_same_weights(run(config, out=tmp_path).model, whole.model)
 
 
 def test_a_run_is_a_function_of_its_seed():
