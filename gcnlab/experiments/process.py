@@ -1,5 +1,6 @@
 """What experiments share as processes: how much memory one took, and how one is called from the shell."""
 
+import ctypes
 import gc
 import resource
 import sys
@@ -38,6 +39,9 @@ def peak_mb_of(work: Callable[[], object], device: torch.device) -> float:
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / 1024**2
     gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # what was freed goes back to the system, or the work would find it there
+        trim(0)
     before = current_mb()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     work()
