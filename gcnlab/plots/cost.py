@@ -12,7 +12,7 @@ TITLES = {"gcn": ("GCN", 1, "o"), "conv": ("k×k convolution", 2, "s")}
 
 
 def plot_cost(result: dict[str, Any]) -> Figure:
-    """Time and peak memory against k, a line per head; dashed is a + b·k for GCN and a + b·k² for k×k.
+    """Time and peak memory against k, marks per head; dashed, for the time, is a + b·k for GCN and a + b·k² for k×k.
 
     Args:
         result: what `gcnlab bench cost` measured.
@@ -27,7 +27,7 @@ def plot_cost(result: dict[str, Any]) -> Figure:
                 k = np.array([row["k"] for row in rows], dtype=float)
                 values = np.array([row[key] for row in rows])
                 (line,) = axis.plot(k, values, marker=marker, linestyle="none", label=title)
-                if len(k) > 2:
+                if key == "seconds" and len(k) > 2:
                     fine = np.linspace(k.min(), k.max(), 100)
                     fit = np.polyval(np.polyfit(k**power, values, 1), fine**power)
                     axis.plot(fine, fit, linestyle="--", linewidth=1, color=line.get_color())
