@@ -4,6 +4,7 @@
 # make test    unit tests, then all notebooks
 # make exercises   the students' versions, without solutions, into build/release/exercises
 # make slides  the slides of the first lesson, as an HTML page
+# make site    the documentation as web pages
 # make lint    style
 # make weekly  one network of a table (TABLE=1), chosen at random, trained anew: its score has to lie where the committed ones say
 
@@ -22,7 +23,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --
 # JupyterLab refuses to run as root unless told that this is meant (containers).
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: setup lab demo test exercises slides lint weekly
+.PHONY: setup lab demo test exercises slides site lint weekly
 
 setup: $(STAMP)
 
@@ -51,6 +52,9 @@ exercises: $(STAMP)
 # Each cell goes to the slide that its metadata say (in JupyterLab: property inspector, slide type).
 slides: $(STAMP)
 	$(BIN)/jupyter nbconvert --to slides --SlidesExporter.reveal_scroll=True --output-dir build $(SLIDES)
+
+site: $(STAMP)
+	$(BIN)/python docs/build.py build/site
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,26 @@
+"""Sphinx's settings. `docs/build.py` lays the sources out and calls it; notebooks are shown as committed, not run."""
+
+project = "gcnlab"
+author = "The gcnlab developers"
+copyright = author
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
+html_theme = "furo"
+html_title = "gcnlab"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+
+nb_execution_mode = "off"
+# A saved notebook shows its widgets' pictures: without a kernel nothing would answer.
+nb_mime_priority_overrides = [
+    ("html", "application/vnd.jupyter.widget-view+json", -1),
+]
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "imported-members": True}
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+default_role = "code"
