@@ -1,7 +1,7 @@
 # make setup   everything that is needed, into .venv (once; again when pyproject.toml changes)
 # make lab     JupyterLab on the quickstart notebook
 # make demo    the quickstart notebook without a browser, as an HTML page
-# make test    unit tests, then all notebooks
+# make test    unit tests and the site, then all notebooks
 # make exercises   the students' versions, without solutions, into build/release/exercises
 # make slides  the slides of the first lesson, as an HTML page
 # make site    the documentation as web pages

@@ -24,3 +24,13 @@ autodoc_default_options = {"members": True, "imported-members": True}
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 default_role = "code"
+
+
+def drop_inherited(app, what, name, obj, options, lines):
+    """Of a method without a docstring the signature says it all: PyTorch's words on any `forward` do not."""
+    if what == "method" and obj.__doc__ is None:
+        lines.clear()
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", drop_inherited)
