@@ -24,20 +24,25 @@ def show(figure: Figure, alt: str) -> None:
     """
     from IPython.display import display
 
+    display(picture_with_text(small_png(figure), alt), raw=True)
+
+
+def picture_with_text(png: bytes, alt: str) -> dict[str, str]:
+    """What IPython's `display(…, raw=True)` takes to show a PNG with its text (see `show`)."""
     if not alt.strip():
         raise ValueError("a figure needs a text (alt) for those who do not see it")
     text = " ".join(alt.split())
-    data = base64.b64encode(small_png(figure)).decode("ascii")
+    data = base64.b64encode(png).decode("ascii")
     tag = f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
-    display({"text/html": tag, "text/plain": f"[{text}]"}, raw=True)
+    return {"text/html": tag, "text/plain": f"[{text}]"}
 
 
 def small_png(figure: Figure) -> bytes:
     """The figure as a PNG of 256 colours: a third of the size, and a notebook keeps every picture."""
     full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png")
-    # By coverage, not by frequency: the dot is small, and red.
-    colours = Image.open(full).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    figure.savefig(full, format="png", bbox_inches="tight")
+    # By coverage, not by frequency: the dot is small, and red. Then refined (kmeans): large areas keep their own colour.
+    colours = Image.open(full).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     colours.save(small, format="png", optimize=True)
     return small.getvalue()
 

@@ -1,13 +1,16 @@
 """The course of a training: a curve afterwards, or live in a notebook."""
 
+import io
 import time
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from gcnlab.annotations import Tensor, UInt8
+from gcnlab.plots.notebook import picture_with_text, small_png
 from gcnlab.plots.style import STYLES, draw_seeds, figure_style
 
 
@@ -95,7 +98,7 @@ class LiveLoss:
         self.every = every
         self.losses: list[float] = []
         self._drawn = 0.0
-        self._handle = None
+        self._shown = _Renewed()
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
         self.losses.append(loss)
@@ -104,12 +107,10 @@ class LiveLoss:
             self._drawn = time.monotonic()
 
     def _draw(self, step: int, steps: int) -> None:
-        from IPython.display import display
-
         with figure_style():
             figure = Figure(figsize=(5, 2.2))
             axis = figure.subplots()
-            _draw(axis, self.losses, 25, None)
+            mean = _draw(axis, self.losses, 25, None)
             axis.set(
                 title=f"{self.title} step {step} of {steps}".strip(),
                 xlabel="step",
@@ -117,10 +118,10 @@ class LiveLoss:
                 xlim=(0, steps),
                 ylim=(0, None),
             )
-        if self._handle is None:
-            self._handle = display(figure, display_id=True)
-        else:
-            self._handle.update(figure)
+        self._shown.show(
+            small_png(figure),
+            f"Loss of {self.title or 'the training'} up to step {step} of {steps}: from {mean[0]:.2f} to {mean[-1]:.2f}.",
+        )
 
 
 class LivePredictions:
@@ -131,23 +132,39 @@ class LivePredictions:
     """
 
     def __init__(self):
-        self._handle = None
+        self._shown = _Renewed()
 
     def __call__(self, step: int, picture: UInt8[Tensor, "3 height width"]) -> None:
-        from IPython.display import display
-        from PIL import Image
-
+        png = io.BytesIO()
         image = Image.fromarray(picture.permute(1, 2, 0).numpy())
         times = max(1, 480 // image.width)
         image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+        image.save(png, format="png")
+        self._shown.show(
+            png.getvalue(), f"Images, their labels, and what is predicted after step {step}."
+        )
+
+
+class _Renewed:
+    """A picture in the output of a cell, which each new one takes the place of."""
+
+    def __init__(self):
+        self._handle = None
+
+    def show(self, png: bytes, alt: str) -> None:
+        from IPython.display import display
+
+        bundle = picture_with_text(png, alt)
         if self._handle is None:
-            self._handle = display(image, display_id=True)
+            self._handle = display(bundle, raw=True, display_id=True)
         else:
-            self._handle.update(image)
+            self._handle.update(bundle, raw=True)
 
 
-def _draw(axis: Axes, losses: Sequence[float], smooth: int, label: str | None) -> None:
+def _draw(axis: Axes, losses: Sequence[float], smooth: int, label: str | None) -> np.ndarray:
+    """Draw the running mean of `smooth` steps; return it."""
     values = np.asarray(losses, dtype=float)
     window = max(1, min(smooth, len(values)))
     mean = np.convolve(values, np.ones(window) / window, mode="valid")
     axis.plot(np.arange(window, len(values) + 1), mean, label=label)
+    return mean

@@ -1,6 +1,5 @@
 """What the explorers share: pictures in a row, one worker behind them, a static figure of them."""
 
-import base64
 import threading
 from collections.abc import Callable
 from itertools import chain
@@ -8,7 +7,7 @@ from itertools import chain
 import ipywidgets
 from matplotlib.figure import Figure
 
-from gcnlab.plots.notebook import small_png
+from gcnlab.plots.notebook import picture_with_text, small_png
 from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.snapshot import plot_pictures
 from gcnlab.widgets.worker import LatestWorker
@@ -100,7 +99,10 @@ class Explorer(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **options) -> dict:
         bundle = super()._repr_mimebundle_(**options) or {}
-        return bundle | {"image/png": base64.b64encode(small_png(self.figure())).decode("ascii")}
+        with self.lock:
+            text = " ".join(picture.text for picture in chain(*self.rows))
+            still = picture_with_text(small_png(self.figure()), text)
+        return bundle | {"text/html": still["text/html"]}
 
 
 def describe(error: Exception) -> str:

@@ -57,6 +57,13 @@ class Picture(anywidget.AnyWidget):
         self.raster, self.segments = None, {"region": [], "item": []}
         super().__init__(**traits)
 
+    @property
+    def text(self) -> str:
+        """What it shows, in words."""
+        place = f" at row {self.pixel[0]}, column {self.pixel[1]}" if self.pixel else ""
+        facts = "; ".join(f"{name}: {value}" for name, value in self.facts if value)
+        return f"{self.title}{place}: {self.error or facts or 'a picture'}."
+
     def set_state(self, sync_data: dict) -> None:
         """What the browser sends; under the lock, because results come from another thread."""
         with self.guard:

@@ -1,7 +1,21 @@
-import numpy as np
-import torch
+import base64
+import io
+import math
+import re
 
-from gcnlab.plots import LivePredictions, plot_class_iou, plot_epochs, plot_losses, plot_rates
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gcnlab.plots import (
+    LiveLoss,
+    LivePredictions,
+    plot_class_iou,
+    plot_epochs,
+    plot_losses,
+    plot_rates,
+)
 
 
 def test_losses_are_running_means_at_their_last_step():
@@ -18,26 +32,49 @@ def test_class_iou_has_a_bar_per_class_and_network():
     assert np.isnan(heights[3])
 
 
-def test_predictions_are_shown_once_and_then_renewed(monkeypatch):
-    shown = []
+@pytest.fixture
+def shown(monkeypatch):
+    """(first or again, text, picture) of what is displayed."""
+    found = []
+
+    def keep(when, bundle):
+        alt, data = re.fullmatch(
+            r'<img alt="(.*)" src="data:.*,(.*)">', bundle["text/html"]
+        ).groups()
+        picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+        found.append((when, alt, np.asarray(picture)))
 
     class Handle:
-        def update(self, image):
-            shown.append(("again", image))
+        def update(self, bundle, raw):
+            keep("again", bundle)
 
-    def display(image, display_id):
-        shown.append(("first", image))
+    def display(bundle, raw, display_id):
+        keep("first", bundle)
         return Handle()
 
     monkeypatch.setattr("IPython.display.display", display)
+    return found
+
+
+def test_predictions_are_shown_once_and_then_renewed(shown):
     live = LivePredictions()
     picture = torch.arange(2 * 3 * 3, dtype=torch.uint8).reshape(3, 2, 3)
     live(10, picture)
     live(20, picture + 1)
-    assert [when for when, _ in shown] == ["first", "again"]
-    enlarged = np.asarray(shown[1][1])
-    assert enlarged.shape == (320, 480, 3)
-    np.testing.assert_array_equal(enlarged[::160, ::160], (picture + 1).permute(1, 2, 0))
+    assert [when for when, *_ in shown] == ["first", "again"]
+    assert "step 20" in shown[1][1]
+    assert shown[1][2].shape == (320, 480, 3)
+    np.testing.assert_array_equal(shown[1][2][::160, ::160], (picture + 1).permute(1, 2, 0))
+
+
+def test_a_live_loss_tells_its_course(shown):
+    live = LiveLoss("GCN", every=math.inf)
+    for step in range(1, 28):
+        live(step, 27, 3.0 if step < 26 else 0.5)
+    ((when, text, picture),) = shown
+    assert when == "first"
+    assert text == "Loss of GCN up to step 27 of 27: from 3.00 to 2.80."
+    assert (picture != 255).any(), "something is drawn"
 
 
 def test_rates_are_drawn_as_they_are():

@@ -1,5 +1,6 @@
 import base64
 import io
+import re
 import time
 
 import numpy as np
@@ -207,8 +208,14 @@ def test_close_stops_the_thread(explore):
 
 
 def test_a_static_picture_stands_beside_the_widget(explore):
-    bundle = explore(Summing(3)).wait()._repr_mimebundle_()
+    explorer = explore(Summing(3)).wait()
+    bundle = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    width, height = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).size
+    alt, data = re.fullmatch(r'<img alt="(.*)" src="data:.*,(.*)">', bundle["text/html"]).groups()
+    width, height = Image.open(io.BytesIO(base64.b64decode(data))).size
     assert width > 100
     assert height > 100
+    (title,) = explorer.pictures
+    row, column = explorer.question.pixel
+    assert alt.startswith(f"{title} at row {row}, column {column}: class: ")
+    assert "% covered" in alt
