@@ -49,9 +49,11 @@ exercises: $(STAMP)
 	cd notebooks/exercises && $(CURDIR)/$(BIN)/nbgrader generate_assignment exercises --force --no-db
 	@echo "See build/release/exercises"
 
-# Each cell goes to the slide that its metadata say (in JupyterLab: property inspector, slide type).
+# Each cell goes to the slide that its metadata say (in JupyterLab: property inspector, slide type). The size holds lines of
+# 100 characters; no slide is higher.
 slides: $(STAMP)
-	$(BIN)/jupyter nbconvert --to slides --SlidesExporter.reveal_scroll=True --output-dir build $(SLIDES)
+	$(BIN)/jupyter nbconvert --to slides --no-prompt --SlidesExporter.reveal_width=1200 --SlidesExporter.reveal_height=860 \
+	  --SlidesExporter.reveal_scroll=True --output-dir build $(SLIDES)
 
 site: $(STAMP)
 	$(BIN)/python docs/build.py build/site
