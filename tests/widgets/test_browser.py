@@ -239,6 +239,53 @@ def test_arrow_keys_move_the_pixel(explorer):
     assert ring.evaluate("frame => getComputedStyle(frame).outlineStyle") == "solid"
 
 
+# Which control or picture has the focus.
+FOCUSED = """() => {
+    const active = document.activeElement;
+    const pictures = [...document.querySelectorAll(".gcnlab-picture")];
+    const picture = pictures.indexOf(active.closest(".gcnlab-picture"));
+    if (picture >= 0) return `picture ${picture}`;
+    const control = active.closest(".gcnlab-controls > *");
+    return control && [...control.classList].find((name) => name.startsWith("gcnlab-")).slice(7);
+}"""
+
+
+def test_tab_reaches_every_control_and_picture(explorer):
+    explorer.click(0, 20, 20)
+    explorer.check((20, 20))
+    keyboard = explorer.page.keyboard
+    explorer.page.locator(".gcnlab-method select").focus()
+    order = []
+    while "picture 1" not in order and len(order) < 30:
+        if (focused := explorer.page.evaluate(FOCUSED)) not in order:
+            order.append(focused)
+        if focused == "picture 0":
+            keyboard.press("Shift+ArrowDown")
+            keyboard.press("ArrowLeft")
+        keyboard.press("Tab")
+    controls = ["method", "target", "view", "window", "stride", "threshold"]
+    assert order == [*controls, "picture 0", "picture 1"]
+    explorer.check((30, 19))
+
+
+def test_arrow_keys_move_a_slider(explorer):
+    explorer.click(0, 20, 20)
+    explorer.check((20, 20))
+    before, changed = explorer.asked()[-1][1], len(explorer.asked())
+    explorer.page.locator(".gcnlab-threshold .noUi-handle").focus()
+    explorer.page.keyboard.press("ArrowRight")
+    end = time.monotonic() + PATIENCE / 1000
+    while len(explorer.asked()) == changed and time.monotonic() < end:
+        explorer.page.wait_for_timeout(50)
+    _, threshold, generation = explorer.asked()[-1]
+    assert threshold == pytest.approx(before + 0.05)
+    explorer.settle((20, 20), generation)
+    explorer.check((20, 20), threshold)
+    explorer.page.keyboard.press("ArrowLeft")
+    explorer.settle((20, 20), generation + 1)
+    explorer.check((20, 20), before)
+
+
 def test_a_dragged_pixel_and_a_dragged_slider(explorer):
     explorer.click(0, 10, 10)
     explorer.settle((10, 10))
