@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from gcnlab.annotations import Int, Tensor
@@ -137,8 +137,8 @@ def evaluate(
 
     Args:
         model: maps normalised images to scores; runs on the device that its weights are on.
-        dataset: yields (normalised image, labels), and has `.labels`, a `LabelSet`. Images may
-            differ in size.
+        dataset: yields (normalised image, labels), and has `.labels`, a `LabelSet`; or a `Subset` of such.
+            Images may differ in size.
         rule: what counts as boundary; the default is ≤ 7 pixels, Euclidean, void as an edge.
         batch_size: images that are loaded at once; each goes through the network by itself.
         num_workers: processes that load images.
@@ -150,7 +150,10 @@ def evaluate(
         band: also the boundary IoU, with that rule.
     """
     rule = rule or BoundaryRule()
-    names = dataset.labels.names
+    whole = dataset
+    while isinstance(whole, Subset):
+        whole = whole.dataset
+    names = whole.labels.names
     boundary, internal = ConfusionMatrix(len(names)), ConfusionMatrix(len(names))
     distance_counts = DistanceCounts(len(names), curve) if curve is not None else None
     bands = BoundaryIoU(len(names), band) if band is not None else None

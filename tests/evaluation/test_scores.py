@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import Subset
 from torchvision import tv_tensors
 
 from gcnlab.datasets import LabelSet, Shapes, evaluation_transform
@@ -102,6 +103,14 @@ def test_pixels_are_pooled_over_the_images():
     scores = score(([[0, 1, 1, 1]], [[0, 0, 0, 0]]), ([[0]], [[0]]))
     assert scores.accuracy == pytest.approx(100 * 2 / 5)
     assert scores.images == 2
+
+
+def test_a_subset_is_scored_by_itself():
+    pictures = Pictures(([[0, 1]], [[0, 1]]), ([[0, 1]], [[1, 0]]), ([[2, 2]], [[2, 2]]))
+    part = Subset(Subset(pictures, [0, 1]), [0])
+    found = evaluate(Known(), part, progress=False)
+    assert (found.images, found.accuracy) == (1, 100)
+    assert evaluate(Known(), pictures, progress=False).accuracy < 100
 
 
 def test_without_a_boundary_its_score_is_nan():
