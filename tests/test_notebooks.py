@@ -41,15 +41,7 @@ def without_text(notebook):
     return found
 
 
-def names():
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        old = pytest.mark.xfail(
-            reason="its loss curve was saved before it had a text: execute it anew"
-        )
-        yield pytest.param(path, id=path.stem, marks=old if path.stem[:2] in ("02", "06") else ())
-
-
-@pytest.mark.parametrize("path", list(names()))
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_picture_has_a_text(path):
     assert without_text(nbformat.read(path, as_version=4)) == []
 

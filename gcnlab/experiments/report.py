@@ -152,8 +152,13 @@ def sentence(verdict: Verdict) -> str:
         return f"{words:48} undecided, not run"
     numbers = f"{verdict.difference:+.1f}"
     if len(verdict.seeds) > 1:
-        numbers += f" ± {verdict.spread:.1f}, p = {verdict.p:.3f}"
-    return f"{words:48} {verdict.outcome:10} {numbers} ({len(verdict.seeds)} seeds)"
+        p = f"p = {verdict.p:.3f}" if verdict.p >= 0.001 else "p < 0.001"
+        numbers += f" ± {verdict.spread:.1f}, {p}"
+    return f"{words:48} {verdict.outcome:10} {numbers} ({_seeds(len(verdict.seeds))})"
+
+
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 def prediction_interval(values: list[float], level: float = 0.99) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
@@ -24,6 +25,7 @@ from gcnlab.experiments.report import (
     verdicts,
 )
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
+from gcnlab.models import make_head
 from gcnlab.training import DataConfig, RunConfig, TrainingConfig
 
 NUMBERS = (1, 2, 3, 4, 5)
@@ -296,3 +298,17 @@ def test_tables_name_every_score():
     assert read == set(SCORES)
     with pytest.raises(ValueError, match="no cells"):
         PaperTable(1, "", (), ("miou",), (tables.Claim("a", "b"),))
+
+
+def test_a_stack_that_reaches_three_pixels_is_the_convolution_of_table_2():
+    stack, conv = (
+        next(cell.config for cell in paper_table(number).cells if cell.name == name)
+        for number, name in ((3, "stack3"), (2, "conv3"))
+    )
+    assert stack == conv
+    torch.manual_seed(0)
+    as_conv = make_head("conv", 8, 5, 3)
+    torch.manual_seed(0)
+    as_stack = make_head("stack", 8, 5, 3)
+    x = torch.randn(1, 8, 7, 7)
+    torch.testing.assert_close(as_stack(x), as_conv(x), rtol=0, atol=0)
