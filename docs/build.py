@@ -12,7 +12,7 @@ from pathlib import Path
 from sphinx.cmd.build import main as sphinx
 
 from gcnlab.experiments.paper import published
-from gcnlab.experiments.report import Runs, Verdict, finished_runs, table_cells, verdicts
+from gcnlab.experiments.report import Runs, Verdict, finished_runs, p_value, table_cells, verdicts
 from gcnlab.experiments.tables import SCORES, PaperTable, paper_table
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +81,7 @@ def claim_cells(verdict: Verdict) -> list[str]:
         SCORES[verdict.claim.score],
         verdict.outcome if verdict.seeds else "not run",
         difference,
-        number(verdict.p, ".3f"),
+        "" if math.isnan(verdict.p) else p_value(verdict.p).removeprefix("= "),
         str(len(verdict.seeds)),
     ]
 

@@ -152,9 +152,13 @@ def sentence(verdict: Verdict) -> str:
         return f"{words:48} undecided, not run"
     numbers = f"{verdict.difference:+.1f}"
     if len(verdict.seeds) > 1:
-        p = f"p = {verdict.p:.3f}" if verdict.p >= 0.001 else "p < 0.001"
-        numbers += f" ± {verdict.spread:.1f}, {p}"
+        numbers += f" ± {verdict.spread:.1f}, p {p_value(verdict.p)}"
     return f"{words:48} {verdict.outcome:10} {numbers} ({_seeds(len(verdict.seeds))})"
+
+
+def p_value(p: float) -> str:
+    """In words that follow "p": "= 0.012" or "< 0.001"."""
+    return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _seeds(number: int) -> str:

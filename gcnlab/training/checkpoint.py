@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from gcnlab.training.parallel import lost_loader
+
 FORMAT = 1
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -36,7 +38,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        if "DataLoader worker" in str(error):  # one died; its signal may come at any moment
+        if lost_loader(error) is not None:
             raise
         raise OSError(f"cannot write checkpoint {path}: {error}") from error
     finally:

@@ -209,7 +209,7 @@ def _loaded(loader: DataLoader) -> Iterator:
             return
         except (ConnectionError, EOFError) as error:  # it died while it handed a batch over
             raise RuntimeError(f"DataLoader worker was lost: {error}") from error
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:
             if "DataLoader worker process" not in str(error):
                 raise
             last = str(error).strip().splitlines()[-1]

@@ -6,6 +6,7 @@ learns sees a process's own images on CPUs, and those of all on GPUs (SyncBatchN
 """
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,8 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gcnlab.evaluation.processes import OWN_STORE, process
+
+LOST_LOADER = re.compile(r"DataLoader worker (\(pid|was lost)")
 
 
 class RunStopped(RuntimeError):
@@ -155,10 +158,11 @@ def named_losses() -> Iterator[None]:
         yield
     except RuntimeError as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        if "DataLoader worker" in first:
+        lost = lost_loader(error)
+        if lost is not None:
             raise RunStopped(
                 "a process that loads images died; often memory is short: try fewer workers. "
-                f"The last checkpoint stays. ({first})"
+                f"The last checkpoint stays. ({lost})"
             ) from error
         if process()[1] > 1 and (
             isinstance(error, distributed.DistError) or "gloo" in first or "closed by peer" in first
@@ -168,3 +172,16 @@ def named_losses() -> Iterator[None]:
                 f"--max-restarts (and {OWN_STORE}=1), it goes on by itself. The last checkpoint stays. ({first})"
             ) from error
         raise
+
+
+def lost_loader(error: BaseException) -> str | None:
+    """What PyTorch says of a process that loads images and died, if that is where `error` comes from.
+
+    It raises from a signal's handler, wherever the main process happens to be, so that another error may come of it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RuntimeError) and LOST_LOADER.match(str(cause)):
+            return str(cause).strip()
+        cause = cause.__cause__ or cause.__context__
+    return None

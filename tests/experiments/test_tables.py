@@ -20,6 +20,7 @@ from gcnlab.experiments.report import (
     finished_runs,
     judge,
     mean_and_spread,
+    p_value,
     paper_and_ours,
     prediction_interval,
     verdicts,
@@ -312,3 +313,12 @@ def test_a_stack_that_reaches_three_pixels_is_the_convolution_of_table_2():
     as_stack = make_head("stack", 8, 5, 3)
     x = torch.randn(1, 8, 7, 7)
     torch.testing.assert_close(as_stack(x), as_conv(x), rtol=0, atol=0)
+
+
+def test_a_p_value_is_never_zero():
+    assert [p_value(p) for p in (0.2, 0.0011, 0.0009, 0.0)] == [
+        "= 0.200",
+        "= 0.001",
+        "< 0.001",
+        "< 0.001",
+    ]
