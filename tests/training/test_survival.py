@@ -202,6 +202,8 @@ def die(index, image):
     return image
 
 
+# PyTorch raises from the signal's handler, and that may hit a `__del__`, where Python can only warn.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_process_that_loads_images_and_dies_is_named(tmp_path):
     with pytest.raises(RunStopped, match=r"a process that loads images died.*fewer workers"):
         run(dataset=Items(die), num_workers=1, out=tmp_path)
