@@ -89,12 +89,19 @@ assert wait(process(out / "whole")) == 0
 took = time.perf_counter() - began
 size = (out / "whole" / "checkpoint.pt").stat().st_size
 chance = random.Random(0)
-for number in range(20):
-    child = process(out / f"killed{number}")
+killed, number = 0, 0
+while killed < 20:
+    folder, number = out / f"killed{number}", number + 1
+    child = process(folder)
     time.sleep(chance.uniform(0.05, 0.95) * took)
     os.kill(child, signal.SIGKILL)
-    print("killed", wait(child), flush=True)
-    assert wait(process(out / f"killed{number}")) == 0
+    status = wait(child)
+    if status == 0:  # it ended before its moment: the machine has become quicker
+        took *= 0.9
+        continue
+    killed += 1
+    print("killed", status, flush=True)
+    assert wait(process(folder)) == 0
 for number in range(5):
     folder = out / f"torn{number}"
     print("torn", wait(process(folder, chance.randrange(size))), len(list(folder.glob(".*.tmp"))), flush=True)
@@ -110,8 +117,7 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bits(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    killed = [line for line in lines if line == f"killed {-signal.SIGKILL}"]
-    assert len(killed) >= 15, lines  # on a loaded machine a few may end before their moment
+    assert lines[:20] == [f"killed {-signal.SIGKILL}"] * 20
     assert lines[20:] == [f"torn {-signal.SIGKILL} 1"] * 5
     for folder in tmp_path.iterdir():
         if folder.is_dir():
