@@ -24,7 +24,8 @@ class Execution:
     restarts: int = 0
     """How often all are started again, from the last checkpoint, after one of them died."""
     compile: bool = False
-    """torch.compile: a minute or more of waiting at the start, then quicker steps."""
+    """torch.compile: a minute or more of waiting at the start. Whether steps are quicker then depends on the device (on a CPU in
+    fp32 they were not): `gcnlab bench train` tells."""
     recompute: bool = False
     """Activation checkpointing: each residual block is computed again in the backward pass rather than kept.
     About a third more time, for a fraction of the memory: for large crops."""
