@@ -6,6 +6,7 @@
 # make slides  the slides of the first lesson, as an HTML page
 # make site    the documentation as web pages
 # make lint    style
+# make timings   all notebooks as tests, ten times in a row (RUNS=10): how long each takes, and that none fails now and then
 # make weekly  one network of a table (TABLE=1), chosen at random, trained anew: its score has to lie where the committed ones say
 
 PYTHON ?= python3
@@ -19,11 +20,12 @@ SLIDES := notebooks/01_gcn_block.ipynb
 # or a notebook, stays in one process. `make test WORKERS=1` for less memory.
 WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+NOTEBOOKS := $(PYTEST) --nbval-lax --nbval-cell-timeout=300 --override-ini filterwarnings= notebooks
 
 # JupyterLab refuses to run as root unless told that this is meant (containers).
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: setup lab demo test exercises slides site lint weekly
+.PHONY: setup lab demo test exercises slides site lint timings weekly
 
 setup: $(STAMP)
 
@@ -43,7 +45,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(PYTEST) tests
-	$(PYTEST) --nbval-lax --nbval-cell-timeout=300 --override-ini filterwarnings= notebooks
+	$(NOTEBOOKS)
 
 exercises: $(STAMP)
 	cd notebooks/exercises && $(CURDIR)/$(BIN)/nbgrader generate_assignment exercises --force --no-db
@@ -61,6 +63,12 @@ site: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+RUNS ?= 10
+timings: $(STAMP)
+	rm -rf build/timings
+	for run in $$(seq -w $(RUNS)); do $(NOTEBOOKS) --junitxml build/timings/$$run.xml || true; done
+	$(BIN)/python notebooks/timings.py build/timings data/results/notebooks.json
 
 TABLE ?= 1
 weekly: $(STAMP)
