@@ -1,6 +1,8 @@
-"""The committed notebooks: every picture in them has a text for those who do not see it."""
+"""The committed notebooks: every picture in them has a text for those who do not see it; how long they take."""
 
+import json
 import re
+import runpy
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -65,3 +67,24 @@ def test_a_picture_without_a_text_is_found():
         v4.new_markdown_cell('<img src="x.png">'),
     ]
     assert without_text(v4.new_notebook(cells=good + bad)) == [3, 4, 5, 6, 7]
+
+
+def test_reports_of_several_runs_become_seconds_by_notebook(tmp_path, capsys):
+    cell = '<testcase classname="notebooks.{}.ipynb" name="Cell 0" time="{}"><failure/></testcase>'
+    for run, (failures, seconds) in enumerate([(0, (1, 2, 4)), (1, (3, 2, 6))]):
+        names = ("00_first", "00_first", "exercises.01_second")
+        cases = "".join(map(cell.format, names, seconds))
+        (tmp_path / f"{run}.xml").write_text(
+            f'<testsuites><testsuite errors="0" failures="{failures}" tests="3" time="{5 + run}">'
+            f"{cases}</testsuite></testsuites>"
+        )
+    main = runpy.run_path(str(NOTEBOOKS / "timings.py"))["main"]
+    main(tmp_path, tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["wall"] == [5.0, 6.0]
+    assert found["cells"] == [3, 3]
+    assert found["failed"] == [0, 1]
+    assert found["notebooks"] == {"00_first": [3.0, 5.0], "exercises/01_second": [4.0, 6.0]}
+    assert "2 runs of 5 to 6 s, 1 failures" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no reports"):
+        main(tmp_path / "nowhere", tmp_path / "out.json")

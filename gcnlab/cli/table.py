@@ -2,7 +2,11 @@
 
 import multiprocessing
 import random
+import signal
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -133,10 +137,20 @@ class ShowTable:
                 left = f", about {minutes * (len(missing) - number + 1):.0f} minutes left"
             print(f"{number} of {len(missing)}: {cell.name}, seed {seed} → {out}{left}", flush=True)
             # A process each, so that the time in a run's provenance is its own.
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
+            with _sigterm_exits(), multiprocessing.get_context("spawn").Pool(1) as pool:
                 pool.apply(
                     _train_one, (with_seed(cell.config, seed), out, self.device, self.workers)
                 )
+
+
+@contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """SIGTERM ends the program by way of its `with` blocks, so that a pool takes its process along."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _train_one(

@@ -3,7 +3,11 @@
 import dataclasses
 import json
 import math
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -322,3 +326,35 @@ def test_a_p_value_is_never_zero():
         "< 0.001",
         "< 0.001",
     ]
+
+
+def test_a_table_that_is_stopped_leaves_no_training_behind(tmp_path):
+    command = ["table", "5", "--run", "--seeds", "1", "--results", str(tmp_path), "--device", "cpu"]
+    code = "from gcnlab.cli import main; main()"
+    with open(tmp_path / "log.txt", "w") as log:
+        program = subprocess.Popen(
+            [sys.executable, "-c", code, *command], stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for(lambda: (tmp_path / "shapes/conv1x1-seed0").is_dir())  # its training has begun
+        program.terminate()
+        assert program.wait(60) == 128 + signal.SIGTERM, (tmp_path / "log.txt").read_text()
+        wait_for(lambda: not group_exists(program.pid))
+    finally:
+        if group_exists(program.pid):
+            os.killpg(program.pid, signal.SIGKILL)
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def group_exists(number):
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
