@@ -32,7 +32,8 @@ def joined_processes(
 
     Raises:
         ConnectionError: they did not all come.
-        ValueError: torchrun is to start them again when one dies, and `OWN_STORE` is not set.
+        ValueError: torchrun is to start them again when one dies, and `OWN_STORE` is not set; or there is no GPU for
+            each of this machine's processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield device
@@ -44,8 +45,15 @@ def joined_processes(
             "processes would wait for those that died"
         )
     if device in (None, "cuda") and torch.cuda.is_available():
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= gpus:
+            raise ValueError(
+                f"process {local} of this machine has no GPU of its own: there are {gpus}"
+            )
+        device = f"cuda:{local}"
         torch.cuda.set_device(device)
+    elif str(device).startswith("cuda:"):
+        raise ValueError(f"device {device}: several processes take a GPU each; say cuda")
     try:
         distributed.init_process_group(
             "nccl" if str(device).startswith("cuda") else "gloo", timeout=timeout

@@ -68,11 +68,16 @@ class Batches:
         self.length, self.batch_size, self.seed = length, settings.batch_size, settings.seed
         self.start, self.steps, self.rank, self.world = start, steps, rank, world
         self._order: tuple[int, list[int]] | None = None  # of one epoch
-        if min(length, self.batch_size) < world:
+        if self.least < 1:
             raise ValueError(
                 f"training.batch_size: {min(length, self.batch_size)} images a step are too few for "
                 f"{world} processes"
             )
+
+    @property
+    def least(self) -> int:
+        """Images of a step that the process with the fewest has."""
+        return min(self.length, self.batch_size) // self.world
 
     def __len__(self) -> int:
         return self.steps - self.start

@@ -6,6 +6,7 @@ weights of a run that was not, bit for bit on a CPU.
 """
 
 import math
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -68,7 +69,8 @@ def train(
     Args:
         config: the settings: a `RunConfig` (segmentation) or `PretrainConfig` (classification).
         out: folder for `checkpoint.pt`; None keeps nothing.
-        resume: go on from the checkpoint in `out`, if there is one. False: start anew and replace it.
+        resume: go on from the checkpoint in `out`, if there is one. False: start anew and replace it (and go on from
+            the new one if processes are started again).
         device: "cuda", "cpu", …; None takes the GPU if there is one.
         dataset: trained on in place of `config.training_set()`: (image, target) pairs, already
             transformed, of one size.
@@ -102,6 +104,7 @@ def train(
         algorithms(execution.deterministic),
     ):
         check_world(execution.processes)
+        resume = resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         data = config.training_set() if dataset is None else dataset
         data = TrainingSet(data, config.check_item, config.training.seed)
         state = start_run(config, default_device(device), len(data), initial)
@@ -135,6 +138,8 @@ def _steps(
         pin_memory=device.type == "cuda",
         multiprocessing_context="spawn" if num_workers else None,
     )
+    # As many in every process: each is an exchange of batch norm's statistics.
+    parts = min(settings.accumulation, batches.least)
     broken = torch.zeros((), device=device)  # 1 from a NaN on
     model.train()
     with recomputed(model) if execution.recompute else nullcontext():
@@ -148,7 +153,7 @@ def _steps(
                 group["lr"] = learning_rate(settings, state.step, state.steps)
 
             optimizer.zero_grad(set_to_none=True)
-            loss = backward(network, config, images, targets, dtype, scaler)
+            loss = backward(network, config, images, targets, dtype, scaler, parts)
             scaler.unscale_(optimizer)
             norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
             if not scaler.is_enabled():  # after a NaN the optimiser leaves the weights alone, as a
@@ -175,6 +180,7 @@ def backward(
     targets: Shaped[Tensor, "batch ..."],
     dtype: torch.dtype,
     scaler: torch.amp.GradScaler,
+    parts: int = 1,
 ) -> Float[Tensor, ""]:
     """Add the gradient of the step's mean loss to the weights; this process's share of that loss.
 
@@ -184,10 +190,10 @@ def backward(
     Args:
         network: `across_processes`, which averages gradients.
         images, targets: this process's share of the step.
+        parts: that the share is computed in, one after the other; at most its images.
     """
     world = process()[1]
     count = total(config.count(targets)) / world  # the gradients' sum is divided by world
-    parts = min(config.training.accumulation, len(images))
     shares = []
     pieces = zip(images.tensor_split(parts), targets.tensor_split(parts))
     for number, (some, wanted) in enumerate(pieces, start=1):

@@ -46,8 +46,8 @@ class TrainingConfig:
     """Of convolutions' weights; normalisation parameters are not decayed. SGD adds it to the
     gradient (the paper: 0.0005), AdamW scales it with the rate only."""
     schedule: Decay = "poly"
-    """poly: peak × (1 − step/steps)^power; constant: peak; step: a tenth after each third of the steps,
-    as ResNets were trained on ImageNet; cosine: peak × (1 + cos(π step/steps)) / 2."""
+    """With t, the share of the steps behind the warm-up that are done: poly: peak × (1 − t)^power; constant: peak;
+    cosine: peak × (1 + cos(π t)) / 2; step: a tenth after each third of all steps, as ResNets were trained on ImageNet."""
     power: float = 0.9
     """Exponent of the poly schedule."""
     warmup: float = 0.05
@@ -113,7 +113,12 @@ def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Op
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, settings.learning_rate, settings.momentum, fused=True)
+        sgd = torch.optim.SGD(groups, settings.learning_rate, settings.momentum, fused=True)
+        if settings.momentum > 0:
+            # PyTorch makes it in the first step, and fills it only if that step is not skipped for an overflow.
+            for weight in trained:
+                sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        return sgd
     betas = (settings.momentum, 0.999)
     return torch.optim.AdamW(groups, settings.learning_rate, betas, fused=True)
 

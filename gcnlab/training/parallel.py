@@ -7,6 +7,9 @@ learns sees a process's own images on CPUs, and those of all on GPUs (SyncBatchN
 
 import os
 import re
+import signal
+import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -37,6 +40,7 @@ def launch(processes: int, restarts: int, function: Callable[..., None], *argume
     Raises:
         RunStopped: with the first error of a process.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -52,14 +56,33 @@ def launch(processes: int, restarts: int, function: Callable[..., None], *argume
     threads = str(max(1, (os.cpu_count() or 1) // processes))  # else each would take all cores
     threads = os.environ.get("OMP_NUM_THREADS", threads)
     try:
-        with _environment(OMP_NUM_THREADS=threads, **{OWN_STORE: "1"}):
+        with _environment(OMP_NUM_THREADS=threads, **{OWN_STORE: "1"}), _signal_handlers_kept():
             elastic_launch(config, function)(*arguments)
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from error
+        sys.exit(128 + error.sigval)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         words = failure.message
         if isinstance(words, dict):
             words = words.get("message", words)
         raise RunStopped(f"process {rank} of {processes}: {str(words).splitlines()[0]}") from error
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """The handlers after the block are those before it: torchrun's code sets its own and leaves them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread may set any
+        return
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
 
 
 @contextmanager

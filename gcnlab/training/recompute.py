@@ -47,7 +47,9 @@ def _still(norms: list[nn.Module]) -> Iterator[None]:
     """Batch norm by the statistics of its batch, which leave no trace."""
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:  # SyncBatchNorm insists on a counter
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:

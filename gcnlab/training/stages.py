@@ -33,7 +33,7 @@ from gcnlab.training.config import DataConfig, DatasetName, ModelConfig, RunConf
 from gcnlab.training.execution import Execution
 from gcnlab.training.loop import train
 from gcnlab.training.optimization import Decay, Precision, TrainingConfig
-from gcnlab.training.runs import TrainedRun, check_same_run, default_device, load_run
+from gcnlab.training.runs import TrainedRun, check_same_run, load_run
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,6 @@ def run_schedule(
     Raises:
         TrainingDiverged, FileNotFoundError, ValueError: see `train` and `plan`.
     """
-    device = default_device(device)
     run = None
     for step in plan(schedule, out) if plans is None else plans:
         if step.finished:

@@ -94,7 +94,8 @@ class RunState:
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:  # how it computes is not the checkpoint's to say
             group["fused"] = True
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty if it was computed without one, in bf16 or fp32
+            self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
         cuda = state.get("random_cuda", [])
         if len(cuda) == torch.cuda.device_count():

@@ -108,3 +108,15 @@ def test_more_processes_than_images(tmp_path, monkeypatch):
     assert len(own_share(Noise())) == 0
     monkeypatch.setattr("gcnlab.evaluation.processes.process", lambda: (1, 3))
     assert list(own_share(Noise()).indices) == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("device", "complaint"), [(None, "process 2 .* there are 2"), ("cuda:0", "a GPU each")]
+)
+def test_each_process_needs_a_gpu_of_its_own(monkeypatch, device, complaint):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=complaint), joined_processes(device):
+        pass

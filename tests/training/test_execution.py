@@ -9,7 +9,7 @@ import torch
 
 from gcnlab.experiments.process import current_mb
 from gcnlab.training import DataConfig, Execution, ModelConfig, RunConfig, TrainingConfig, train
-from gcnlab.training.recompute import recomputed
+from gcnlab.training.recompute import _still, recomputed
 from gcnlab.training.watch import READ_EVERY, Watch
 
 TINY = RunConfig(
@@ -185,3 +185,13 @@ def test_a_deterministic_run_repeats_every_bit_on_a_gpu():
     )
     ours, theirs = a.model.state_dict(), b.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_recomputing_leaves_a_counter_that_synchronised_norm_insists_on():
+    norm = torch.nn.BatchNorm2d(3)
+    norm(torch.randn(2, 3, 4, 4))
+    before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    with _still([norm]):
+        assert norm.num_batches_tracked is not None
+        norm(torch.randn(2, 3, 4, 4))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())

@@ -20,7 +20,8 @@ from gcnlab.training import (
 from gcnlab.training.batches import Batches
 from gcnlab.training.checkpoint import fingerprint
 from gcnlab.training.losses import segmentation_loss
-from gcnlab.training.optimization import compute_dtype, learning_rate
+from gcnlab.training.optimization import compute_dtype, learning_rate, make_optimizer
+from gcnlab.training.state import start_run
 
 TINY = RunConfig(
     ModelConfig(kernel_size=3),
@@ -315,3 +316,44 @@ def test_the_step_and_cosine_schedules():
         assert learning_rate(cosine, step, 50) == pytest.approx(oracle.get_last_lr()[0])
         optimizer.step()
         oracle.step()
+
+
+def test_a_first_step_that_overflows_leaves_the_momentum_at_zero():
+    """Loss scaling in fp16 often skips it: PyTorch's own buffer then holds whatever lay in memory."""
+    layer = nn.Linear(40, 30, bias=False)
+    start = layer.weight.detach().clone()
+    optimizer = make_optimizer(
+        layer, TrainingConfig(optimizer="sgd", momentum=0.99, learning_rate=0.1, weight_decay=0.0)
+    )
+    for overflow in (1.0, 0.0):
+        layer.weight.grad = torch.ones_like(start)
+        optimizer.found_inf = torch.tensor(overflow)
+        optimizer.step()
+    torch.testing.assert_close(layer.weight.detach(), start - 0.1)
+
+
+def test_a_run_in_fp16_goes_on_from_a_checkpoint_without_a_scale(tmp_path):
+    run(out=tmp_path)
+    state = start_run(TINY, torch.device("cpu"), 6)
+    state.scaler = torch.amp.GradScaler("cpu")
+    state.load(tmp_path / "checkpoint.pt")
+    assert state.step == state.steps
+    assert state.scaler.get_scale() == 65536
+
+
+def test_processes_that_are_started_again_go_on_also_without_resume(tmp_path, monkeypatch):
+    first = run(out=tmp_path)
+    steps = []
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    second = run(out=tmp_path, resume=False, on_step=lambda *values: steps.append(values))
+    assert steps == []
+    assert second.losses == first.losses
+
+
+@pytest.mark.parametrize(("images", "world"), [(100, 8), (100, 5), (10, 3)])
+def test_every_process_has_the_fewest_images_at_least(images, world):
+    settings = TrainingConfig(batch_size=12)
+    shares = [
+        len(next(iter(Batches(images, settings, 0, 1, rank, world)))) for rank in range(world)
+    ]
+    assert min(shares) == Batches(images, settings, 0, 1, 0, world).least

@@ -24,7 +24,7 @@ from gcnlab.training import (
     train,
 )
 from gcnlab.training.loop import backward
-from gcnlab.training.parallel import across_processes
+from gcnlab.training.parallel import across_processes, launch
 
 CONFIG = RunConfig(
     ModelConfig(kernel_size=3, frozen_norm=True),
@@ -53,9 +53,8 @@ def gradients(accumulation: int = 1) -> tuple[float, dict[str, torch.Tensor]]:
         parameter.data += 0.01 * torch.randn(parameter.shape)
     rank, world = process()
     images, targets = (values[rank::world] for values in batch())
-    config = replace(CONFIG, training=replace(CONFIG.training, accumulation=accumulation))
     network = across_processes(model, torch.device("cpu"))
-    loss = backward(network, config, images, targets, torch.float32, PLAIN)
+    loss = backward(network, CONFIG, images, targets, torch.float32, PLAIN, accumulation)
     return loss.item(), {name: p.grad for name, p in model.named_parameters()}
 
 
@@ -178,3 +177,10 @@ def test_a_restart_by_torchrun_needs_a_store_of_its_own(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=f"--max-restarts 1 needs {OWN_STORE}=1"):
         train(CONFIG, progress=False, device="cpu")
+
+
+def test_signals_are_handled_as_before_once_processes_have_ended(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    launch(1, 0, print, "one process")
+    assert {number: signal.getsignal(number) for number in before} == before

@@ -287,3 +287,18 @@ def test_a_schedule_can_be_made_of_anything(root, tmp_path):
     assert asdict(schedule)["stages"][0]["scale"] == (0.5, 1.0)
     trained = run(schedule, tmp_path)
     assert len(trained.losses) == 1
+
+
+@pytest.mark.parametrize("device", ["cuda", None])
+def test_each_process_chooses_its_own_gpu(tmp_path, tiny, monkeypatch, device):
+    """A number, once there, would be every process's."""
+    asked = []
+
+    def record(config, out, **options):
+        asked.append(options["device"])
+        raise Stop
+
+    monkeypatch.setattr("gcnlab.training.stages.train", record)
+    with pytest.raises(Stop):
+        run_schedule(tiny, tmp_path, device)
+    assert asked == [device]
