@@ -1,6 +1,5 @@
 """The command line: a file per command. Every setting is a field of a frozen dataclass."""
 
-import sys
 from typing import Annotated
 
 import tyro
@@ -8,6 +7,7 @@ import tyro
 from gcnlab.cli.bench import Bench
 from gcnlab.cli.crf import Crf
 from gcnlab.cli.data import Data
+from gcnlab.cli.errors import errors_in_words
 from gcnlab.cli.evaluate import Evaluate
 from gcnlab.cli.predict import Predict
 from gcnlab.cli.pretrain import Pretrain
@@ -17,7 +17,6 @@ from gcnlab.cli.submit import Submit
 from gcnlab.cli.table import ShowTable
 from gcnlab.cli.train import Train
 from gcnlab.cli.vrf import Vrf
-from gcnlab.training import RunStopped, TrainingDiverged
 
 
 def main() -> None:
@@ -39,11 +38,5 @@ def main() -> None:
         description="Global Convolutional Networks for segmentation, and what they see.",
         config=(tyro.conf.CascadeSubcommandArgs,),
     )
-    try:
+    with errors_in_words():
         chosen()
-    except (ValueError, OSError, ModuleNotFoundError, RunStopped, TrainingDiverged) as error:
-        print(f"gcnlab: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("\ngcnlab: stopped; the last checkpoint stays", file=sys.stderr)
-        sys.exit(130)

@@ -1,23 +1,25 @@
 """gcnlab table."""
 
 import multiprocessing
+import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from gcnlab.cli.pretrain import finish_classifier
+from gcnlab.cli.errors import errors_in_words
+from gcnlab.cli.pretrain import CLASSIFIER_WEIGHTS, finish_classifier
 from gcnlab.cli.train import finish
 from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import (
     RESULTS,
+    Runs,
     aligned,
     by_seed,
     finished_runs,
@@ -26,9 +28,9 @@ from gcnlab.experiments.report import (
     table_cells,
     verdicts,
 )
-from gcnlab.experiments.tables import SCORES, PaperTable, Scale, paper_table, with_seed
+from gcnlab.experiments.tables import SCORES, Cell, PaperTable, Scale, paper_table, with_seed
 from gcnlab.provenance import write_json
-from gcnlab.training import PretrainConfig, RunConfig, train
+from gcnlab.training import PretrainConfig, RunConfig, RunStopped, train
 
 FOLDERS = {"mini": "shapes", "full": "shapes512"}
 """Where the runs of each scale lie, under the results."""
@@ -89,11 +91,16 @@ class ShowTable:
     def _check(self, table: PaperTable) -> None:
         runs = finished_runs(self.results)
         finished = {cell.name: by_seed(cell.config, runs) for cell in table.cells}
-        segmenters = [cell for cell in table.cells if isinstance(cell.config, RunConfig)]
-        cells = [cell for cell in segmenters if len(finished[cell.name]) >= 3]
+        cells = [
+            cell
+            for cell in table.cells
+            if isinstance(cell.config, RunConfig)
+            and cell.config.model.weights is None  # a new seed has no backbone of its own
+            and len(finished[cell.name]) >= 3
+        ]
         if not cells:
             raise ValueError(
-                f"Table {table.number}: no network has three finished seeds to compare with"
+                f"Table {table.number}: no network that starts at random has three finished seeds to compare with"
             )
         cell = random.SystemRandom().choice(cells)
         scores = finished[cell.name]
@@ -114,6 +121,18 @@ class ShowTable:
                 f"finished seeds under {self.results} say"
             )
 
+    def _folder(self, cell: Cell, seed: int) -> Path:
+        kind = FOLDERS[self.scale] if isinstance(cell.config, RunConfig) else CLASSIFIERS
+        return self.results / kind / f"{cell.name}-seed{seed}"
+
+    def _finished(self, cell: Cell, seed: int, runs: Runs) -> bool:
+        """A classifier's scores are in the repository, its weights are not; the networks on top of it take them."""
+        there = (
+            isinstance(cell.config, RunConfig)
+            or (self._folder(cell, seed) / CLASSIFIER_WEIGHTS).exists()
+        )
+        return there and seed in by_seed(cell.config, runs)
+
     def _train(self, table: PaperTable) -> None:
         """Seed by seed, so that a table that is stopped has whole rows."""
         runs = finished_runs(self.results)
@@ -122,42 +141,60 @@ class ShowTable:
             (cell, seed)
             for seed in seeds
             for cell in table.cells
-            if seed not in by_seed(cell.config, runs)
+            if not self._finished(cell, seed, runs)
         ]
         began = time.perf_counter()
         for number, (cell, seed) in enumerate(missing, start=1):
-            if seed in by_seed(cell.config, finished_runs(self.results)):
+            if self._finished(cell, seed, finished_runs(self.results)):
                 continue  # by another process, meanwhile
-            segmenter = isinstance(cell.config, RunConfig)
-            folder = self.results / (FOLDERS[self.scale] if segmenter else CLASSIFIERS)
-            out = folder / f"{cell.name}-seed{seed}"
+            out = self._folder(cell, seed)
             left = ""
             if number > 1:
                 minutes = (time.perf_counter() - began) / (number - 1) / 60
                 left = f", about {minutes * (len(missing) - number + 1):.0f} minutes left"
             print(f"{number} of {len(missing)}: {cell.name}, seed {seed} → {out}{left}", flush=True)
-            # A process each, so that the time in a run's provenance is its own.
-            with _sigterm_exits(), multiprocessing.get_context("spawn").Pool(1) as pool:
-                pool.apply(
-                    _train_one, (with_seed(cell.config, seed), out, self.device, self.workers)
-                )
+            config = _with_classifiers_under(with_seed(cell.config, seed), self.results)
+            _in_a_process_of_its_own(_train_one, config, out, self.device, self.workers)
 
 
-@contextmanager
-def _sigterm_exits() -> Iterator[None]:
-    """SIGTERM ends the program by way of its `with` blocks, so that a pool takes its process along."""
+def _with_classifiers_under(
+    config: RunConfig | PretrainConfig, results: Path
+) -> RunConfig | PretrainConfig:
+    """`config`, whose pretrained backbone, if there is one, lies under `results`."""
+    if isinstance(config, PretrainConfig) or config.model.weights is None:
+        return config
+    run, file = Path(config.model.weights).parts[-2:]
+    weights = os.path.relpath(results / CLASSIFIERS / run / file)
+    return replace(config, model=replace(config.model, weights=weights))
+
+
+def _in_a_process_of_its_own(function: Callable[..., None], *arguments: Any) -> None:
+    """Call it in a new process, so that the time in a run's provenance is its own; the two end together.
+
+    Raises:
+        RunStopped: the process ended otherwise than well; it has said why.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        yield
+        process.join()
     finally:
         signal.signal(signal.SIGTERM, before)
+        process.kill()
+        process.join()
+    if process.exitcode:
+        raise RunStopped(
+            f"the training ended with status {process.exitcode}; its last checkpoint stays"
+        )
 
 
 def _train_one(
     config: RunConfig | PretrainConfig, out: Path, device: str | None, workers: int
 ) -> None:
-    run = train(config, out, device=device, num_workers=workers)
-    if isinstance(config, RunConfig):
-        finish(run, out, workers)
-    else:
-        finish_classifier(run, out, config.evaluation_set("val"), workers)
+    with errors_in_words():
+        run = train(config, out, device=device, num_workers=workers)
+        if isinstance(config, RunConfig):
+            finish(run, out, workers)
+        else:
+            finish_classifier(run, out, config.evaluation_set("val"), workers)

@@ -27,12 +27,15 @@ class Train:
         gcnlab train shapes --out runs/gcn7 --model.head gcn --model.kernel-size 7
         gcnlab train shapes --out runs/base --model.head conv1x1 --model.no-refine
 
-        gcnlab train paper --out runs/paper --execution.processes 8 --execution.restarts 3
-        torchrun --nnodes 8 --nproc-per-node 8 --no-python gcnlab train paper --out /shared/paper
+        gcnlab train paper --out runs/paper8 --training.batch-size 8 --training.momentum 0.9 \\
+            --execution.processes 8 --execution.restarts 3
+        torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 --no-python \\
+            gcnlab train paper --out /shared/paper16 --training.batch-size 16 --training.momentum 0.9
 
-    Several processes share the images of each step; --training.batch-size counts them all. On several
-    machines the folder has to be one that all of them see; torchrun --max-restarts 3, with
-    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment, goes on after a process has died.
+    Several processes share the images of each step; --training.batch-size counts them all, and has to be
+    one a process at least. On several machines the folder has to be one that all of them see; torchrun
+    --max-restarts 3, with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment, goes on after a process
+    has died.
 
     The folder gets checkpoint.pt (resumed from when the same command is given again), and at the end
     result.json (scores, settings, provenance), log.csv and loss.png.

@@ -11,7 +11,7 @@ paired t-test at 5 %; everything else, and everything with fewer seeds than the 
 import json
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gcnlab.experiments.paper import ROOT
@@ -64,8 +64,17 @@ def finished_runs(results: Path = RESULTS) -> Runs:
 
 def by_seed(config: RunConfig | PretrainConfig, runs: Runs) -> dict[int, dict[str, float]]:
     """The scores of the runs that differ from `config` in the seed alone."""
-    wanted = with_seed(config, 0)
-    return {found.training.seed: scores for found, scores in runs if with_seed(found, 0) == wanted}
+    wanted = _comparable(config)
+    return {found.training.seed: scores for found, scores in runs if _comparable(found) == wanted}
+
+
+def _comparable(config: RunConfig | PretrainConfig) -> RunConfig | PretrainConfig:
+    """`config` with seed 0, and its backbone's file by the last folder's name alone."""
+    config = with_seed(config, 0)
+    if isinstance(config, RunConfig) and config.model.weights is not None:
+        file = "/".join(Path(config.model.weights).parts[-2:])
+        config = replace(config, model=replace(config.model, weights=file))
+    return config
 
 
 def judge(claim: Claim, better: dict[int, float], worse: dict[int, float], needed: int) -> Verdict:

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from gcnlab.cli import main
+from gcnlab.cli.table import ShowTable, _in_a_process_of_its_own, _with_classifiers_under
 from gcnlab.experiments import tables
 from gcnlab.experiments.paper import published
 from gcnlab.experiments.report import (
@@ -31,7 +34,7 @@ from gcnlab.experiments.report import (
 )
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
 from gcnlab.models import make_head
-from gcnlab.training import DataConfig, RunConfig, TrainingConfig
+from gcnlab.training import DataConfig, RunConfig, RunStopped, TrainingConfig
 
 NUMBERS = (1, 2, 3, 4, 5)
 """Tables whose networks differ in the head alone."""
@@ -258,7 +261,7 @@ def test_one_more_training_has_to_fit_the_finished_ones(tmp_path, monkeypatch, c
     cell = tiny_table(1).cells[1]
     with pytest.raises(SystemExit):
         command(1, "--check", "--results", tmp_path)
-    assert "no network has three finished seeds" in capsys.readouterr().err
+    assert "has three finished seeds" in capsys.readouterr().err
     for seed, miou in enumerate((0.0, 50.0, 100.0)):
         write_run(tmp_path / str(seed), with_seed(cell.config, seed), miou=miou)
     command(1, "--check", "--results", tmp_path)
@@ -358,3 +361,52 @@ def group_exists(number):
     except ProcessLookupError:
         return False
     return True
+
+
+def loads_in_processes_of_its_own(path):
+    """As a training with --workers does: no child of a daemon may."""
+    child = multiprocessing.get_context("spawn").Process(target=path.touch)
+    child.start()
+    child.join()
+
+
+def is_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_training_has_a_process_of_its_own_that_may_start_others(tmp_path):
+    _in_a_process_of_its_own(loads_in_processes_of_its_own, tmp_path / "here")
+    assert (tmp_path / "here").exists()
+
+
+def test_a_training_that_is_killed_is_missed():
+    with pytest.raises(RunStopped, match="status -9"):
+        _in_a_process_of_its_own(is_killed)
+
+
+def test_backbones_of_table_6_lie_under_the_results(tmp_path):
+    table = paper_table(6)
+    (cell,) = (cell for cell in table.cells if cell.name == "mini_gcn+conv1x1")
+    placed = _with_classifiers_under(with_seed(cell.config, 2), tmp_path)
+    weights = tmp_path / "single_shapes/mini_gcn-seed2/weights.safetensors"
+    assert Path(placed.model.weights).resolve() == weights.resolve()
+    runs = [(placed, {"miou": 50.0})]
+    assert by_seed(cell.config, runs) == {2: {"miou": 50.0}}  # wherever they lay
+    (other,) = (cell for cell in table.cells if cell.name == "mini+conv1x1")
+    assert by_seed(other.config, runs) == {}
+
+
+def test_a_classifier_is_finished_when_its_weights_are_there(tmp_path):
+    command, cell = ShowTable(6, results=tmp_path), paper_table(6).cells[0]
+    runs = [(cell.config, {"top1": 90.0})]
+    assert not command._finished(cell, 0, runs)
+    weights = tmp_path / "single_shapes/mini-seed0/weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert command._finished(cell, 0, runs)
+    assert not command._finished(cell, 1, runs)
+
+
+def test_table_6_has_no_backbones_for_a_new_seed(tmp_path):
+    with pytest.raises(ValueError, match="starts at random"):
+        ShowTable(6, check=True, results=tmp_path)()
