@@ -127,6 +127,14 @@ def test_without_flags_neither_curve_nor_bands_are_computed(run, tmp_path):
     assert scores["boundary_iou"] is None
 
 
+def test_a_shipped_network_is_scored_without_the_losses_of_its_training(tmp_path):
+    shipped = Path(__file__).parents[1] / "data" / "checkpoints" / "gcn7-seed0"
+    gcnlab_command("evaluate", shipped, "--out", tmp_path / "scores.json", "--device", "cpu")
+    result = json.loads((tmp_path / "scores.json").read_text())
+    assert (result["final_loss"], result["steps"]) == (None, None)
+    assert result["scores"]["images"] == 3
+
+
 @needs_crf
 def test_a_crf_is_evaluated_with_its_parameters(run, tmp_path):
     out = tmp_path / "scores.json"

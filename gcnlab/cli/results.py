@@ -25,12 +25,13 @@ def describe(config: Task) -> str:
 
 
 def result(run: TrainedRun, scores: Scores | TopK, split: str) -> dict:
-    """What is written about a trained network: scores, settings, provenance."""
+    """What is written about a trained network: scores, settings, provenance. A shipped one has no losses: its final loss
+    and steps are None."""
     return {
         "what": f"{describe(run.config)} on {run.config.data.dataset}",
         "scores": asdict(scores),
-        "final_loss": mean_of_last(run.losses),
-        "steps": len(run.losses),
+        "final_loss": mean_of_last(run.losses) if run.losses else None,
+        "steps": len(run.losses) or None,
         "settings": run.config.to_dict(),
         "provenance": provenance(
             seeds=[run.config.training.seed],

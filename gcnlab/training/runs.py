@@ -159,7 +159,7 @@ def check_same_steps(state: dict[str, Any], steps: int, path: Path) -> None:
 
 
 def mean_of_last(losses: list[float], count: int = 50) -> float:
-    """Mean of the last `count` losses."""
+    """Mean of the last `count` losses, of which there is at least one."""
     recent = losses[-count:]
     return sum(recent) / len(recent)
 
