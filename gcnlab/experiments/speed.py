@@ -6,11 +6,13 @@ the machine disturbs little; on a GPU it is the wall clock, with the device wait
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEventAvg
 from torch.utils.flop_counter import FlopCounterMode
 
 PARTS = {
@@ -104,16 +106,31 @@ def breakdown(work: Callable[[], object], device: torch.device) -> dict[str, flo
         work()
         _wait(device)
         wall = 1e6 * (time.perf_counter() - begun)
+    return shares(profile.key_averages(), wall if on_gpu else None)
+
+
+def shares(events: Iterable[FunctionEventAvg], wall: float | None = None) -> dict[str, float]:
+    """Shares of the events' time, by `PARTS`.
+
+    A GPU's kernels are events of their own beside the operator that launched them, and an annotation (a step of the
+    optimiser) spans the kernels under it on both devices: the device's time is that of the operators alone.
+
+    Args:
+        wall: microseconds that a GPU was waited for: its time is counted then, and "idle" is what is left of these.
+            None counts a CPU's.
+    """
     parts = dict.fromkeys((*PARTS, "the rest"), 0.0)
-    for event in profile.key_averages():
+    for event in events:
         part = next((p for p, words in PARTS.items() if any(w in event.key for w in words)), None)
-        own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-        parts[part or "the rest"] += own
-    whole = max(wall, sum(parts.values())) if on_gpu else sum(parts.values())
-    shares = {part: value / whole for part, value in parts.items()}
-    if on_gpu:
-        shares["idle"] = 1 - sum(shares.values())
-    return shares
+        if wall is None:
+            parts[part or "the rest"] += event.self_cpu_time_total
+        elif event.device_type == DeviceType.CPU and not event.is_user_annotation:
+            parts[part or "the rest"] += event.self_device_time_total
+    whole = sum(parts.values()) if wall is None else max(wall, sum(parts.values()))
+    found = {part: value / whole for part, value in parts.items()}
+    if wall is not None:
+        found["idle"] = 1 - sum(found.values())
+    return found
 
 
 def _wait(device: torch.device) -> None:

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEventAvg
 
 from gcnlab.experiments.bench_cost import Heads, bench_cost
 from gcnlab.experiments.bench_train import bench
 from gcnlab.experiments.plain import PlainNet
 from gcnlab.experiments.process import peak_mb_of
-from gcnlab.experiments.speed import compare, operations
+from gcnlab.experiments.speed import compare, operations, shares
 from gcnlab.models import SegmentationNet
 from gcnlab.plots import plot_cost
 
@@ -57,6 +59,36 @@ def test_ratios_are_those_of_the_medians():
     table = compare({"plain": [4.0, 1.0, 2.0], "gcnlab": [1.0, 1.0, 9.0]}, images=8)
     assert table["plain"] == {"images_per_second": 4.0, "times_plain": 1.0}
     assert table["gcnlab"] == {"images_per_second": 8.0, "times_plain": 2.0}
+
+
+def event(key, device_type=DeviceType.CPU, annotation=False, cpu=0.0, device=0.0):
+    found = FunctionEventAvg()
+    found.key, found.device_type, found.is_user_annotation = key, device_type, annotation
+    found.self_cpu_time_total, found.self_device_time_total = cpu, device
+    return found
+
+
+EVENTS = [
+    event("aten::cudnn_convolution", cpu=10.0, device=60.0),
+    event("sm90_xmma_fprop_implicit_gemm", DeviceType.CUDA, device=60.0),
+    event("aten::_fused_sgd_", cpu=4.0, device=20.0),
+    event("multi_tensor_apply_kernel", DeviceType.CUDA, device=20.0),
+    event("Optimizer.step#SGD.step", annotation=True, cpu=6.0, device=20.0),
+    event("Optimizer.step#SGD.step", DeviceType.CUDA, annotation=True, device=20.0),
+    event("cudaLaunchKernel", cpu=20.0),
+]
+"""80 µs of a GPU: a convolution of 60, and an optimiser of 20."""
+
+
+def test_time_on_a_gpu_is_counted_once():
+    found = {part: share for part, share in shares(EVENTS, wall=100.0).items() if share}
+    assert found == pytest.approx({"convolutions": 0.6, "optimiser": 0.2, "idle": 0.2})
+    assert shares(EVENTS, wall=50.0)["idle"] == pytest.approx(0)  # streams side by side
+
+
+def test_time_on_a_cpu_is_all_events_own():
+    found = {part: share for part, share in shares(EVENTS).items() if share}
+    assert found == pytest.approx({"convolutions": 0.25, "optimiser": 0.25, "the rest": 0.5})
 
 
 def test_a_peak_is_that_of_the_call():
