@@ -73,8 +73,24 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> fl
     """Floating-point operations a second of a large matrix product: the best of a few."""
     n = 1024 if device.type == "cpu" else 8192
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    a @ b
-    return 2 * n**3 / min(seconds(lambda: a @ b, device, 3) for _ in range(rounds))
+    with products_as_convolutions(device):
+        a @ b
+        return 2 * n**3 / min(seconds(lambda: a @ b, device, 3) for _ in range(rounds))
+
+
+@contextmanager
+def products_as_convolutions(device: torch.device) -> Iterator[None]:
+    """On a GPU, matrix products of fp32 inside the block may use TF32 if convolutions may: PyTorch allows it to these
+    alone, and a peak without it would not be the convolutions'."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    if device.type == "cuda":
+        matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        if device.type == "cuda":
+            matmul.allow_tf32 = before
 
 
 def operations(build: Callable[[], nn.Module], inputs: Callable[[], object], backward: bool) -> int:

@@ -8,11 +8,12 @@ import torch
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEventAvg
 
+from gcnlab.experiments import bench_train
 from gcnlab.experiments.bench_cost import Heads, bench_cost
-from gcnlab.experiments.bench_train import bench
+from gcnlab.experiments.bench_train import bench, training_steps
 from gcnlab.experiments.plain import PlainNet
 from gcnlab.experiments.process import peak_mb_of
-from gcnlab.experiments.speed import compare, operations, shares
+from gcnlab.experiments.speed import compare, operations, products_as_convolutions, shares
 from gcnlab.models import SegmentationNet
 from gcnlab.plots import plot_cost
 
@@ -89,6 +90,43 @@ def test_time_on_a_gpu_is_counted_once():
 def test_time_on_a_cpu_is_all_events_own():
     found = {part: share for part, share in shares(EVENTS).items() if share}
     assert found == pytest.approx({"convolutions": 0.25, "optimiser": 0.25, "the rest": 0.5})
+
+
+@pytest.fixture
+def rules():
+    """PyTorch's switches of TF32, for convolutions and for matrix products; put back afterwards."""
+    convolutions, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, matmul.allow_tf32
+    yield convolutions, matmul
+    convolutions.allow_tf32, matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_gpus_peak_in_fp32_follows_the_rule_of_its_convolutions(rules, allowed):
+    convolutions, matmul = rules
+    convolutions.allow_tf32, matmul.allow_tf32 = allowed, not allowed
+    with products_as_convolutions(torch.device("cuda")):
+        assert matmul.allow_tf32 == allowed
+    assert matmul.allow_tf32 != allowed
+    with products_as_convolutions(torch.device("cpu")):
+        assert matmul.allow_tf32 != allowed
+
+
+def test_our_step_alone_searches_the_quickest_algorithms(monkeypatch):
+    seen = []
+
+    def watched(net):
+        net.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
+        return net
+
+    ours, plain = bench_train.ours, bench_train.PlainNet
+    monkeypatch.setattr(bench_train, "ours", lambda *given: watched(ours(*given)))
+    monkeypatch.setattr(bench_train, "PlainNet", lambda *given: watched(plain(*given)))
+    images, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 21, (2, 64, 64))
+    for step in training_steps(images, labels, "resnet18", compiled=False).values():
+        step()
+    assert seen == [False, True]
+    assert not torch.backends.cudnn.benchmark
 
 
 def test_a_peak_is_that_of_the_call():
