@@ -11,10 +11,12 @@ from typing import Any
 import torch
 
 from gcnlab.provenance import write_json
-from gcnlab.training.checkpoint import load_checkpoint
+from gcnlab.training.checkpoint import CHECKPOINT, load_checkpoint
+from gcnlab.training.config import RunConfig
 
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
+RESULT = "result.json"
 
 
 def ship(run: str | Path, out: str | Path) -> Path:
@@ -27,13 +29,16 @@ def ship(run: str | Path, out: str | Path) -> Path:
         out: new folder, or one to replace.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, if the run is not whole.
+        FileNotFoundError, ValueError: naming the folder or the file: the run is not whole, not finished, not of
+            segmentation, or its result is of other settings than its checkpoint.
     """
     from safetensors.torch import save_file
 
     run, out = Path(run), Path(out)
-    state = load_checkpoint(run / "checkpoint.pt")
-    result = _read_json(run / "result.json")
+    state = load_checkpoint(run / CHECKPOINT)
+    _check_finished(run, state)
+    result = _read_json(run / RESULT)
+    _check_same_settings(run, state, result)
     weights = {
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in state["model"].items()
@@ -76,6 +81,34 @@ def load_shipped(folder: Path) -> dict[str, Any]:
         }
     except KeyError as error:
         raise ValueError(f"{folder / CARD}: not a card, without {error}") from error
+
+
+def _check_finished(run: Path, state: dict[str, Any]) -> None:
+    task = state.get("task", RunConfig.task)  # older checkpoints are all of segmentation
+    if task != RunConfig.task:
+        raise ValueError(
+            f"{run}: a run of {task}; networks of {RunConfig.task} alone are shipped. A classifier's weights to give "
+            f"away are in its {WEIGHTS}"
+        )
+    step, steps = state["step"], state.get("steps", state["step"])
+    if step != steps:
+        raise ValueError(
+            f"{run}: not finished, its checkpoint is of step {step} of {steps}. Train it to the end first"
+        )
+
+
+def _check_same_settings(run: Path, state: dict[str, Any], result: dict[str, Any]) -> None:
+    if missing := {"what", "scores", "settings", "provenance"} - result.keys():
+        raise ValueError(f"{run / RESULT}: not a result, without {', '.join(sorted(missing))}")
+    try:
+        trained, scored = (RunConfig.from_dict(v) for v in (state["config"], result["settings"]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{run}: settings that this version does not know ({error})") from error
+    if trained != scored:
+        raise ValueError(
+            f"{run}: {RESULT} is of a run with other settings than {CHECKPOINT}. Give the command that trained the "
+            "checkpoint again: it writes the result anew"
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

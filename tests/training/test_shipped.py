@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from gcnlab.training import (
     DataConfig,
     ModelConfig,
+    PretrainConfig,
     RunConfig,
     TrainingConfig,
     load_run,
@@ -26,10 +29,25 @@ CONFIG = RunConfig(
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     train(CONFIG, folder, progress=False, device="cpu")
-    (folder / "result.json").write_text(
-        '{"what": "a test", "scores": {"miou": 1.0}, "provenance": {}}'
-    )
+    write_result(folder)
     return folder
+
+
+def write_result(folder, **changed):
+    result = {"what": "a test", "scores": {"miou": 1.0}, "provenance": {}}
+    result["settings"] = CONFIG.to_dict()
+    (folder / "result.json").write_text(json.dumps(result | changed))
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """A copy of the run, to be spoilt."""
+    return shutil.copytree(run, tmp_path / "copied")
+
+
+def change_checkpoint(folder, **changed):
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    torch.save(state | changed, folder / "checkpoint.pt")
 
 
 def test_a_shipped_network_comes_back_rounded_to_half_precision(run, tmp_path):
@@ -65,6 +83,41 @@ def test_an_unfinished_run_is_not_shipped(run, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes())
     with pytest.raises(FileNotFoundError, match="result"):
         ship(tmp_path, tmp_path / "net")
+
+
+def test_a_run_that_was_begun_anew_is_not_shipped_with_the_scores_before(copied, tmp_path):
+    change_checkpoint(copied, step=3, steps=8)
+    with pytest.raises(ValueError, match=r"copied: not finished, .* step 3 of 8"):
+        ship(copied, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_result_of_other_settings_is_refused(copied, tmp_path):
+    other = replace(CONFIG, training=replace(CONFIG.training, seed=1))
+    write_result(copied, settings=other.to_dict())
+    with pytest.raises(ValueError, match=r"copied: result\.json is of a run with other settings"):
+        ship(copied, tmp_path / "net")
+    write_result(copied, settings={"colour": "red"})
+    with pytest.raises(ValueError, match="copied: settings that this version does not know"):
+        ship(copied, tmp_path / "net")
+    (copied / "result.json").write_text('{"scores": {}}')
+    with pytest.raises(ValueError, match=r"result\.json: not a result, without provenance"):
+        ship(copied, tmp_path / "net")
+
+
+def test_settings_that_came_after_a_run_have_their_defaults(copied, tmp_path):
+    config = CONFIG.to_dict()
+    del config["model"]["frozen_norm"]
+    change_checkpoint(copied, config=config)
+    assert load_run(ship(copied, tmp_path / "net"), "cpu").config == CONFIG
+
+
+def test_a_classifier_is_refused(copied, tmp_path):
+    change_checkpoint(copied, task=PretrainConfig.task)
+    with pytest.raises(
+        ValueError, match=r"copied: a run of classification; .*weights\.safetensors"
+    ):
+        ship(copied, tmp_path / "net")
 
 
 @pytest.mark.parametrize("folder", sorted(SHIPPED.glob("*/")), ids=lambda path: path.name)
