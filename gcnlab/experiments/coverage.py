@@ -173,8 +173,10 @@ class Command:
     settings: Settings = field(default_factory=Settings)
 
     def __call__(self) -> None:
-        for path in self.runs:
-            result = self.out / f"{path.name}.json"
+        todo = {path: self.out / f"{path.name}.json" for path in self.runs}
+        if len(set(todo.values())) < len(todo):
+            raise ValueError("two of the runs have one name: rename one")
+        for path, result in todo.items():
             if result.exists():
                 continue
             started = time.perf_counter()

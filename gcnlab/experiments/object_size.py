@@ -115,6 +115,8 @@ class ObjectSizes:
             if not known.
         settings: of the measurement.
         scores: one for each size.
+        backbone: "mini", "resnet50", …; results written before it was noted are of "mini".
+        refine: with boundary refinement; results written before it was noted are without.
     """
 
     network: str
@@ -124,11 +126,15 @@ class ObjectSizes:
     theoretical: int | None
     settings: Settings
     scores: tuple[SizeScores, ...]
+    backbone: str = "mini"
+    refine: bool = False
 
     @property
     def title(self) -> str:
-        """The head in words; the same for all seeds."""
-        return "1×1" if self.head == "conv1x1" else f"{self.head.upper()}, k = {self.kernel_size}"
+        """The network in words, the same for all seeds: "GCN, k = 7", "resnet50 1×1 + BR"."""
+        head = "1×1" if self.head == "conv1x1" else f"{self.head.upper()}, k = {self.kernel_size}"
+        backbone = "" if self.backbone == "mini" else f"{self.backbone} "
+        return f"{backbone}{head}{' + BR' if self.refine else ''}"
 
 
 def single_object(settings: Settings, size: int, kind: int, number: int) -> Scene:
@@ -187,6 +193,8 @@ def measure(run: TrainedRun, network: str, settings: Settings) -> ObjectSizes:
         theoretical=theoretical.rows.size,
         settings=settings,
         scores=tuple(scores),
+        backbone=config.model.backbone,
+        refine=config.model.refine,
     )
 
 

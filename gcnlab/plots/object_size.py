@@ -16,9 +16,9 @@ PANELS = {
 
 
 def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
-    """Coverage, internal accuracy and IoU against object size, a line for each head.
+    """Coverage, internal accuracy and IoU against object size, a line for each network.
 
-    A line is the mean over a head's seeds, the band reaches from the worst to the best. A dashed line of the
+    A line is the mean over a network's seeds, the band reaches from the worst to the best. A dashed line of the
     same colour marks the theoretical size at the head on res-5, where that lies on the axis; the legend has
     them all. Sizes that no network was trained on are shaded.
 
@@ -34,13 +34,13 @@ def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
         raise ValueError("the results were measured with different settings")
     settings = results[0].settings
     groups: dict[str, list[ObjectSizes]] = {}
-    for result in sorted(results, key=lambda r: (r.kernel_size, r.head, r.seed)):
+    for result in sorted(results, key=_order):
         groups.setdefault(result.title, []).append(result)
     with figure_style():
         figure = Figure(figsize=(10, 3.6))
         axes = figure.subplots(1, len(PANELS))
         for axis, (score, label) in zip(axes, PANELS.items()):
-            for (title, networks), marker in zip(groups.items(), MARKERS):
+            for number, (title, networks) in enumerate(groups.items()):
                 values = np.array(
                     [[getattr(s, score) for s in network.scores] for network in networks],
                     dtype=float,  # None becomes NaN: a gap in the line
@@ -48,7 +48,7 @@ def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
                 (line,) = axis.plot(
                     settings.sizes,
                     values.mean(0),
-                    marker=marker,
+                    marker=_marker(number),
                     markersize=4,
                     linewidth=1.4,
                     label=f"{title} ({_pixels(networks[0])})",
@@ -80,6 +80,16 @@ def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
             ncols=len(groups),
         )
     return figure
+
+
+def _order(network: ObjectSizes) -> tuple:
+    n = network
+    return n.backbone != "mini", n.backbone, n.kernel_size, n.head, n.refine, n.seed
+
+
+def _marker(number: int) -> str:
+    """Of the line of that number; after a round of colours, which are as many, each has another mark."""
+    return MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
 
 
 def _pixels(network: ObjectSizes) -> str:

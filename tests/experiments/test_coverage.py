@@ -109,6 +109,14 @@ def test_the_command_writes_a_result_with_provenance_once(run, folder, tmp_path,
     assert path.stat().st_mtime_ns == written
 
 
+def test_two_runs_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["coverage", "a/x", "b/x", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        coverage.main()
+    assert end.value.code == 1
+    assert "two of the runs have one name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("setting", [{"images": 0}, {"seed": -1}])
 def test_settings_out_of_range(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):

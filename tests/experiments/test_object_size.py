@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +115,18 @@ def test_the_theoretical_size_is_that_of_the_head_on_res5():
     assert 0 < score.region <= 100
 
 
+def test_results_of_before_keep_their_titles_and_new_ones_tell_networks_apart():
+    folder = Path(__file__).parents[2] / "data" / "results" / "object_size"
+    found = {path.stem: read_result(path) for path in folder.glob("*.json")}
+    titles = {name.partition("-")[0]: result.title for name, result in found.items()}
+    heads = {"conv1x1": "1×1"} | {f"gcn{k}": f"GCN, k = {k}" for k in (3, 5, 7, 15)}
+    assert titles == heads
+    gcn7 = found["gcn7-seed0"]
+    assert replace(gcn7, refine=True).title == "GCN, k = 7 + BR"
+    assert replace(gcn7, backbone="resnet50", refine=True).title == "resnet50 GCN, k = 7 + BR"
+    assert replace(found["conv1x1-seed0"], backbone="resnet50").title == "resnet50 1×1"
+
+
 def command(*arguments) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["object_size", *map(str, arguments)])
@@ -144,6 +157,7 @@ def test_the_command_writes_a_result_with_provenance_once(run, tmp_path, capsys)
     assert record["command"].startswith("object_size ")
     result = read_result(path)
     assert (result.network, result.seed, result.kernel_size) == ("tiny-seed1", 1, 3)
+    assert (result.backbone, result.refine, result.title) == ("mini", True, "GCN, k = 3 + BR")
     assert result.settings.sizes == (32,)
     written = path.stat().st_mtime_ns
     command(run, "--out", tmp_path, *tiny)

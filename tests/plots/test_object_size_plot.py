@@ -39,6 +39,19 @@ def test_a_line_for_each_head_and_a_mark_at_its_theoretical_size():
     assert gap[1:].tolist() == [90.5, 90.5]
 
 
+def test_networks_that_differ_beside_the_head_have_lines_of_their_own():
+    refined, large = replace(RESULTS[0], refine=True), replace(RESULTS[0], backbone="resnet50")
+    lines = plot_object_sizes([large, refined, *RESULTS]).axes[0].lines
+    titles = [line.get_label().partition(" (")[0] for line in lines if "(" in line.get_label()]
+    assert titles == ["1×1", "GCN, k = 7", "GCN, k = 7 + BR", "resnet50 GCN, k = 7"]
+
+
+def test_any_number_of_networks_is_drawn_each_in_its_own_way():
+    figure = plot_object_sizes([network(k, 0, (100, 80, 60), None) for k in range(3, 21, 2)])
+    for axis in figure.axes:
+        assert len({(line.get_color(), line.get_marker()) for line in axis.lines}) == 9
+
+
 def test_the_band_reaches_from_the_worst_seed_to_the_best():
     band = plot_object_sizes(RESULTS).axes[0].collections[0].get_paths()[0].vertices
     for size, low, high in [(16, 90, 100), (64, 40, 60), (128, 20, 30)]:
