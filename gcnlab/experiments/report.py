@@ -13,6 +13,7 @@ import math
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gcnlab.experiments.paper import ROOT
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, with_seed
@@ -49,10 +50,14 @@ Runs = list[tuple[RunConfig | PretrainConfig, dict[str, float]]]
 
 def finished_runs(results: Path = RESULTS) -> Runs:
     """All runs with a result.json under `results`, of segmentation and of classifiers; those of settings that are not
-    known any more are left out."""
+    known any more are left out.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or holds no scores.
+    """
     runs = []
     for path in sorted(results.rglob("result.json")):
-        record = json.loads(path.read_text())
+        record = _read(path)
         try:
             kind = RunConfig if "model" in record["settings"] else PretrainConfig
             config = kind.from_dict(record["settings"])
@@ -60,6 +65,16 @@ def finished_runs(results: Path = RESULTS) -> Runs:
             continue  # of a schedule, whose data are not here
         runs.append((config, record["scores"]))
     return runs
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:  # not JSON, or not even text
+        raise ValueError(f"{path}: damaged, not JSON ({error})") from error
+    if not isinstance(record, dict) or "scores" not in record:
+        raise ValueError(f"{path}: damaged or not a result, without scores")
+    return record
 
 
 def by_seed(config: RunConfig | PretrainConfig, runs: Runs) -> dict[int, dict[str, float]]:

@@ -203,6 +203,23 @@ def test_runs_are_found_by_their_settings_whatever_the_folder(tmp_path):
     assert {seed: scores["miou"] for seed, scores in found.items()} == {3: 61.0, 0: 60.0}
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"settings": {', "not JSON"),
+        (b"\xff\x00", "not JSON"),
+        (b'{"settings": {}}', "without scores"),
+        (b"[]", "without scores"),
+    ],
+)
+def test_a_damaged_result_is_named(tmp_path, content, words):
+    path = tmp_path / "run" / "result.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path}: damaged.*{words}"):
+        finished_runs(tmp_path)
+
+
 def test_the_committed_runs_serve_the_tables():
     runs = finished_runs()
     table = paper_table(1)
