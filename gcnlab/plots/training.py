@@ -86,7 +86,8 @@ def plot_class_iou(iou: dict[str, dict[str, float]]) -> Figure:
 
 
 class LiveLoss:
-    """A loss curve that grows in a notebook while `train(…, on_step=LiveLoss("GCN"))` runs.
+    """A loss curve that grows in a notebook while `train(…, on_step=LiveLoss("GCN"))` runs; of a run that is gone on
+    with, from the step where it was broken off.
 
     Args:
         title: of the figure.
@@ -110,7 +111,7 @@ class LiveLoss:
         with figure_style():
             figure = Figure(figsize=(5, 2.2))
             axis = figure.subplots()
-            mean = _draw(axis, self.losses, 25, None)
+            mean = _draw(axis, self.losses, 25, None, before=step - len(self.losses))
             axis.set(
                 title=f"{self.title} step {step} of {steps}".strip(),
                 xlabel="step",
@@ -161,10 +162,12 @@ class _Renewed:
             self._handle.update(bundle, raw=True)
 
 
-def _draw(axis: Axes, losses: Sequence[float], smooth: int, label: str | None) -> np.ndarray:
-    """Draw the running mean of `smooth` steps; return it."""
+def _draw(
+    axis: Axes, losses: Sequence[float], smooth: int, label: str | None, before: int = 0
+) -> np.ndarray:
+    """Draw the running mean of `smooth` steps; return it. `before`: steps before the first loss."""
     values = np.asarray(losses, dtype=float)
     window = max(1, min(smooth, len(values)))
     mean = np.convolve(values, np.ones(window) / window, mode="valid")
-    axis.plot(np.arange(window, len(values) + 1), mean, label=label)
+    axis.plot(before + np.arange(window, len(values) + 1), mean, label=label)
     return mean

@@ -16,6 +16,7 @@ from gcnlab.plots import (
     plot_losses,
     plot_rates,
 )
+from gcnlab.plots.notebook import small_png
 
 
 def test_losses_are_running_means_at_their_last_step():
@@ -75,6 +76,21 @@ def test_a_live_loss_tells_its_course(shown):
     assert when == "first"
     assert text == "Loss of GCN up to step 27 of 27: from 3.00 to 2.80."
     assert (picture != 255).any(), "something is drawn"
+
+
+def test_a_live_loss_of_a_resumed_run_begins_where_it_was_broken_off(shown, monkeypatch):
+    drawn = []
+
+    def kept(figure):
+        drawn.append(figure)
+        return small_png(figure)
+
+    monkeypatch.setattr("gcnlab.plots.training.small_png", kept)
+    live = LiveLoss(every=math.inf)
+    for step in range(71, 101):
+        live(step, 100, 1.0)
+    (line,) = drawn[-1].axes[0].lines
+    np.testing.assert_array_equal(line.get_xdata(), range(95, 101))
 
 
 def test_rates_are_drawn_as_they_are():
