@@ -1,6 +1,10 @@
 """The benchmark compares like with like, counts right, and writes what it says."""
 
 import json
+import resource
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from gcnlab.experiments import bench_train
 from gcnlab.experiments.bench_cost import Heads, bench_cost
 from gcnlab.experiments.bench_train import bench, training_steps
 from gcnlab.experiments.plain import PlainNet
-from gcnlab.experiments.process import peak_mb_of
+from gcnlab.experiments.process import peak_mb, peak_mb_of
 from gcnlab.experiments.speed import compare, operations, products_as_convolutions, shares
 from gcnlab.models import SegmentationNet
 from gcnlab.plots import plot_cost
@@ -134,6 +138,16 @@ def test_a_peak_is_that_of_the_call():
     kept = torch.ones(10, 1024, 1024)  # 40 MB that are there before
     assert 70 < peak_mb_of(lambda: torch.ones(20, 1024, 1024), device) < 100
     assert peak_mb_of(lambda: kept.sum(), device) < 20
+
+
+@pytest.mark.parametrize(
+    ("system", "taken"), [("darwin", 300 * 1024**2), ("freebsd14", 300 * 1024)]
+)
+def test_a_peak_without_proc_is_in_the_systems_unit(monkeypatch, system, taken):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=taken))
+    assert peak_mb() == 300
 
 
 @pytest.mark.parametrize("what", ["train", "infer"])
