@@ -73,6 +73,13 @@ def test_the_readme_says_what_became_of_table_5():
         assert f"+{verdict.difference:.1f} ± {verdict.spread:.1f}" in README
 
 
+def test_the_readme_says_what_became_of_table_2():
+    words = " ".join(README.split())
+    for verdict in verdicts(paper_table(2), finished_runs()):
+        numbers = f"{verdict.difference:+.1f} ± {verdict.spread:.1f}"
+        assert f"{verdict.claim}: {verdict.outcome}, {numbers}" in words
+
+
 def test_the_readme_says_how_cost_grows():
     result = json.loads((ROOT / "data/results/bench/cost.json").read_text())
     rows = {(row["kind"], row["k"]): row for row in result["rows"]}
@@ -84,6 +91,20 @@ def test_the_readme_says_how_cost_grows():
     assert f"{100 * explained['gcn']['k^1']:.1f} % of GCN's" in README
     assert f"{100 * explained['conv']['k^2']:.1f} % of the" in README
     assert not result["provenance"]["commit"].endswith("+")
+
+
+def test_the_guide_says_how_long_the_notebooks_take():
+    """Ten runs in a row, none failed, each within twelve minutes on two cores."""
+    found = json.loads((ROOT / "data" / "results" / "notebooks.json").read_text())
+    guide = (ROOT / "docs" / "instructor.md").read_text()
+    assert len(found["wall"]) >= 10
+    assert not any(found["failed"])
+    assert max(found["wall"]) < 12 * 60
+    for name, seconds in found["notebooks"].items():
+        row = next(line for line in guide.splitlines() if f"| [{name}](../notebooks/" in line)
+        assert f"| {statistics.median(seconds):.0f} s |" in row
+    low, high = min(found["wall"]) / 60, max(found["wall"]) / 60
+    assert f"{low:.1f} to {high:.1f} minutes" in guide
 
 
 # --- Scores against object size
