@@ -19,15 +19,13 @@ from gcnlab.training import (
     save_classifier,
     train,
 )
+from gcnlab.training.shipped import WEIGHTS
 
 _Config = tyro.extras.subcommand_type_from_defaults(
     {name: config for name, (_, config) in PRETRAINING.items()},
     {name: text for name, (text, _) in PRETRAINING.items()},
     prefix_names=False,
 )
-
-CLASSIFIER_WEIGHTS = "weights.safetensors"
-"""What a trained classifier's folder holds for model.weights."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Pretrain:
 
 def finish_classifier(run: TrainedRun, out: Path, validation: Dataset, workers: int = 0) -> None:
     """Score a trained classifier; write its weights and what the folder of a run holds, and print."""
-    save_classifier(run.model, out / CLASSIFIER_WEIGHTS)
+    save_classifier(run.model, out / WEIGHTS)
     scores = evaluate_classifier(run.model, validation, num_workers=workers)
     write_run(run, result(run, scores, "val"), run.config.backbone, out)
     print(f"{run.config.backbone}: {scores.summary()}")

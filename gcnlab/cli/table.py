@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from gcnlab.cli.errors import errors_in_words
-from gcnlab.cli.pretrain import CLASSIFIER_WEIGHTS, finish_classifier
+from gcnlab.cli.pretrain import finish_classifier
 from gcnlab.cli.train import finish
 from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import (
@@ -31,6 +31,7 @@ from gcnlab.experiments.report import (
 from gcnlab.experiments.tables import SCORES, Cell, PaperTable, Scale, paper_table, with_seed
 from gcnlab.provenance import write_json
 from gcnlab.training import PretrainConfig, RunConfig, RunStopped, train
+from gcnlab.training.shipped import WEIGHTS
 
 FOLDERS = {"mini": "shapes", "full": "shapes512"}
 """Where the runs of each scale lie, under the results."""
@@ -127,10 +128,7 @@ class ShowTable:
 
     def _finished(self, cell: Cell, seed: int, runs: Runs) -> bool:
         """A classifier's scores are in the repository, its weights are not; the networks on top of it take them."""
-        there = (
-            isinstance(cell.config, RunConfig)
-            or (self._folder(cell, seed) / CLASSIFIER_WEIGHTS).exists()
-        )
+        there = isinstance(cell.config, RunConfig) or (self._folder(cell, seed) / WEIGHTS).exists()
         return there and seed in by_seed(cell.config, runs)
 
     def _train(self, table: PaperTable) -> None:

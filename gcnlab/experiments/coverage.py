@@ -26,7 +26,7 @@ from gcnlab.datasets import Shapes
 from gcnlab.evaluation import boundary_mask, predict
 from gcnlab.experiments.object_size import INNER, inner_pixel
 from gcnlab.experiments.paper import ROOT
-from gcnlab.experiments.process import run_command
+from gcnlab.experiments.process import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder
@@ -173,10 +173,7 @@ class Command:
     settings: Settings = field(default_factory=Settings)
 
     def __call__(self) -> None:
-        todo = {path: self.out / f"{path.name}.json" for path in self.runs}
-        if len(set(todo.values())) < len(todo):
-            raise ValueError("two of the runs have one name: rename one")
-        for path, result in todo.items():
+        for path, result in result_files(self.runs, self.out).items():
             if result.exists():
                 continue
             started = time.perf_counter()

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from gcnlab.annotations import Bool, Tensor
 from gcnlab.datasets import SHAPES, Scene, ShapeObject, render
 from gcnlab.evaluation import boundary_mask, predict
-from gcnlab.experiments.process import run_command
+from gcnlab.experiments.process import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder, theoretical_field
@@ -287,9 +287,7 @@ class Command:
     settings: Settings = field(default_factory=Settings)
 
     def __call__(self) -> None:
-        todo = {path: self.out / f"{path.name}.json" for path in self.runs}
-        if len(set(todo.values())) < len(todo):
-            raise ValueError("two of the runs have one name: rename one")
+        todo = result_files(self.runs, self.out)
         todo = {run: result for run, result in todo.items() if self.again or not result.exists()}
         s = self.settings
         scenes = len(s.sizes) * (SHAPES.num_classes - 1) * s.scenes

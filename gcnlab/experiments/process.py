@@ -1,10 +1,10 @@
-"""What experiments share as processes: how much memory one took, and how one is called from the shell."""
+"""What experiments share as processes: how much memory one took, how one is called from the shell, where it writes."""
 
 import ctypes
 import gc
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -47,6 +47,18 @@ def peak_mb_of(work: Callable[[], object], device: torch.device) -> float:
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     work()
     return peak_mb() - before
+
+
+def result_files(runs: Iterable[Path], out: Path) -> dict[Path, Path]:
+    """The file under `out` that each run's result goes to.
+
+    Raises:
+        ValueError: two of them would go to one.
+    """
+    files = {path: out / f"{path.name}.json" for path in runs}
+    if len(set(files.values())) < len(files):
+        raise ValueError("two of the runs have one name: rename one")
+    return files
 
 
 def run_command(command: type, module: str) -> None:

@@ -278,7 +278,7 @@ def test_one_more_training_has_to_fit_the_finished_ones(tmp_path, monkeypatch, c
     cell = tiny_table(1).cells[1]
     with pytest.raises(SystemExit):
         command(1, "--check", "--results", tmp_path)
-    assert "has three finished seeds" in capsys.readouterr().err
+    assert "no network that starts at random has three finished seeds" in capsys.readouterr().err
     for seed, miou in enumerate((0.0, 50.0, 100.0)):
         write_run(tmp_path / str(seed), with_seed(cell.config, seed), miou=miou)
     command(1, "--check", "--results", tmp_path)
