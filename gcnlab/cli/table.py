@@ -30,13 +30,25 @@ from gcnlab.experiments.report import (
 )
 from gcnlab.experiments.tables import SCORES, Cell, PaperTable, Scale, paper_table, with_seed
 from gcnlab.provenance import write_json
-from gcnlab.training import PretrainConfig, RunConfig, RunStopped, train
+from gcnlab.training import (
+    FolderTaken,
+    PretrainConfig,
+    RunConfig,
+    RunStopped,
+    is_taken,
+    only_writer,
+    train,
+)
 from gcnlab.training.shipped import WEIGHTS
 
 FOLDERS = {"mini": "shapes", "full": "shapes512"}
 """Where the runs of each scale lie, under the results."""
 CLASSIFIERS = "single_shapes"
 """Where the pretrained backbones of Table 6 lie, under the results."""
+WAIT = 30
+"""Seconds until it is looked again whether other processes have finished."""
+TAKEN = 75  # EX_TEMPFAIL of Unix
+"""Status of a training that found its folder taken since."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,8 @@ class ShowTable:
         gcnlab table 1 --check
 
     Without --run nothing is trained: the table is made of the runs under data/results, found by their settings. With it, what
-    is missing is trained, seed by seed; a run that was stopped goes on.
+    is missing is trained, seed by seed; a run that was stopped goes on. Given twice at once, on two cores (or GPUs: --device),
+    the two share what is missing.
     """
 
     number: Annotated[int, tyro.conf.Positional]
@@ -132,27 +145,39 @@ class ShowTable:
         return there and seed in by_seed(cell.config, runs)
 
     def _train(self, table: PaperTable) -> None:
-        """Seed by seed, so that a table that is stopped has whole rows."""
-        runs = finished_runs(self.results)
-        seeds = range(table.seeds if self.seeds is None else self.seeds)
-        missing = [
-            (cell, seed)
-            for seed in seeds
-            for cell in table.cells
-            if not self._finished(cell, seed, runs)
-        ]
-        began = time.perf_counter()
-        for number, (cell, seed) in enumerate(missing, start=1):
-            if self._finished(cell, seed, finished_runs(self.results)):
-                continue  # by another process, meanwhile
-            out = self._folder(cell, seed)
+        """Seed by seed, so that a table that is stopped has whole rows. Commands that run at once share the networks."""
+        began, first = time.perf_counter(), None
+        while missing := self._missing(table):
+            first = first or len(missing)
+            free = [one for one in missing if self._is_free(*one)]
+            if not free:
+                print(f"{len(missing)} of {first}: trained by other processes; waiting", flush=True)
+                time.sleep(WAIT)
+                continue
+            cell, seed = free[0]
+            out, done = self._folder(cell, seed), first - len(missing)
             left = ""
-            if number > 1:
-                minutes = (time.perf_counter() - began) / (number - 1) / 60
-                left = f", about {minutes * (len(missing) - number + 1):.0f} minutes left"
-            print(f"{number} of {len(missing)}: {cell.name}, seed {seed} → {out}{left}", flush=True)
+            if done:
+                minutes = (time.perf_counter() - began) / done / 60
+                left = f", about {minutes * len(missing):.0f} minutes left"
+            print(f"{done + 1} of {first}: {cell.name}, seed {seed} → {out}{left}", flush=True)
             config = _with_classifiers_under(with_seed(cell.config, seed), self.results)
             _in_a_process_of_its_own(_train_one, config, out, self.device, self.workers)
+
+    def _missing(self, table: PaperTable) -> list[tuple[Cell, int]]:
+        runs = finished_runs(self.results)
+        seeds = range(table.seeds if self.seeds is None else self.seeds)
+        return [
+            (c, seed) for seed in seeds for c in table.cells if not self._finished(c, seed, runs)
+        ]
+
+    def _is_free(self, cell: Cell, seed: int) -> bool:
+        """Whether it can be trained now: no other process does, nor is its backbone still to come."""
+        if is_taken(self._folder(cell, seed)):
+            return False
+        config = _with_classifiers_under(with_seed(cell.config, seed), self.results)
+        weights = config.model.weights if isinstance(config, RunConfig) else None
+        return weights is None or Path(weights).exists()
 
 
 def _with_classifiers_under(
@@ -167,7 +192,8 @@ def _with_classifiers_under(
 
 
 def _in_a_process_of_its_own(function: Callable[..., None], *arguments: Any) -> None:
-    """Call it in a new process, so that the time in a run's provenance is its own; the two end together.
+    """Call it in a new process, so that the time in a run's provenance is its own; the two end together. That it found
+    its folder taken is no error.
 
     Raises:
         RunStopped: the process ended otherwise than well; it has said why.
@@ -181,7 +207,7 @@ def _in_a_process_of_its_own(function: Callable[..., None], *arguments: Any) -> 
         signal.signal(signal.SIGTERM, before)
         process.kill()
         process.join()
-    if process.exitcode:
+    if process.exitcode not in (0, TAKEN):
         raise RunStopped(
             f"the training ended with status {process.exitcode}; its last checkpoint stays"
         )
@@ -191,8 +217,12 @@ def _train_one(
     config: RunConfig | PretrainConfig, out: Path, device: str | None, workers: int
 ) -> None:
     with errors_in_words():
-        run = train(config, out, device=device, num_workers=workers)
-        if isinstance(config, RunConfig):
-            finish(run, out, workers)
-        else:
-            finish_classifier(run, out, config.evaluation_set("val"), workers)
+        try:
+            with only_writer(out):  # of the scores, too
+                run = train(config, out, device=device, num_workers=workers)
+                if isinstance(config, RunConfig):
+                    finish(run, out, workers)
+                else:
+                    finish_classifier(run, out, config.evaluation_set("val"), workers)
+        except FolderTaken:
+            sys.exit(TAKEN)

@@ -1,5 +1,7 @@
 """Kernels as pictures, and what grows with their size k."""
 
+import itertools
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
@@ -53,7 +55,7 @@ def plot_against_k(values: dict[str, dict[int, float]], ylabel: str) -> Figure:
     with figure_style():
         figure = Figure(figsize=(4.6, 2.8))
         axis = figure.subplots()
-        for (title, line), marker in zip(values.items(), MARKERS):
+        for (title, line), marker in zip(values.items(), itertools.cycle(MARKERS)):
             axis.plot(line.keys(), line.values(), marker + "-", label=title)
         sizes = sorted({k for line in values.values() for k in line})
         axis.set(xlabel="k", ylabel=ylabel, xticks=sizes, yscale="log")

@@ -3,6 +3,7 @@
 from gcnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from gcnlab.training.config import PRESETS, DataConfig, ModelConfig, RunConfig
 from gcnlab.training.execution import Execution
+from gcnlab.training.lock import FolderTaken, is_taken, only_writer
 from gcnlab.training.loop import TrainingDiverged, train
 from gcnlab.training.optimization import TrainingConfig
 from gcnlab.training.parallel import RunStopped
@@ -25,6 +26,7 @@ __all__ = [
     "ClassificationData",
     "DataConfig",
     "Execution",
+    "FolderTaken",
     "ModelConfig",
     "PretrainConfig",
     "RunConfig",
@@ -36,9 +38,11 @@ __all__ = [
     "TrainingConfig",
     "TrainingDiverged",
     "evaluate_classifier",
+    "is_taken",
     "load_checkpoint",
     "load_classifier",
     "load_run",
+    "only_writer",
     "run_schedule",
     "save_checkpoint",
     "save_classifier",

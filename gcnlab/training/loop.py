@@ -22,6 +22,7 @@ from gcnlab.evaluation.processes import joined_processes, process
 from gcnlab.training.batches import Batches, TrainingSet
 from gcnlab.training.checkpoint import save_checkpoint
 from gcnlab.training.execution import Execution, algorithms
+from gcnlab.training.lock import only_writer
 from gcnlab.training.milestones import Milestones
 from gcnlab.training.optimization import compute_dtype, learning_rate
 from gcnlab.training.parallel import (
@@ -90,7 +91,8 @@ def train(
         RunStopped: a process was lost, of the run or one that loads images.
         ValueError: the checkpoint in `out` is damaged or of another run; `initial` is of another
             architecture; a label out of range.
-        OSError: `out` cannot be written, or the disk is full. The last checkpoint stays.
+        OSError: `out` cannot be written (`FolderTaken`: another process trains there), or the disk is full.
+            The last checkpoint stays.
     """
     execution = execution or Execution()
     out = None if out is None else Path(out)
@@ -108,10 +110,11 @@ def train(
         data = config.training_set() if dataset is None else dataset
         data = TrainingSet(data, config.check_item, config.training.seed)
         state = start_run(config, default_device(device), len(data), initial)
-        milestones = Milestones(state, out, execution, resume)
-        check_agreement(state.step, str(out))
-        with Watch(state, out, execution.tensorboard, progress, on_step, on_samples) as watch:
-            _steps(state, data, execution, num_workers, watch, milestones)
+        with only_writer(out if process()[0] == 0 else None):
+            milestones = Milestones(state, out, execution, resume)
+            check_agreement(state.step, str(out))
+            with Watch(state, out, execution.tensorboard, progress, on_step, on_samples) as watch:
+                _steps(state, data, execution, num_workers, watch, milestones)
         share_buffers(state.model)
         state.model.eval()
         return TrainedRun(state.model, config, state.losses, state.elapsed, state.initial)

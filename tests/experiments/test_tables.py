@@ -1,5 +1,6 @@
 """The tables' definitions against the paper's figures, and the report against scipy and a hand computation."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -18,8 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
+import gcnlab.cli.table
 from gcnlab.cli import main
-from gcnlab.cli.table import ShowTable, _in_a_process_of_its_own, _with_classifiers_under
+from gcnlab.cli.table import (
+    ShowTable,
+    _in_a_process_of_its_own,
+    _train_one,
+    _with_classifiers_under,
+)
 from gcnlab.experiments import tables
 from gcnlab.experiments.paper import published
 from gcnlab.experiments.report import (
@@ -35,6 +42,7 @@ from gcnlab.experiments.report import (
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
 from gcnlab.models import make_head
 from gcnlab.training import DataConfig, RunConfig, RunStopped, TrainingConfig
+from gcnlab.training.lock import LOCK
 
 NUMBERS = (1, 2, 3, 4, 5)
 """Tables whose networks differ in the head alone."""
@@ -399,6 +407,61 @@ def test_a_training_has_a_process_of_its_own_that_may_start_others(tmp_path):
 def test_a_training_that_is_killed_is_missed():
     with pytest.raises(RunStopped, match="status -9"):
         _in_a_process_of_its_own(is_killed)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from gcnlab.training import only_writer
+with only_writer(Path(sys.argv[1])):
+    print("taken", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def another_process_in(folder):
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, folder], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_another_process_trains_comes_last(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
+    with another_process_in(tmp_path / "shapes/conv1x1-seed0") as other:
+
+        def stopped(seconds):
+            other.kill()
+            other.wait()
+
+        monkeypatch.setattr(gcnlab.cli.table.time, "sleep", stopped)
+        command(1, "--run", "--seeds", 1, "--results", tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("1 of 2: gcn3, seed 0")
+    assert lines[1] == "1 of 2: trained by other processes; waiting"
+    assert lines[2].startswith("2 of 2: conv1x1, seed 0")
+
+
+def test_a_network_that_was_taken_a_moment_ago_is_left_to_the_other(tmp_path):
+    config = tiny_table(1).cells[0].config
+    with another_process_in(tmp_path):
+        _in_a_process_of_its_own(_train_one, config, tmp_path, "cpu", 0)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def test_a_network_waits_for_its_backbone(tmp_path):
+    table, command = paper_table(6), ShowTable(6, results=tmp_path)
+    free = [cell.name for cell in table.cells if command._is_free(cell, 0)]
+    assert free == ["mini", "mini_gcn"]
+    weights = tmp_path / "single_shapes/mini_gcn-seed0/weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    free = [cell.name for cell in table.cells if command._is_free(cell, 0)]
+    assert free == ["mini", "mini_gcn", "mini_gcn+conv1x1", "mini_gcn+gcn7-br"]
 
 
 def test_backbones_of_table_6_lie_under_the_results(tmp_path):

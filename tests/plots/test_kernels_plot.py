@@ -23,3 +23,8 @@ def test_lines_differ_by_marker_as_well_as_by_colour():
     np.testing.assert_array_equal(dense.get_ydata(), [1.0, 9.0])
     assert gcn.get_marker() != dense.get_marker()
     assert figure.axes[0].get_xticks().tolist() == [3, 5, 7]
+
+
+def test_no_line_is_left_out_when_there_are_more_than_markers():
+    figure = plot_against_k({str(number): {3: 1.0 + number} for number in range(9)}, "time (ms)")
+    assert len(figure.axes[0].lines) == 9

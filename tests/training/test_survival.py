@@ -16,15 +16,19 @@ import torch
 from gcnlab.training import (
     DataConfig,
     Execution,
+    FolderTaken,
     ModelConfig,
     RunConfig,
     RunStopped,
     TrainingConfig,
     TrainingDiverged,
+    is_taken,
     load_checkpoint,
     load_run,
+    only_writer,
     train,
 )
+from gcnlab.training.lock import LOCK
 from gcnlab.training.watch import READ_EVERY
 
 TINY = RunConfig(
@@ -36,6 +40,11 @@ TINY = RunConfig(
 
 def run(config=TINY, **options):
     return train(config, progress=False, device="cpu", **options)
+
+
+def files(folder: Path) -> list[str]:
+    """Names in a run's folder. Some versions of filelock leave the lock's file there."""
+    return sorted({path.name for path in folder.iterdir()} - {LOCK})
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -122,8 +131,8 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bits(tmp_path):
     for folder in tmp_path.iterdir():
         if folder.is_dir():
             assert same_weights(folder / "checkpoint.pt", tmp_path / "whole" / "checkpoint.pt")
-            names = {path.name for path in folder.iterdir()}
-            assert names == {"checkpoint.pt", "checkpoint-00000011.pt"}, folder
+            names = ["checkpoint-00000011.pt", "checkpoint.pt"]
+            assert files(folder) == names, folder
 
 
 FULL = """
@@ -154,7 +163,7 @@ def test_a_write_that_the_system_refuses_keeps_the_last_checkpoint(tmp_path):
     (line,) = done.stdout.splitlines()
     assert line.startswith(f"cannot write checkpoint {out / 'checkpoint.pt'}: ")
     assert load_checkpoint(out / "checkpoint.pt")["step"] == 4
-    assert [path.name for path in out.iterdir()] == ["checkpoint.pt"]
+    assert files(out) == ["checkpoint.pt"]
     run(out=tmp_path / "whole")
     run(out=out)
     assert same_weights(out / "checkpoint.pt", tmp_path / "whole" / "checkpoint.pt")
@@ -172,6 +181,42 @@ def test_a_folder_that_cannot_be_written_shows_before_the_first_step(tmp_path, m
     with pytest.raises(OSError, match=rf"cannot write checkpoints to {tmp_path}.*Read-only"):
         run(out=tmp_path, on_step=lambda *step: steps.append(step))
     assert steps == []
+
+
+TRAINS = """
+import sys, time
+from gcnlab.training import *
+
+config = RunConfig(ModelConfig(kernel_size=3, head="conv1x1", refine=False), DataConfig(image_size=32, train_images=6))
+def linger(*step):
+    print("in it", flush=True)
+    time.sleep(600)
+train(config, sys.argv[1], progress=False, device="cpu", on_step=linger)
+"""
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    """The second stops before its first step; when the first dies, however, the folder is free."""
+    first = subprocess.Popen([sys.executable, "-c", TRAINS, tmp_path], stdout=subprocess.PIPE)
+    try:
+        first.stdout.readline()
+        assert is_taken(tmp_path)
+        steps = []
+        with pytest.raises(FolderTaken, match=f"{tmp_path}: another process trains there"):
+            run(out=tmp_path, on_step=lambda *step: steps.append(step))
+        assert steps == []
+    finally:
+        first.kill()
+        first.communicate()
+    assert not is_taken(tmp_path)
+    run(out=tmp_path)
+    assert not is_taken(tmp_path / "nothing here")
+
+
+def test_one_process_may_enter_a_folder_twice(tmp_path):
+    with only_writer(tmp_path):
+        run(out=tmp_path)
+        assert not is_taken(tmp_path)
 
 
 def test_a_checkpoint_of_a_newer_version_is_not_touched(tmp_path):
@@ -231,7 +276,7 @@ def test_a_process_that_loads_images_and_dies_while_a_checkpoint_is_written_is_n
     monkeypatch.setattr(torch, "save", interrupted)
     with pytest.raises(RunStopped, match=r"a process that loads images died.*pid 5278"):
         run(out=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert files(tmp_path) == []
 
 
 def unreadable(kind, index, image):
@@ -277,13 +322,13 @@ def test_after_a_nan_there_is_a_state_from_just_before_it(tmp_path, monkeypatch,
 
 def test_the_last_few_checkpoints_are_kept(tmp_path):
     run(out=tmp_path, execution=Execution(keep=3))
-    names = sorted(path.name for path in tmp_path.iterdir())
+    names = files(tmp_path)
     assert names == ["checkpoint-00000010.pt", "checkpoint-00000011.pt", "checkpoint.pt"]
     assert [load_checkpoint(tmp_path / name)["step"] for name in names] == [10, 11, 12]
     earlier = load_run(tmp_path / names[0], "cpu")
     assert len(earlier.losses) == 10
     run(out=tmp_path, resume=False)  # another run: the old one's do not stay beside it
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert files(tmp_path) == ["checkpoint.pt"]
 
 
 def test_checkpoints_by_the_clock(tmp_path):
