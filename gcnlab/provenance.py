@@ -54,10 +54,20 @@ def write_json(values: dict[str, Any], path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(
-        json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    temporary.write_text(_as_json(values))
     os.replace(temporary, path)
+
+
+def write_result(values: dict[str, Any], path: Path) -> None:
+    """`write_json`, unless `path` holds the same already, to the last digit, but for the provenance: then it keeps that of
+    the first time."""
+    try:
+        here, there = json.loads(_as_json(values)), json.loads(path.read_text())
+        if {**there, "provenance": here["provenance"]} == here:
+            return
+    except (OSError, ValueError, TypeError):
+        pass  # there is none, or it is damaged
+    write_json(values, path)
 
 
 def _program() -> list[str]:
@@ -66,6 +76,10 @@ def _program() -> list[str]:
     if called.suffix == ".py" and spec is not None:
         return ["python", "-m", spec.name.removesuffix(".__main__")]
     return [called.name]
+
+
+def _as_json(values: dict[str, Any]) -> str:
+    return json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

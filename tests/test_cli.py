@@ -177,6 +177,7 @@ def test_the_same_command_again_trains_no_more(run, tmp_path):
     assert first["steps"] == second["steps"]
     assert first["final_loss"] == second["final_loss"]
     assert str(first["scores"]) == str(second["scores"])  # NaN is not equal to NaN, "nan" is
+    assert first["provenance"] == second["provenance"]  # of the training, not of the look at it
 
 
 def test_another_setting_does_not_go_on_from_a_checkpoint(run, complaint):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gcnlab.provenance import provenance, write_json
+from gcnlab.provenance import provenance, write_json, write_result
 
 
 def test_a_result_says_where_it_comes_from(monkeypatch):
@@ -23,6 +23,24 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path):
         write_json({"k": object()}, path)
     assert json.loads(path.read_text()) == {"k": "1×1"}
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+
+
+def test_the_same_result_keeps_the_provenance_of_the_first_time(tmp_path):
+    path, nan = tmp_path / "result.json", float("nan")
+    first = {"scores": {"miou": 0.1 + 0.2, "boundary": nan}, "provenance": {"commit": "a"}}
+    write_result(first, path)
+    write_result({**first, "provenance": {"commit": "b"}}, path)
+    assert json.loads(path.read_text())["provenance"] == {"commit": "a"}
+    write_result({"scores": {"miou": 0.3, "boundary": nan}, "provenance": {"commit": "b"}}, path)
+    assert json.loads(path.read_text())["provenance"] == {"commit": "b"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"scores": 1', "\ufeff{}"])
+def test_a_damaged_result_is_written_anew(tmp_path, content):
+    path = tmp_path / "result.json"
+    path.write_text(content)
+    write_result({"scores": 1.0, "provenance": {}}, path)
+    assert json.loads(path.read_text())["scores"] == 1.0
 
 
 def test_a_module_that_was_run_is_named_as_it_is_called(monkeypatch):

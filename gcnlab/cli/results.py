@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gcnlab.evaluation import Scores
-from gcnlab.provenance import provenance, write_json
+from gcnlab.provenance import provenance, write_result
 from gcnlab.training import PretrainConfig, TopK, TrainedRun
 from gcnlab.training.runs import mean_of_last
 from gcnlab.training.task import Task
@@ -45,11 +45,12 @@ def result(run: TrainedRun, scores: Scores | TopK, split: str) -> dict:
 
 def write_run(run: TrainedRun, values: dict, title: str, out: Path) -> None:
     """Write what the folder of a finished run holds beside its checkpoint: log.csv, result.json (`values`) and
-    loss.png with that title."""
+    loss.png with that title. The same result
+    again leaves result.json as it is."""
     from gcnlab.plots import plot_losses
 
     write_log(run, out / "log.csv")
-    write_json(values, out / "result.json")
+    write_result(values, out / "result.json")
     plot_losses({title: run.losses}).savefig(out / "loss.png", dpi=100)
 
 
