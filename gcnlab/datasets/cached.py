@@ -16,7 +16,7 @@ class Cached(Dataset):
     larger set is read again each time, as half a set in memory saves little.
 
     Args:
-        dataset: (image, labels) pairs of tensors, not transformed, with `name(index)`.
+        dataset: (image, labels) pairs, not transformed, with `name(index)`: a tensor, and a tensor or a number.
         transforms: called with (image, labels), returns both. They must not change their input; what they
             pass on unchanged is what is kept, so nobody else may change it either.
     """
@@ -42,7 +42,7 @@ class Cached(Dataset):
             return self._kept[index]
         pair = self.dataset[index]
         if self._fits is None:
-            self._fits = len(self) * sum(item.nbytes for item in pair) <= LIMIT
+            self._fits = len(self) * sum(getattr(item, "nbytes", 0) for item in pair) <= LIMIT
         if self._fits:
             self._kept[index] = pair
         return pair

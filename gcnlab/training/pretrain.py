@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from gcnlab.annotations import Tensor
-from gcnlab.datasets import NORMALIZATIONS, ImageNet, Normalization
+from gcnlab.datasets import NORMALIZATIONS, Cached, ImageNet, Normalization
 from gcnlab.datasets.single_shapes import SingleShapes
 from gcnlab.datasets.transforms import Normalize
 from gcnlab.models import BACKBONES, build_classifier
@@ -142,14 +142,14 @@ class PretrainConfig(Task):
         check("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
 
     def training_set(self) -> Dataset:
-        """The training split, varied as `data` says."""
-        return self._opened("train", self.data.training_transform())
+        """The training split, varied as `data` says; a small one is read once."""
+        return Cached(self._opened("train"), self.data.training_transform())
 
     def evaluation_set(self, split: str = "val") -> Dataset:
         """A split to score on: resized, centre-cropped, normalised."""
         return self._opened(split, self.data.evaluation_transform())
 
-    def _opened(self, split: str, transforms: v2.Transform) -> Dataset:
+    def _opened(self, split: str, transforms: v2.Transform | None = None) -> Dataset:
         dataset = self.data.open(split, transforms)
         if dataset.num_classes != self.num_classes:
             raise ValueError(

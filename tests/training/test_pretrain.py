@@ -372,3 +372,18 @@ def test_every_kind_of_backbone_is_a_classifier(name):
         assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
     with pytest.raises(ValueError, match="vgg"):
         build_classifier("vgg")
+
+
+def test_training_images_are_drawn_once_and_vary_as_if_drawn_anew(monkeypatch):
+    """With the crops of ImageNet, which change images most."""
+    data = replace(TINY.data, area=(0.08, 1.0), ratio=(0.75, 1.33))
+    kept, plain = replace(TINY, data=data).training_set(), data.open("train")
+    drawn = [plain[index] for index in range(len(plain))]
+    for epoch in range(2):
+        for index, (image, label) in enumerate(drawn):
+            torch.manual_seed(10 * epoch + index)
+            ours = kept[index]
+            torch.manual_seed(10 * epoch + index)
+            assert torch.equal(ours[0], data.training_transform()(image))
+            assert ours[1] == label
+        monkeypatch.setattr(SingleShapes, "scene", None)  # nothing can be drawn any more
