@@ -38,12 +38,12 @@ class Cost:
 
 
 def networks(scale: Scale = "mini") -> dict[str, RunConfig]:
-    """Every network of Tables 1 to 5, once."""
-    return {
-        cell.name: cell.config
-        for number in (1, 2, 3, 4, 5)
-        for cell in paper_table(number, scale).cells
-    }
+    """Every network of Tables 1 to 5, once, by the first of its names."""
+    names: dict[RunConfig, str] = {}
+    for number in (1, 2, 3, 4, 5):
+        for cell in paper_table(number, scale).cells:
+            names.setdefault(cell.config, cell.name)
+    return {name: config for config, name in names.items()}
 
 
 def count(config: RunConfig) -> Cost:

@@ -45,7 +45,7 @@ class Verdict:
 
 
 Runs = list[tuple[RunConfig | PretrainConfig, dict[str, float]]]
-"""Settings and scores of finished runs."""
+"""Settings of finished runs, and their scores, "final_loss" (of training, at its end) among them where it is known."""
 
 
 def finished_runs(results: Path = RESULTS) -> Runs:
@@ -63,7 +63,10 @@ def finished_runs(results: Path = RESULTS) -> Runs:
             config = kind.from_dict(record["settings"])
         except (KeyError, TypeError, ValueError):
             continue  # of a schedule, whose data are not here
-        runs.append((config, record["scores"]))
+        scores = dict(record["scores"])
+        if record.get("final_loss") is not None:  # as of a shipped network
+            scores["final_loss"] = record["final_loss"]
+        runs.append((config, scores))
     return runs
 
 

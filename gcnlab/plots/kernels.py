@@ -1,13 +1,11 @@
 """Kernels as pictures, and what grows with their size k."""
 
-import itertools
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.plots.style import MARKERS, figure_style
+from gcnlab.plots.style import figure_style, marker
 
 
 def plot_kernels(
@@ -55,8 +53,8 @@ def plot_against_k(values: dict[str, dict[int, float]], ylabel: str) -> Figure:
     with figure_style():
         figure = Figure(figsize=(4.6, 2.8))
         axis = figure.subplots()
-        for (title, line), marker in zip(values.items(), itertools.cycle(MARKERS)):
-            axis.plot(line.keys(), line.values(), marker + "-", label=title)
+        for number, (title, line) in enumerate(values.items()):
+            axis.plot(line.keys(), line.values(), marker(number) + "-", label=title)
         sizes = sorted({k for line in values.values() for k in line})
         axis.set(xlabel="k", ylabel=ylabel, xticks=sizes, yscale="log")
         axis.yaxis.set_major_formatter(LogFormatter())

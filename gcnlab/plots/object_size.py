@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gcnlab.experiments.object_size import TRAINED_SIZES, ObjectSizes
-from gcnlab.plots.style import MARKERS, figure_style
+from gcnlab.plots.style import figure_style, marker
 
 PANELS = {
     "coverage": "coverage of the object (%)",
@@ -48,7 +48,7 @@ def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
                 (line,) = axis.plot(
                     settings.sizes,
                     values.mean(0),
-                    marker=_marker(number),
+                    marker=marker(number),
                     markersize=4,
                     linewidth=1.4,
                     label=f"{title} ({_pixels(networks[0])})",
@@ -85,11 +85,6 @@ def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
 def _order(network: ObjectSizes) -> tuple:
     n = network
     return n.backbone != "mini", n.backbone, n.kernel_size, n.head, n.refine, n.seed
-
-
-def _marker(number: int) -> str:
-    """Of the line of that number; after a round of colours, which are as many, each has another mark."""
-    return MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
 
 
 def _pixels(network: ObjectSizes) -> str:

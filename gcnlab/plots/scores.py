@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from gcnlab.plots.style import MARKERS, OKABE_ITO, figure_style
+from gcnlab.plots.style import OKABE_ITO, figure_style, marker
 
 
 def plot_paper_and_ours(
@@ -44,7 +44,7 @@ def plot_cost_and_score(
     """Score against cost, a mark per network at the mean of its seeds, with a bar of one standard deviation.
 
     Args:
-        cost: network → multiply-adds, weights, seconds …; drawn on a logarithmic axis.
+        cost: network → multiply-adds, weights, seconds, a loss …; drawn on a logarithmic axis.
         scores: the same networks → score of each seed; those without any are left out.
         xlabel, ylabel: what is drawn.
     """
@@ -57,7 +57,7 @@ def plot_cost_and_score(
             spread = values.std(ddof=1) if len(values) > 1 else None
             axis.errorbar(
                 cost[name], values.mean(), spread,
-                fmt=MARKERS[number % len(MARKERS)], capsize=2, elinewidth=0.8, label=name,
+                fmt=marker(number), capsize=2, elinewidth=0.8, label=name,
             )  # fmt: skip
         axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))

@@ -19,6 +19,11 @@ HATCHES = ("", "///", "...", "xx", "\\\\\\", "++")
 """Of bars, in their order."""
 
 
+def marker(number: int) -> str:
+    """Of the line of that number; after a round of colours, which are as many, each has another mark."""
+    return MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Figures made inside the block have the project's style; the user's own stays as it was."""

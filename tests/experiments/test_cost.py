@@ -15,6 +15,7 @@ from gcnlab.models.segmenter import count_weights
 def test_every_network_of_the_tables_is_there():
     names = set(networks())
     assert {"conv1x1", "gcn3", "gcn15", "gcn7-br", "conv7", "stack7", "stack7-tenth"} <= names
+    assert "stack3" not in names  # it is conv3
 
 
 def test_a_gcn_head_costs_what_its_formula_says():

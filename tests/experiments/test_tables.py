@@ -196,6 +196,7 @@ def test_means_are_shown_with_their_spread():
 def write_run(folder, config, **scores):
     folder.mkdir(parents=True)
     values = {"settings": config.to_dict(), "scores": dict.fromkeys(SCORES, 50.0) | scores}
+    values["final_loss"] = 0.25
     (folder / "result.json").write_text(json.dumps(values))
 
 
@@ -209,6 +210,7 @@ def test_runs_are_found_by_their_settings_whatever_the_folder(tmp_path):
     (tmp_path / "e" / "result.json").write_text('{"settings": {"backbone": "mini"}, "scores": {}}')
     found = by_seed(config, finished_runs(tmp_path))
     assert {seed: scores["miou"] for seed, scores in found.items()} == {3: 61.0, 0: 60.0}
+    assert found[3]["final_loss"] == 0.25
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,15 @@ def test_score_against_cost_has_mean_and_deviation():
     np.testing.assert_allclose((low, high), (2 - 2**0.5, 2 + 2**0.5))
 
 
+def test_no_two_networks_have_the_same_mark_in_the_same_colour():
+    names = [str(number) for number in range(30)]
+    axis = plot_cost_and_score(
+        dict.fromkeys(names, 1.0), {name: [1.0] for name in names}, "x"
+    ).axes[0]
+    marks = {(c.lines[0].get_marker(), c.lines[0].get_color()) for c in axis.containers}
+    assert len(marks) == 30
+
+
 def test_several_seeds_of_a_curve_are_a_mean_in_a_band():
     axis = plot_distance_curves({"GCN": [[10.0, 20.0], [30.0, 60.0]], "base": [1.0, 2.0]}).axes[0]
     assert axis.lines[0].get_ydata().tolist() == [20.0, 40.0]
