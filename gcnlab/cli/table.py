@@ -146,14 +146,17 @@ class ShowTable:
 
     def _train(self, table: PaperTable) -> None:
         """Seed by seed, so that a table that is stopped has whole rows. Commands that run at once share the networks."""
-        began, first = time.perf_counter(), None
+        began, first, waits = time.perf_counter(), None, False
         while missing := self._missing(table):
             first = first or len(missing)
             free = [one for one in missing if self._is_free(*one)]
             if not free:
-                print(f"{len(missing)} of {first}: trained by other processes; waiting", flush=True)
+                if not waits:
+                    print(f"waiting for {len(missing)} that other processes train", flush=True)
+                waits = True
                 time.sleep(WAIT)
                 continue
+            waits = False
             cell, seed = free[0]
             out, done = self._folder(cell, seed), first - len(missing)
             left = ""

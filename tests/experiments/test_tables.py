@@ -435,16 +435,19 @@ def another_process_in(folder):
 def test_what_another_process_trains_comes_last(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
     with another_process_in(tmp_path / "shapes/conv1x1-seed0") as other:
+        waits = []
 
-        def stopped(seconds):
-            other.kill()
-            other.wait()
+        def stopped_at_last(seconds):
+            waits.append(seconds)
+            if len(waits) == 3:
+                other.kill()
+                other.wait()
 
-        monkeypatch.setattr(gcnlab.cli.table.time, "sleep", stopped)
+        monkeypatch.setattr(gcnlab.cli.table.time, "sleep", stopped_at_last)
         command(1, "--run", "--seeds", 1, "--results", tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("1 of 2: gcn3, seed 0")
-    assert lines[1] == "1 of 2: trained by other processes; waiting"
+    assert lines[1] == "waiting for 1 that other processes train"
     assert lines[2].startswith("2 of 2: conv1x1, seed 0")
 
 
