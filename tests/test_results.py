@@ -73,9 +73,10 @@ def test_the_readme_says_what_became_of_table_5():
         assert f"+{verdict.difference:.1f} ± {verdict.spread:.1f}" in README
 
 
-def test_the_readme_says_what_became_of_table_2():
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_readme_says_what_became_of_every_claim(number):
     words = " ".join(README.split())
-    for verdict in verdicts(paper_table(2), finished_runs()):
+    for verdict in verdicts(paper_table(number), finished_runs()):
         numbers = f"{verdict.difference:+.1f} ± {verdict.spread:.1f}"
         assert f"{verdict.claim}: {verdict.outcome}, {numbers}" in words
 
