@@ -45,8 +45,7 @@ def result(run: TrainedRun, scores: Scores | TopK, split: str) -> dict:
 
 def write_run(run: TrainedRun, values: dict, title: str, out: Path) -> None:
     """Write what the folder of a finished run holds beside its checkpoint: log.csv, result.json (`values`) and
-    loss.png with that title. The same result
-    again leaves result.json as it is."""
+    loss.png with that title. The same result again leaves result.json as it is."""
     from gcnlab.plots import plot_losses
 
     write_log(run, out / "log.csv")
