@@ -135,6 +135,9 @@ class ShowTable:
                 f"finished seeds under {self.results} say"
             )
 
+    def _config(self, cell: Cell, seed: int) -> RunConfig | PretrainConfig:
+        return _with_classifiers_under(with_seed(cell.config, seed), self.results)
+
     def _folder(self, cell: Cell, seed: int) -> Path:
         kind = FOLDERS[self.scale] if isinstance(cell.config, RunConfig) else CLASSIFIERS
         return self.results / kind / f"{cell.name}-seed{seed}"
@@ -164,7 +167,7 @@ class ShowTable:
                 minutes = (time.perf_counter() - began) / done / 60
                 left = f", about {minutes * len(missing):.0f} minutes left"
             print(f"{done + 1} of {first}: {cell.name}, seed {seed} → {out}{left}", flush=True)
-            config = _with_classifiers_under(with_seed(cell.config, seed), self.results)
+            config = self._config(cell, seed)
             _in_a_process_of_its_own(_train_one, config, out, self.device, self.workers)
 
     def _missing(self, table: PaperTable) -> list[tuple[Cell, int]]:
@@ -178,7 +181,7 @@ class ShowTable:
         """Whether it can be trained now: no other process does, nor is its backbone still to come."""
         if is_taken(self._folder(cell, seed)):
             return False
-        config = _with_classifiers_under(with_seed(cell.config, seed), self.results)
+        config = self._config(cell, seed)
         weights = config.model.weights if isinstance(config, RunConfig) else None
         return weights is None or Path(weights).exists()
 
