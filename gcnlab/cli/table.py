@@ -152,15 +152,15 @@ class ShowTable:
         began, first, waits = time.perf_counter(), None, False
         while missing := self._missing(table):
             first = first or len(missing)
-            free = [one for one in missing if self._is_free(*one)]
-            if not free:
+            free = next((one for one in missing if self._is_free(*one)), None)
+            if free is None:
                 if not waits:
                     print(f"waiting for {len(missing)} that other processes train", flush=True)
                 waits = True
                 time.sleep(WAIT)
                 continue
             waits = False
-            cell, seed = free[0]
+            cell, seed = free
             out, done = self._folder(cell, seed), first - len(missing)
             left = ""
             if done:
