@@ -28,7 +28,16 @@ from gcnlab.experiments.report import (
     table_cells,
     verdicts,
 )
-from gcnlab.experiments.tables import SCORES, Cell, PaperTable, Scale, paper_table, with_seed
+from gcnlab.experiments.tables import (
+    CLASSIFIERS,
+    SCORES,
+    Cell,
+    PaperTable,
+    Scale,
+    paper_table,
+    table_backbone,
+    with_seed,
+)
 from gcnlab.provenance import write_json
 from gcnlab.training import (
     FolderTaken,
@@ -41,10 +50,8 @@ from gcnlab.training import (
 )
 from gcnlab.training.shipped import WEIGHTS
 
-FOLDERS = {"mini": "shapes", "full": "shapes512"}
+FOLDERS = {"quick": "quick", "mini": "shapes", "full": "shapes512"}
 """Where the runs of each scale lie, under the results."""
-CLASSIFIERS = "single_shapes"
-"""Where the pretrained backbones of Table 6 lie, under the results."""
 WAIT = 30
 """Seconds until it is looked again whether other processes have finished."""
 TAKEN = 75  # EX_TEMPFAIL of Unix
@@ -69,7 +76,8 @@ class ShowTable:
     run: bool = False
     """Train what is missing."""
     scale: Scale = "mini"
-    """mini: 256 px, the mini backbone, about nine CPU-minutes a network; full: 512 px, ResNet-18, for a GPU."""
+    """mini: 256 px, the mini backbone, about nine CPU-minutes a network; quick: the same from a pretrained start, three
+    CPU-minutes; full: 512 px, ResNet-18, for a GPU."""
     seeds: int | None = None
     """Trainings of each network; the table's own number if not given."""
     results: Path = RESULTS
@@ -109,12 +117,12 @@ class ShowTable:
             cell
             for cell in table.cells
             if isinstance(cell.config, RunConfig)
-            and cell.config.model.weights is None  # a new seed has no backbone of its own
+            and table_backbone(cell.config) is None  # a new seed has none of its own
             and len(finished[cell.name]) >= 3
         ]
         if not cells:
             raise ValueError(
-                f"Table {table.number}: no network that starts at random has three finished seeds to compare with"
+                f"Table {table.number}: no network but on the table's own backbones has three finished seeds to compare with"
             )
         cell = random.SystemRandom().choice(cells)
         scores = finished[cell.name]
@@ -181,19 +189,18 @@ class ShowTable:
         """Whether it can be trained now: no other process does, nor is its backbone still to come."""
         if is_taken(self._folder(cell, seed)):
             return False
-        config = self._config(cell, seed)
-        weights = config.model.weights if isinstance(config, RunConfig) else None
-        return weights is None or Path(weights).exists()
+        backbone = table_backbone(self._config(cell, seed))
+        return backbone is None or Path(backbone).exists()
 
 
 def _with_classifiers_under(
     config: RunConfig | PretrainConfig, results: Path
 ) -> RunConfig | PretrainConfig:
     """`config`, whose pretrained backbone, if there is one, lies under `results`."""
-    if isinstance(config, PretrainConfig) or config.model.weights is None:
+    backbone = table_backbone(config)
+    if backbone is None:
         return config
-    run, file = Path(config.model.weights).parts[-2:]
-    weights = os.path.relpath(results / CLASSIFIERS / run / file)
+    weights = os.path.relpath(results / Path(*backbone.parts[-3:]))
     return replace(config, model=replace(config.model, weights=weights))
 
 

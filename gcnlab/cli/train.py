@@ -22,10 +22,11 @@ _Run = tyro.extras.subcommand_type_from_defaults(
 class Train:
     """Train a network and score it on the validation split.
 
-    Start from a preset (shapes, camvid, paper) and change any setting behind it:
+    Start from a preset (shapes, quick, camvid, paper) and change any setting behind it:
 
         gcnlab train shapes --out runs/gcn7 --model.head gcn --model.kernel-size 7
         gcnlab train shapes --out runs/base --model.head conv1x1 --model.no-refine
+        gcnlab train quick --out runs/quick --model.no-refine
 
         gcnlab train paper --out runs/paper8 --training.batch-size 8 --training.momentum 0.9 \\
             --execution.processes 8 --execution.restarts 3

@@ -87,10 +87,10 @@ def by_seed(config: RunConfig | PretrainConfig, runs: Runs) -> dict[int, dict[st
 
 
 def _comparable(config: RunConfig | PretrainConfig) -> RunConfig | PretrainConfig:
-    """`config` with seed 0, and its backbone's file by the last folder's name alone."""
+    """`config` with seed 0, and its backbone's file by the last two folders' names alone."""
     config = with_seed(config, 0)
     if isinstance(config, RunConfig) and config.model.weights is not None:
-        file = "/".join(Path(config.model.weights).parts[-2:])
+        file = "/".join(Path(config.model.weights).parts[-3:])
         config = replace(config, model=replace(config.model, weights=file))
     return config
 

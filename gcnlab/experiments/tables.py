@@ -1,8 +1,9 @@
 """Tables 1 to 6 of the paper, each defined once: what is trained, which figure is read, what is claimed.
 
-On Shapes, where outlines alone tell the class, in two sizes: "mini" (256 px, the mini backbone, whose
-field of 71 px leaves the rest to the head) and "full" (512 px, ResNet-18, for a GPU). The paper's k goes to 15 on a map of
-16×16 pixels; at 256 px the map is 8×8, so k = 7 is already nearly global there.
+On Shapes, where outlines alone tell the class, at three scales: "mini" (256 px, the mini backbone, whose field of 71 px
+leaves the rest to the head, from a random start), "quick" (the same from a pretrained backbone, as in the paper, and so in
+three epochs in place of eight) and "full" (512 px, ResNet-18, for a GPU). The paper's k goes to 15 on a map of 16×16
+pixels; at 256 px the map is 8×8, so k = 7 is already nearly global there.
 
 A claim is an ordering of two networks by one score. Where the text and the figures of the paper differ, the figures
 count (Table 3: GCN ahead from k = 7 on).
@@ -12,6 +13,7 @@ import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal, TypeVar
 
 import torch
@@ -19,10 +21,20 @@ import torch
 from gcnlab.experiments.paper import published
 from gcnlab.models import make_head
 from gcnlab.models.segmenter import count_weights
-from gcnlab.training import PRETRAINING, DataConfig, ModelConfig, PretrainConfig, RunConfig
+from gcnlab.training import (
+    PRESETS,
+    PRETRAINING,
+    DataConfig,
+    ModelConfig,
+    PretrainConfig,
+    RunConfig,
+)
 
-Scale = Literal["mini", "full"]
+Scale = Literal["quick", "mini", "full"]
 Run = TypeVar("Run", RunConfig, PretrainConfig)
+
+CLASSIFIERS = "single_shapes"
+"""Folder of the backbones that Table 6 pretrains, under the results."""
 
 SCORES = {
     "miou": "mIoU",
@@ -107,10 +119,19 @@ def network(
     mid_channels: tuple[int, ...] | None = None,
 ) -> RunConfig:
     """A run on Shapes with everything but the head the same for all."""
-    backbone = {"mini": "mini", "full": "resnet18"}[scale]
-    size = {"mini": 256, "full": 512}[scale]
-    model = ModelConfig(backbone, head, kernel_size, refine, mid_channels=mid_channels)
-    return RunConfig(model, DataConfig(image_size=size))
+    run = _BASES[scale]
+    model = replace(
+        run.model, head=head, kernel_size=kernel_size, refine=refine, mid_channels=mid_channels
+    )
+    return replace(run, model=model)
+
+
+_BASES: dict[Scale, RunConfig] = {
+    "quick": PRESETS["quick"][1],
+    "mini": PRESETS["shapes"][1],
+    "full": RunConfig(ModelConfig("resnet18"), DataConfig(image_size=512)),
+}
+"""What the networks of a scale have in common."""
 
 
 def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
@@ -125,7 +146,7 @@ def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
 
 
 def _table1(scale: Scale) -> PaperTable:
-    sizes = {"mini": (3, 5, 7, 15), "full": (3, 5, 7, 9, 11, 13, 15)}[scale]
+    sizes = (3, 5, 7, 9, 11, 13, 15) if scale == "full" else (3, 5, 7, 15)
     paper = {row["k"]: {"miou": float(row["miou"])} for row in published(1)}
     cells = [Cell("conv1x1", network(scale, "conv1x1"), paper["base"])]
     cells += [Cell(f"gcn{k}", network(scale, kernel_size=k), paper[str(k)]) for k in sizes]
@@ -176,7 +197,7 @@ def _table4(scale: Scale) -> PaperTable:
 
 
 def _table5(scale: Scale) -> PaperTable:
-    k = {"mini": 7, "full": 15}[scale]
+    k = 15 if scale == "full" else 7
     read = ("miou", "boundary_accuracy", "internal_accuracy")
     paper = {row["network"]: {score: float(row[score]) for score in read} for row in published(5)}
     base = Cell("conv1x1", network(scale, "conv1x1"), paper["baseline"])
@@ -196,16 +217,18 @@ def _table6(scale: Scale) -> PaperTable:
 
     The paper's figure for classification is top-5 of 1,000 classes; of our 6 it is top-1.
     """
-    k = {"mini": 7, "full": 15}[scale]
+    k = 15 if scale == "full" else 7
     paper = {row["score"]: row for row in published(6)}
     classifiers, segmenters = [], []
-    for published_name, backbone in zip(("resnet50", "resnet50_gcn"), _PRETRAINED[scale]):
+    # A ResNet, and one with GCN inside of about its cost.
+    ours = ("resnet50", "resnet50_gcn") if scale == "full" else ("mini", "mini_gcn")
+    for published_name, backbone in zip(("resnet50", "resnet50_gcn"), ours):
         accuracy = 100 - float(paper["ImageNet top-5 error"][published_name])
         classifier = replace(PRETRAINING["mini"][1], backbone=backbone)
         classifiers.append(Cell(backbone, classifier, {"top1": accuracy}))
         for head, row in (("conv1x1", "segmentation, 1×1 head"), ("gcn", "segmentation, GCN + BR")):
             config = network(scale, head, k, refine=head == "gcn")
-            weights = f"data/results/single_shapes/{backbone}-seed0/weights.safetensors"
+            weights = f"data/results/{CLASSIFIERS}/{backbone}-seed0/weights.safetensors"
             model = replace(config.model, backbone=backbone, weights=weights)
             name = f"{backbone}+{head if head == 'conv1x1' else f'gcn{k}-br'}"
             scores = {"miou": float(paper[row][published_name])}
@@ -220,9 +243,6 @@ def _table6(scale: Scale) -> PaperTable:
         6, "GCN in the backbone", (*classifiers, *segmenters), ("top1", "miou"), claims
     )
 
-
-_PRETRAINED = {"mini": ("mini", "mini_gcn"), "full": ("resnet50", "resnet50_gcn")}
-"""Backbones of Table 6: a ResNet, and one with GCN inside of about its cost."""
 
 _TABLES: dict[int, Callable[[Scale], PaperTable]] = {
     1: _table1,
@@ -241,10 +261,17 @@ def _head_weights(kind: str, kernel_size: int, mid_channels: int | None = None) 
 
 
 def with_seed(config: Run, seed: int) -> Run:
-    """The same run with another seed, and on the backbone that was pretrained with that seed, if with one of ours
-    (a folder named …-seed0)."""
+    """The same run with another seed, and on the backbone that was pretrained with that seed, if it is one of Table 6's."""
     config = replace(config, training=replace(config.training, seed=seed))
-    if isinstance(config, RunConfig) and config.model.weights is not None:
-        weights = re.sub(r"-seed\d+/", f"-seed{seed}/", config.model.weights)
+    if backbone := table_backbone(config):
+        weights = re.sub(r"-seed\d+/", f"-seed{seed}/", str(backbone))
         config = replace(config, model=replace(config.model, weights=weights))
     return config
+
+
+def table_backbone(config: RunConfig | PretrainConfig) -> PurePosixPath | None:
+    """The weights that a network starts from, if Table 6 has pretrained them."""
+    if isinstance(config, PretrainConfig) or config.model.weights is None:
+        return None
+    path = PurePosixPath(config.model.weights)
+    return path if path.parts[-3:-2] == (CLASSIFIERS,) else None

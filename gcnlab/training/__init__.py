@@ -15,7 +15,7 @@ from gcnlab.training.pretrain import (
     save_classifier,
 )
 from gcnlab.training.runs import TrainedRun, load_run
-from gcnlab.training.shipped import ship
+from gcnlab.training.shipping import ship
 from gcnlab.training.stages import SCHEDULES, Schedule, Stage, run_schedule
 from gcnlab.training.topk import TopK, evaluate_classifier
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from gcnlab.training import (
+    ClassificationData,
     DataConfig,
     ModelConfig,
     PretrainConfig,
     RunConfig,
     TrainingConfig,
+    load_classifier,
     load_run,
     ship,
     train,
@@ -112,18 +114,29 @@ def test_settings_that_came_after_a_run_have_their_defaults(copied, tmp_path):
     assert load_run(ship(copied, tmp_path / "net"), "cpu").config == CONFIG
 
 
-def test_a_classifier_is_refused(copied, tmp_path):
-    change_checkpoint(copied, task=PretrainConfig.task)
-    with pytest.raises(
-        ValueError, match=r"copied: a run of classification; .*weights\.safetensors"
-    ):
-        ship(copied, tmp_path / "net")
+def test_a_classifier_is_shipped_to_be_a_backbone(tmp_path):
+    data = ClassificationData(
+        "shapes", train_images=2, image_size=32, crop=32, resize=32, area=(1.0, 1.0)
+    )
+    config = PretrainConfig("mini", 6, data=data, training=CONFIG.training)
+    run = train(config, tmp_path / "run", progress=False, device="cpu")
+    write_result(tmp_path / "run", settings=config.to_dict())
+    folder = ship(tmp_path / "run", tmp_path / "net")
+    assert load_classifier(folder, "cpu").config == config
+    with pytest.raises(ValueError, match=r"a run of classification.*model\.weights"):
+        load_run(folder, "cpu")
+    backbone = ModelConfig(weights=str(folder / "weights.safetensors")).build(7).backbone
+    for name, value in backbone.state_dict().items():
+        whole = run.model.state_dict()[name]
+        expected = whole.half().to(value.dtype) if value.is_floating_point() else whole
+        assert torch.equal(value, expected), name
 
 
 @pytest.mark.parametrize("folder", sorted(SHIPPED.glob("*/")), ids=lambda path: path.name)
 def test_the_shipped_networks_work(folder):
-    run = load_run(folder, "cpu")
     card = json.loads((folder / "card.json").read_text())
+    load = load_classifier if card.get("task") == "classification" else load_run
+    run = load(folder, "cpu")
     assert not card["provenance"]["commit"].endswith("+"), "made from uncommitted changes"
     with torch.no_grad():
         scores = run.model(torch.zeros(1, 3, 64, 64))
