@@ -247,11 +247,11 @@ PRESETS = {
         RunConfig(),
     ),
     "quick": (
-        "The same, three epochs from the shipped backbone that single shapes have trained (run it where data/ is): "
+        "The same, two epochs from the shipped backbone that single shapes have trained (run it where data/ is): "
         "under two minutes on 2 cores without the refinement.",
         RunConfig(
             ModelConfig(weights="data/checkpoints/mini-seed0/weights.safetensors"),
-            training=TrainingConfig(epochs=3),
+            training=TrainingConfig(epochs=2),
         ),
     ),
     "camvid": (
