@@ -76,8 +76,8 @@ class ShowTable:
     run: bool = False
     """Train what is missing."""
     scale: Scale = "mini"
-    """mini: 256 px, the mini backbone, about nine CPU-minutes a network; quick: the same from a pretrained start, three
-    CPU-minutes; full: 512 px, ResNet-18, for a GPU."""
+    """mini: 256 px, the mini backbone, about nine CPU-minutes a network; quick: the same from a pretrained start, under
+    three; full: 512 px, ResNet-18, for a GPU."""
     seeds: int | None = None
     """Trainings of each network; the table's own number if not given."""
     results: Path = RESULTS

@@ -2,7 +2,7 @@
 
 On Shapes, where outlines alone tell the class, at three scales: "mini" (256 px, the mini backbone, whose field of 71 px
 leaves the rest to the head, from a random start), "quick" (the same from a pretrained backbone, as in the paper, and so in
-three epochs in place of eight) and "full" (512 px, ResNet-18, for a GPU). The paper's k goes to 15 on a map of 16×16
+two epochs in place of eight) and "full" (512 px, ResNet-18, for a GPU). The paper's k goes to 15 on a map of 16×16
 pixels; at 256 px the map is 8×8, so k = 7 is already nearly global there.
 
 A claim is an ordering of two networks by one score. Where the text and the figures of the paper differ, the figures
