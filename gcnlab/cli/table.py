@@ -19,7 +19,6 @@ from gcnlab.cli.train import finish
 from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import (
     RESULTS,
-    Runs,
     aligned,
     by_seed,
     finished_runs,
@@ -48,7 +47,6 @@ from gcnlab.training import (
     only_writer,
     train,
 )
-from gcnlab.training.shipped import WEIGHTS
 
 FOLDERS = {"quick": "quick", "mini": "shapes", "full": "shapes512"}
 """Where the runs of each scale lie, under the results."""
@@ -150,11 +148,6 @@ class ShowTable:
         kind = FOLDERS[self.scale] if isinstance(cell.config, RunConfig) else CLASSIFIERS
         return self.results / kind / f"{cell.name}-seed{seed}"
 
-    def _finished(self, cell: Cell, seed: int, runs: Runs) -> bool:
-        """A classifier's scores are in the repository, its weights are not; the networks on top of it take them."""
-        there = isinstance(cell.config, RunConfig) or (self._folder(cell, seed) / WEIGHTS).exists()
-        return there and seed in by_seed(cell.config, runs)
-
     def _train(self, table: PaperTable) -> None:
         """Seed by seed, so that a table that is stopped has whole rows. Commands that run at once share the networks."""
         began, first, waits = time.perf_counter(), None, False
@@ -179,11 +172,14 @@ class ShowTable:
             _in_a_process_of_its_own(_train_one, config, out, self.device, self.workers)
 
     def _missing(self, table: PaperTable) -> list[tuple[Cell, int]]:
+        """Networks without scores, and the classifiers whose weights they take: the repository has the scores alone."""
         runs = finished_runs(self.results)
         seeds = range(table.seeds if self.seeds is None else self.seeds)
-        return [
-            (c, seed) for seed in seeds for c in table.cells if not self._finished(c, seed, runs)
-        ]
+        networks = [(cell, seed) for seed in seeds for cell in table.cells]
+        without = [one for one in networks if one[1] not in by_seed(one[0].config, runs)]
+        backbones = {table_backbone(self._config(*one)) for one in without} - {None}
+        lost = {Path(file).resolve().parent for file in backbones if not Path(file).exists()}
+        return [one for one in networks if one in without or self._folder(*one).resolve() in lost]
 
     def _is_free(self, cell: Cell, seed: int) -> bool:
         """Whether it can be trained now: no other process does, nor is its backbone still to come."""

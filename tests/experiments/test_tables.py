@@ -496,15 +496,30 @@ def test_backbones_of_table_6_lie_under_the_results(tmp_path):
     assert by_seed(other.config, runs) == {}
 
 
-def test_a_classifier_is_finished_when_its_weights_are_there(tmp_path):
-    command, cell = ShowTable(6, results=tmp_path), paper_table(6).cells[0]
-    runs = [(cell.config, {"top1": 90.0})]
-    assert not command._finished(cell, 0, runs)
-    weights = tmp_path / "single_shapes/mini-seed0/weights.safetensors"
+def test_a_classifier_is_trained_again_only_for_a_network_that_takes_its_weights(
+    tmp_path, monkeypatch
+):
+    table, command = paper_table(6), ShowTable(6, results=tmp_path, seeds=2)
+    upon_gcn = {"mini_gcn+conv1x1", "mini_gcn+gcn7-br"}
+    runs = [
+        (with_seed(cell.config, seed), {"top1": 90.0, "miou": 50.0})
+        for cell in table.cells
+        for seed in (0, 1)
+        if seed == 0 or cell.name not in upon_gcn
+    ]
+    monkeypatch.setattr(gcnlab.cli.table, "finished_runs", lambda results: runs)
+
+    def missing():
+        return {(cell.name, seed) for cell, seed in command._missing(table)}
+
+    rest = {(name, 1) for name in upon_gcn}
+    assert missing() == {("mini_gcn", 1), *rest}
+    weights = tmp_path / "single_shapes/mini_gcn-seed1/weights.safetensors"
     weights.parent.mkdir(parents=True)
     weights.touch()
-    assert command._finished(cell, 0, runs)
-    assert not command._finished(cell, 1, runs)
+    assert missing() == rest
+    monkeypatch.setattr(gcnlab.cli.table, "finished_runs", lambda results: [])
+    assert len(missing()) == 12  # without their scores the classifiers are trained, too
 
 
 def test_table_6_has_no_backbones_for_a_new_seed(tmp_path):
