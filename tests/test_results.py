@@ -3,12 +3,14 @@
 import json
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gcnlab.experiments.cost import networks
 from gcnlab.experiments.object_size import Settings, read_result
-from gcnlab.experiments.report import finished_runs, verdicts
+from gcnlab.experiments.report import by_seed, finished_runs, mean_and_spread, verdicts
 from gcnlab.experiments.tables import paper_table
 
 ROOT = Path(__file__).parent.parent
@@ -74,12 +76,26 @@ def test_the_readme_says_what_became_of_table_5():
         assert f"+{verdict.difference:.1f} ± {verdict.spread:.1f}" in README
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
-def test_the_readme_says_what_became_of_every_claim(number):
+@pytest.mark.parametrize(
+    ("number", "scale"), [*((n, "mini") for n in (1, 2, 3, 4, 6)), (1, "quick")]
+)
+def test_the_readme_says_what_became_of_every_claim(number, scale):
     words = " ".join(README.split())
-    for verdict in verdicts(paper_table(number), finished_runs()):
+    for verdict in verdicts(paper_table(number, scale), finished_runs()):
         numbers = f"{verdict.difference:+.1f} ± {verdict.spread:.1f}"
         assert f"{verdict.claim}: {verdict.outcome}, {numbers}" in words
+
+
+@pytest.mark.parametrize("name", ["gcn7", "stack7"])
+def test_the_readme_says_what_the_heads_score_at_other_rates(name):
+    config, runs = networks()[name], finished_runs()
+    scores = []
+    for rate in (0.001, 0.0025, 0.005, 0.01):
+        training = replace(config.training, learning_rate=rate)
+        found = by_seed(replace(config, training=training), runs)
+        assert {0, 1, 2} <= found.keys()
+        scores.append(mean_and_spread([score["miou"] for score in found.values()]))
+    assert f"{name}: {', '.join(scores)}" in " ".join(README.split())
 
 
 def test_the_readme_says_what_the_quick_recipe_gives():
