@@ -86,7 +86,7 @@ def test_the_readme_says_what_became_of_every_claim(number, scale):
         assert f"{verdict.claim}: {verdict.outcome}, {numbers}" in words
 
 
-@pytest.mark.parametrize("name", ["gcn7", "stack7"])
+@pytest.mark.parametrize("name", ["conv1x1", "gcn7", "stack7"])
 def test_the_readme_says_what_the_heads_score_at_other_rates(name):
     config, runs = networks()[name], finished_runs()
     scores = []
