@@ -18,6 +18,7 @@ from gcnlab.datasets import SHAPES, read_image
 from gcnlab.receptive import valid_field
 from gcnlab.training import RunConfig, load_checkpoint, load_run
 from gcnlab.training.lock import LOCK
+from gcnlab.training.optimization import compute_dtype
 
 TINY = [
     *("--data.image-size", "64", "--data.train-images", "4"),
@@ -134,6 +135,7 @@ def test_the_result_has_scores_settings_and_provenance(run):
 
 def test_the_provenance_says_where_the_numbers_come_from(run):
     provenance = result_of(run / "result.json")["provenance"]
+    assert provenance["precision"] in str(compute_dtype("auto", torch.device("cpu")))
     assert set(provenance) >= {"command", "commit", "seeds", "dataset", "split", "device"}
     assert set(provenance) >= {"wall_seconds", "finished", "versions"}
     assert provenance["command"].startswith(f"gcnlab train --out {run} ")

@@ -11,6 +11,7 @@ from rich.table import Table
 from gcnlab.evaluation import Scores
 from gcnlab.provenance import provenance, write_result
 from gcnlab.training import PretrainConfig, TopK, TrainedRun
+from gcnlab.training.optimization import compute_dtype
 from gcnlab.training.runs import mean_of_last
 from gcnlab.training.task import Task
 
@@ -45,9 +46,13 @@ def result(run: TrainedRun, scores: Scores | TopK, split: str) -> dict:
 
 def write_run(run: TrainedRun, values: dict, title: str, out: Path) -> None:
     """Write what the folder of a finished run holds beside its checkpoint: log.csv, result.json (`values`) and
-    loss.png with that title. The same result again leaves result.json as it is."""
+    loss.png with that title. The same result again leaves result.json as it is. What the automatic precision came to
+    on this device is part of the provenance."""
     from gcnlab.plots import plot_losses
 
+    device = next(run.model.parameters()).device
+    precision = str(compute_dtype(run.config.training.precision, device)).removeprefix("torch.")
+    values["provenance"]["precision"] = precision
     write_log(run, out / "log.csv")
     write_result(values, out / "result.json")
     plot_losses({title: run.losses}).savefig(out / "loss.png", dpi=100)

@@ -71,7 +71,7 @@ torch.set_num_threads(1)
 from gcnlab.training import *
 config = RunConfig(
     ModelConfig(kernel_size=3), DataConfig(image_size=48, train_images=6),
-    TrainingConfig(epochs=1, batch_size=2, optimizer="sgd", learning_rate=1e-3),
+    TrainingConfig(epochs=1, batch_size=2, optimizer="sgd", learning_rate=1e-3, precision="fp32"),
 )
 plain = train(config, progress=False, device="cpu")
 compiled = train(config, progress=False, device="cpu", execution=Execution(compile=True))
@@ -92,7 +92,7 @@ def test_frozen_norm_in_parts_learns_the_same():
     config = replace(
         TINY,
         model=replace(TINY.model, frozen_norm=True),
-        training=replace(TINY.training, batch_size=3, optimizer="sgd"),
+        training=replace(TINY.training, batch_size=3, optimizer="sgd", precision="fp32"),
     )
     whole = run(config)
     parts = run(replace(config, training=replace(config.training, accumulation=3)))

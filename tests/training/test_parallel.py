@@ -29,7 +29,9 @@ from gcnlab.training.parallel import across_processes, launch
 CONFIG = RunConfig(
     ModelConfig(kernel_size=3, frozen_norm=True),
     DataConfig(image_size=32, train_images=8),
-    TrainingConfig(epochs=3, batch_size=4, seed=3, checkpoint_steps=1, optimizer="sgd"),
+    TrainingConfig(
+        epochs=3, batch_size=4, seed=3, checkpoint_steps=1, optimizer="sgd", precision="fp32"
+    ),
 )
 PLAIN = torch.amp.GradScaler("cpu", enabled=False)
 
@@ -142,7 +144,9 @@ import torch
 from gcnlab.training import *
 CONFIG = RunConfig(
     ModelConfig(kernel_size=3, frozen_norm=True), DataConfig(image_size=32, train_images=8),
-    TrainingConfig(epochs=3, batch_size=4, seed=3, checkpoint_steps=1, optimizer="sgd"),
+    TrainingConfig(
+        epochs=3, batch_size=4, seed=3, checkpoint_steps=1, optimizer="sgd", precision="fp32"
+    ),
 )
 def die(step, steps, loss):
     if step == 4 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
