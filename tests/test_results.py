@@ -98,6 +98,15 @@ def test_the_readme_says_what_the_heads_score_at_other_rates(name):
     assert f"{name}: {', '.join(scores)}" in " ".join(README.split())
 
 
+@pytest.mark.parametrize("name", ["gcn7", "stack7"])
+def test_the_readme_says_what_the_heads_score_in_bf16(name):
+    config = networks()[name]
+    config = replace(config, training=replace(config.training, precision="bf16"))
+    scores = [score["miou"] for score in by_seed(config, finished_runs()).values()]
+    assert len(scores) == 3
+    assert f"{name}: {mean_and_spread(scores)}" in " ".join(README.split())
+
+
 def test_the_readme_says_what_the_quick_recipe_gives():
     result = json.loads((ROOT / "data/results/quick/gcn7-seed0/result.json").read_text())
     words = " ".join(README.split())
