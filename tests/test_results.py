@@ -4,14 +4,16 @@ import json
 import re
 import statistics
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from gcnlab.experiments import coverage
 from gcnlab.experiments.cost import networks
 from gcnlab.experiments.object_size import Settings, read_result
-from gcnlab.experiments.report import by_seed, finished_runs, mean_and_spread, verdicts
-from gcnlab.experiments.tables import paper_table
+from gcnlab.experiments.report import by_seed, finished_runs, judge, mean_and_spread, verdicts
+from gcnlab.experiments.tables import Claim, paper_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "data" / "results").rglob("result.json"))
@@ -144,9 +146,11 @@ def test_the_guide_says_how_long_the_notebooks_take():
 # --- Scores against object size
 
 OBJECT_SIZES = sorted((ROOT / "data" / "results" / "object_size").glob("*.json"))
+QUICK_OBJECT_SIZES = sorted((ROOT / "data" / "results" / "object_size" / "quick").glob("*.json"))
+HEADS = ("conv1x1", "gcn3", "gcn5", "gcn7", "gcn15")
 
 
-@pytest.mark.parametrize("path", OBJECT_SIZES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*OBJECT_SIZES, *QUICK_OBJECT_SIZES], ids=lambda path: path.stem)
 def test_object_sizes_were_measured_as_the_command_does(path):
     result, record = read_result(path), json.loads(path.read_text())["provenance"]
     assert result.settings == Settings()
@@ -171,3 +175,38 @@ def test_large_objects_keep_their_inside_with_a_large_kernel():
             assert ours.iou > theirs.iou
         # Of twelve fields a size, only the mean over the sizes is steady enough.
         assert sum(o.coverage for o, _ in large) > sum(t.coverage for _, t in large)
+
+
+def at_192_px(head, score):
+    """A score of the quick networks on the largest objects that were trained on, by seed."""
+    found = [read_result(path) for path in QUICK_OBJECT_SIZES if path.stem.startswith(f"{head}-")]
+    values = {r.seed: getattr(s, score) for r in found for s in r.scores if s.size == 192}
+    assert values.keys() == {1, 2, 3, 4}
+    return values
+
+
+@pytest.mark.parametrize("score", ["internal_accuracy", "coverage"])
+def test_the_readme_says_how_large_objects_fare_under_each_head(score):
+    spreads = [mean_and_spread(list(at_192_px(head, score).values())) for head in HEADS]
+    assert f"{', '.join(spreads)} %" in " ".join(README.split())
+
+
+@pytest.mark.parametrize(("worse", "better"), list(pairwise(HEADS)))
+def test_the_readme_says_which_larger_kernel_keeps_more_of_large_objects(worse, better):
+    inside = (at_192_px(head, "internal_accuracy") for head in (better, worse))
+    verdict = judge(Claim(better, worse, "internal_accuracy"), *inside, needed=3)
+    said = f"{verdict.claim}: {verdict.outcome}, {verdict.difference:+.1f} ± {verdict.spread:.1f}"
+    assert said in " ".join(README.split())
+
+
+# --- Coverage against accuracy
+
+
+@pytest.mark.parametrize("head", ["conv1x1", "gcn7"])
+def test_the_readme_says_how_coverage_and_accuracy_correlate(head):
+    paths = sorted((ROOT / "data" / "results" / "coverage" / "quick").glob(f"{head}-*.json"))
+    assert len(paths) == 4
+    found = [coverage.correlations(coverage.read_result(path)).values() for path in paths]
+    for rho in zip(*([c.rho for c in groups] for groups in found)):
+        shown = f"{statistics.mean(rho):.2f} ± {statistics.stdev(rho):.2f}"
+        assert shown in " ".join(README.split())
