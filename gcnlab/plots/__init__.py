@@ -14,7 +14,7 @@ from gcnlab.plots.pictures import (
     plot_mean_fields,
     plot_regions,
 )
-from gcnlab.plots.scores import plot_cost_and_score, plot_paper_and_ours
+from gcnlab.plots.scores import plot_cost_and_score, plot_paper_and_ours, plot_score_against_rate
 from gcnlab.plots.tiles import plot_tile_weights
 from gcnlab.plots.training import (
     LiveLoss,
@@ -48,6 +48,7 @@ __all__ = [
     "plot_paper_and_ours",
     "plot_rates",
     "plot_regions",
+    "plot_score_against_rate",
     "plot_tile_weights",
     "show",
 ]

@@ -1,6 +1,7 @@
-"""Scores of networks: the paper's beside ours, every seed a mark; and what they cost."""
+"""Scores of networks: the paper's beside ours, every seed a mark; against their cost and the learning rate."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,6 +65,37 @@ def plot_cost_and_score(
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_score_against_rate(
+    panels: Sequence[dict[str, dict[float, Sequence[float]]]], score: str = "mean IoU (%)"
+) -> Figure:
+    """Score against the learning rate, a line per network at the mean of its seeds, in a band from the lowest to the highest.
+
+    A network has one colour and mark in all panels.
+
+    Args:
+        panels: of each, network → learning rate → score of each seed, at least one.
+        score: what is drawn.
+    """
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(chain(*panels)))}
+    with figure_style():
+        figure = Figure(figsize=(3.4 * len(panels), 3.2))
+        axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axis, networks in zip(axes, panels):
+            for name, by_rate in networks.items():
+                color, mark = OKABE_ITO[numbers[name] % len(OKABE_ITO)], marker(numbers[name])
+                rates, seeds = zip(*sorted(by_rate.items()))
+                axis.plot(rates, [np.mean(s) for s in seeds], marker=mark, color=color, label=name)
+                low, high = [min(s) for s in seeds], [max(s) for s in seeds]
+                axis.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
+            every = sorted({rate for by_rate in networks.values() for rate in by_rate})
+            axis.set(xscale="log", xlabel="learning rate", ylim=(0, None))
+            axis.set_xticks(every, [f"{rate:g}" for rate in every])
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.legend(loc="lower right")
+        axes[0].set(ylabel=score)
     return figure
 
 

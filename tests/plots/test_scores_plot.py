@@ -1,6 +1,11 @@
 import numpy as np
 
-from gcnlab.plots import plot_cost_and_score, plot_distance_curves, plot_paper_and_ours
+from gcnlab.plots import (
+    plot_cost_and_score,
+    plot_distance_curves,
+    plot_paper_and_ours,
+    plot_score_against_rate,
+)
 
 
 def test_every_seed_is_a_mark_and_the_mean_a_line():
@@ -42,3 +47,21 @@ def test_several_seeds_of_a_curve_are_a_mean_in_a_band():
     assert {tuple(v) for v in band} >= {(1.0, 10.0), (1.0, 30.0), (2.0, 20.0), (2.0, 60.0)}
     assert len(axis.collections) == 1
     assert axis.lines[0].get_linestyle() != axis.lines[1].get_linestyle()
+
+
+def test_score_against_rate_has_means_in_bands_and_one_colour_for_a_network_everywhere():
+    gcn = {0.01: [70.0, 72.0, 77.0], 0.001: [20.0]}
+    first, second = plot_score_against_rate(
+        [{"GCN": gcn, "base": {0.01: [50.0]}}, {"conv": {0.01: [60.0]}, "GCN": gcn}]
+    ).axes
+    line = first.lines[0]
+    assert line.get_xdata().tolist() == [0.001, 0.01]
+    assert line.get_ydata().tolist() == [20.0, 73.0]
+    band = first.collections[0].get_paths()[0].vertices
+    assert {tuple(v) for v in band} >= {(0.01, 70.0), (0.01, 77.0)}
+    assert [t.get_text() for t in first.get_xticklabels()] == ["0.001", "0.01"]
+    again = second.lines[1]
+    assert again.get_label() == "GCN"
+    assert (again.get_color(), again.get_marker()) == (line.get_color(), line.get_marker())
+    looks = {(li.get_color(), li.get_marker()) for li in (*first.lines, *second.lines)}
+    assert len(looks) == 3
