@@ -27,12 +27,12 @@ from gcnlab.experiments.report import (
     table_cells,
     verdicts,
 )
+from gcnlab.experiments.scales import SCALES, Scale
 from gcnlab.experiments.tables import (
     CLASSIFIERS,
     SCORES,
     Cell,
     PaperTable,
-    Scale,
     paper_table,
     table_backbone,
     with_seed,
@@ -48,8 +48,6 @@ from gcnlab.training import (
     train,
 )
 
-FOLDERS = {"quick": "quick", "mini": "shapes", "full": "shapes512"}
-"""Where the runs of each scale lie, under the results."""
 WAIT = 30
 """Seconds until it is looked again whether other processes have finished."""
 TAKEN = 75  # EX_TEMPFAIL of Unix
@@ -75,7 +73,8 @@ class ShowTable:
     """Train what is missing."""
     scale: Scale = "mini"
     """mini: 256 px, the mini backbone, about nine CPU-minutes a network; quick: the same from a pretrained start, under
-    three; full: 512 px, ResNet-18, for a GPU."""
+    three; large: the same at 512 px, on the paper's map of 16×16, under fifteen; full: 512 px, ResNet-18, for a GPU; camvid:
+    photographs, under 40."""
     seeds: int | None = None
     """Trainings of each network; the table's own number if not given."""
     results: Path = RESULTS
@@ -100,7 +99,8 @@ class ShowTable:
         if self.run:
             self._train(table)
         runs = finished_runs(self.results)
-        print(f"Table {table.number}: {table.title} (paper: VOC; ours: Shapes, %)\n")
+        images = SCALES[self.scale].images
+        print(f"Table {table.number}: {table.title} (paper: VOC; ours: {images}; %)\n")
         print(aligned(table_cells(table, runs)), end="\n\n")
         found = verdicts(table, runs)
         for verdict in found:
@@ -145,7 +145,7 @@ class ShowTable:
         return _with_classifiers_under(with_seed(cell.config, seed), self.results)
 
     def _folder(self, cell: Cell, seed: int) -> Path:
-        kind = FOLDERS[self.scale] if isinstance(cell.config, RunConfig) else CLASSIFIERS
+        kind = SCALES[self.scale].folder if isinstance(cell.config, RunConfig) else CLASSIFIERS
         return self.results / kind / f"{cell.name}-seed{seed}"
 
     def _train(self, table: PaperTable) -> None:

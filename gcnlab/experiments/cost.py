@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 
 from gcnlab.experiments.process import run_command
+from gcnlab.experiments.scales import Scale
 from gcnlab.experiments.speed import alternate, measured_alone, operations
-from gcnlab.experiments.tables import Scale, paper_table
+from gcnlab.experiments.tables import paper_table
 from gcnlab.models.segmenter import count_weights
 from gcnlab.provenance import provenance, write_json
 from gcnlab.training import RunConfig

@@ -1,9 +1,6 @@
 """Tables 1 to 6 of the paper, each defined once: what is trained, which figure is read, what is claimed.
 
-On Shapes, where outlines alone tell the class, at three scales: "mini" (256 px, the mini backbone, whose field of 71 px
-leaves the rest to the head, from a random start), "quick" (the same from a pretrained backbone, as in the paper, and so in
-two epochs in place of eight) and "full" (512 px, ResNet-18, for a GPU). The paper's k goes to 15 on a map of 16×16
-pixels; at 256 px the map is 8×8, so k = 7 is already nearly global there.
+On Shapes, where outlines alone tell the class, or on CamVid; how large and how long, see `scales`.
 
 A claim is an ordering of two networks by one score. Where the text and the figures of the paper differ, the figures
 count (Table 3: GCN ahead from k = 7 on).
@@ -14,23 +11,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 
 from gcnlab.experiments.paper import published
+from gcnlab.experiments.scales import SCALES, Scale
 from gcnlab.models import make_head
 from gcnlab.models.segmenter import count_weights
-from gcnlab.training import (
-    PRESETS,
-    PRETRAINING,
-    DataConfig,
-    ModelConfig,
-    PretrainConfig,
-    RunConfig,
-)
+from gcnlab.training import PRETRAINING, PretrainConfig, RunConfig
 
-Scale = Literal["quick", "mini", "full"]
 Run = TypeVar("Run", RunConfig, PretrainConfig)
 
 CLASSIFIERS = "single_shapes"
@@ -118,20 +108,12 @@ def network(
     refine: bool = False,
     mid_channels: tuple[int, ...] | None = None,
 ) -> RunConfig:
-    """A run on Shapes with everything but the head the same for all."""
-    run = _BASES[scale]
+    """A run with everything but the head the same for all of a scale."""
+    run = SCALES[scale].run
     model = replace(
         run.model, head=head, kernel_size=kernel_size, refine=refine, mid_channels=mid_channels
     )
     return replace(run, model=model)
-
-
-_BASES: dict[Scale, RunConfig] = {
-    "quick": PRESETS["quick"][1],
-    "mini": PRESETS["shapes"][1],
-    "full": RunConfig(ModelConfig("resnet18"), DataConfig(image_size=512)),
-}
-"""What the networks of a scale have in common."""
 
 
 def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
@@ -146,13 +128,16 @@ def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
 
 
 def _table1(scale: Scale) -> PaperTable:
-    sizes = (3, 5, 7, 9, 11, 13, 15) if scale == "full" else (3, 5, 7, 15)
     paper = {row["k"]: {"miou": float(row["miou"])} for row in published(1)}
     cells = [Cell("conv1x1", network(scale, "conv1x1"), paper["base"])]
-    cells += [Cell(f"gcn{k}", network(scale, kernel_size=k), paper[str(k)]) for k in sizes]
+    cells += [
+        Cell(f"gcn{k}", network(scale, kernel_size=k), paper[str(k)])
+        for k in SCALES[scale].kernel_sizes
+    ]
     claims = [Claim(b.name, a.name) for a, b in itertools.pairwise(cells)]
     claims += [Claim(cell.name, "conv1x1") for cell in cells[2:]]
-    return PaperTable(1, "kernel size", tuple(cells), ("miou",), tuple(claims), seeds=5)
+    seeds = SCALES[scale].seeds
+    return PaperTable(1, "kernel size", tuple(cells), ("miou",), tuple(claims), seeds)
 
 
 def _against(number: int, kind: str, title: str, scale: Scale) -> PaperTable:
@@ -183,7 +168,7 @@ def _table3(scale: Scale) -> PaperTable:
 
 def _table4(scale: Scale) -> PaperTable:
     """m = 2048, 1024, 210 are the width of res-5, its half and its tenth; here so too, at every level."""
-    widths = (64, 128, 256, 512)  # of res-2 … res-5 in both scales: the mini network and ResNet-18
+    widths = (64, 128, 256, 512)  # of res-2 … res-5, in the mini network and in ResNet-18
     paper = {row["head"]: {"miou": float(row["miou"])} for row in published(4)}
     cells = []
     for m, name in ((2048, "stack7"), (1024, "stack7-half"), (210, "stack7-tenth")):
@@ -197,7 +182,7 @@ def _table4(scale: Scale) -> PaperTable:
 
 
 def _table5(scale: Scale) -> PaperTable:
-    k = 15 if scale == "full" else 7
+    k = SCALES[scale].kernel_size
     read = ("miou", "boundary_accuracy", "internal_accuracy")
     paper = {row["network"]: {score: float(row[score]) for score in read} for row in published(5)}
     base = Cell("conv1x1", network(scale, "conv1x1"), paper["baseline"])
@@ -209,7 +194,8 @@ def _table5(scale: Scale) -> PaperTable:
         Claim(gcn.name, base.name, "miou"),
         Claim(refined.name, gcn.name, "miou"),
     )
-    return PaperTable(5, "boundary and interior", (base, gcn, refined), read, claims, 5)
+    cells, seeds = (base, gcn, refined), SCALES[scale].seeds
+    return PaperTable(5, "boundary and interior", cells, read, claims, seeds)
 
 
 def _table6(scale: Scale) -> PaperTable:
@@ -217,12 +203,10 @@ def _table6(scale: Scale) -> PaperTable:
 
     The paper's figure for classification is top-5 of 1,000 classes; of our 6 it is top-1.
     """
-    k = 15 if scale == "full" else 7
+    k = SCALES[scale].kernel_size
     paper = {row["score"]: row for row in published(6)}
     classifiers, segmenters = [], []
-    # A ResNet, and one with GCN inside of about its cost.
-    ours = ("resnet50", "resnet50_gcn") if scale == "full" else ("mini", "mini_gcn")
-    for published_name, backbone in zip(("resnet50", "resnet50_gcn"), ours):
+    for published_name, backbone in zip(("resnet50", "resnet50_gcn"), SCALES[scale].backbones):
         accuracy = 100 - float(paper["ImageNet top-5 error"][published_name])
         classifier = replace(PRETRAINING["mini"][1], backbone=backbone)
         classifiers.append(Cell(backbone, classifier, {"top1": accuracy}))

@@ -39,8 +39,9 @@ from gcnlab.experiments.report import (
     prediction_interval,
     verdicts,
 )
+from gcnlab.experiments.scales import SCALES
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
-from gcnlab.models import make_head
+from gcnlab.models import build_backbone, make_head
 from gcnlab.training import DataConfig, RunConfig, RunStopped, TrainingConfig
 from gcnlab.training.lock import LOCK
 
@@ -48,7 +49,7 @@ NUMBERS = (1, 2, 3, 4, 5)
 """Tables whose networks differ in the head alone."""
 
 
-@pytest.mark.parametrize("scale", ["quick", "mini", "full"])
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("number", [*NUMBERS, 6])
 def test_every_claim_but_those_of_the_text_agrees_with_the_published_figures(number, scale):
     table = paper_table(number, scale)
@@ -64,12 +65,29 @@ def test_every_claim_but_those_of_the_text_agrees_with_the_published_figures(num
         assert better > worse
 
 
-@pytest.mark.parametrize("scale", ["quick", "mini", "full"])
+@pytest.mark.parametrize("scale", SCALES)
 def test_networks_of_a_table_differ_in_the_head_alone(scale):
     for number in NUMBERS:
         configs = [cell.config for cell in paper_table(number, scale).cells]
         assert len({str(c) for c in configs}) == len(configs)
         assert len({(c.model.backbone, str(c.data), str(c.training)) for c in configs}) == 1
+
+
+def test_the_large_networks_have_the_papers_map_and_k():
+    table = paper_table(1, "large")
+    assert [cell.name for cell in table.cells] == ["conv1x1", "gcn3", "gcn7", "gcn15"]
+    for large, quick in zip(table.cells, (c for c in paper_table(1, "quick").cells if c.name != "gcn5")):  # fmt: skip
+        assert large.config.model == quick.config.model
+        assert large.config.training == quick.config.training
+    data = table.cells[-1].config.data
+    strides = build_backbone("mini").strides
+    assert data.image_size // strides[-1] == 16
+    assert [c.name for c in paper_table(5, "large").cells] == ["conv1x1", "gcn15", "gcn15-br"]
+
+
+def test_scales_keep_their_runs_apart():
+    assert len({scale.folder for scale in SCALES.values()}) == len(SCALES)
+    assert len({str(scale.run) for scale in SCALES.values()}) == len(SCALES)
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -1,0 +1,60 @@
+"""What the networks of a table have in common: images, backbone and schedule, at five scales.
+
+The paper's k goes to 15 on a map of 16×16 pixels. Images of 256 px give a map of 8×8, on which k = 7 is already nearly
+global; those of 512 px give the paper's map.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gcnlab.training import PRESETS, DataConfig, ModelConfig, RunConfig
+
+Scale = Literal["quick", "mini", "large", "full", "camvid"]
+
+
+@dataclass(frozen=True)
+class TableScale:
+    """How the tables are trained.
+
+    Attributes:
+        images: what on, in words.
+        run: a training, with seed 0; a table's networks differ from it in the model alone.
+        folder: of the runs, under the results.
+        kernel_sizes: k of Table 1, in pixels of each level's map.
+        kernel_size: k where the paper has its 15, in Tables 5 and 6.
+        seeds: trainings of each network that the claims of Tables 1 and 5 take, at least.
+        backbones: of Table 6, a ResNet and one with GCN inside of about its cost.
+    """
+
+    images: str
+    run: RunConfig
+    folder: str
+    kernel_sizes: tuple[int, ...] = (3, 5, 7, 15)
+    kernel_size: int = 7
+    seeds: int = 5
+    backbones: tuple[str, str] = ("mini", "mini_gcn")
+
+
+_QUICK = PRESETS["quick"][1]
+
+SCALES: dict[Scale, TableScale] = {
+    "quick": TableScale("Shapes, 256 px, pretrained", _QUICK, "quick"),
+    "mini": TableScale("Shapes, 256 px", PRESETS["shapes"][1], "shapes"),
+    "large": TableScale(
+        "Shapes, 512 px, pretrained",
+        replace(_QUICK, data=DataConfig(image_size=512)),
+        "large",
+        kernel_sizes=(3, 7, 15),  # each sees about twice as far as the one before
+        kernel_size=15,
+        seeds=3,
+    ),
+    "full": TableScale(
+        "Shapes, 512 px, ResNet-18",
+        RunConfig(ModelConfig("resnet18"), DataConfig(image_size=512)),
+        "shapes512",
+        kernel_sizes=(3, 5, 7, 9, 11, 13, 15),
+        kernel_size=15,
+        backbones=("resnet50", "resnet50_gcn"),
+    ),
+    "camvid": TableScale("CamVid", PRESETS["camvid"][1], "camvid", seeds=3),
+}
