@@ -12,8 +12,18 @@ from pathlib import Path
 from sphinx.cmd.build import main as sphinx
 
 from gcnlab.experiments.paper import published
-from gcnlab.experiments.report import Runs, Verdict, finished_runs, p_value, table_cells, verdicts
-from gcnlab.experiments.tables import SCORES, PaperTable, paper_table
+from gcnlab.experiments.report import (
+    Runs,
+    Verdict,
+    finished_runs,
+    lead_in_words,
+    orderings,
+    p_value,
+    table_cells,
+    verdicts,
+)
+from gcnlab.experiments.scales import SCALES, Scale
+from gcnlab.experiments.tables import SCORES, paper_table
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md")
@@ -23,7 +33,7 @@ ONLY_PUBLISHED = {
 }
 """Tables that take the data sets and a GPU: titles."""
 INTRODUCTION = """Made from `data/paper` and `data/results` when this page was built, as `gcnlab table N` prints them. The paper's networks are
-ResNet-152 on PASCAL VOC, ours small ones on Shapes: compare orders, not heights. Ours are means ± standard deviations over seeds; a claim *held* or
+ResNet-152 on PASCAL VOC, ours small ones on Shapes and CamVid: compare orders, not heights. Ours are means ± standard deviations over seeds; a claim *held* or
 *not held* if a paired t-test over the seeds says so at 5 %, with the number of seeds that the table asks for."""
 
 
@@ -53,7 +63,10 @@ def lay_out(sources: Path) -> None:
 def tables(runs: Runs) -> str:
     """The page of tables, in Markdown."""
     parts = ["# The paper's tables beside ours", INTRODUCTION]
-    parts += [measured(paper_table(number), runs) for number in range(1, 7)]
+    parts += [f"## Every ordering\n\n{markdown(orderings(runs))}"]
+    for number in range(1, 7):
+        parts.append(f"## Table {number}: {paper_table(number).title}")
+        parts += [words for scale in SCALES if (words := measured(number, scale, runs))]
     for number, title in ONLY_PUBLISHED.items():
         lines = published(number)
         cells = [list(lines[0]), *(list(line.values()) for line in lines)]
@@ -63,24 +76,23 @@ def tables(runs: Runs) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def measured(table: PaperTable, runs: Runs) -> str:
-    claims = [["claim", "score", "outcome", "difference", "p", "seeds"]]
-    claims += map(claim_cells, verdicts(table, runs))
+def measured(number: int, scale: Scale, runs: Runs) -> str:
+    """A table at one scale; nothing where none of its orderings was run."""
+    table = paper_table(number, scale)
+    found = verdicts(table, runs)
+    if not any(verdict.seeds for verdict in found):
+        return ""
+    claims = [["claim", "score", "outcome", "difference", "p", "seeds"], *map(claim_cells, found)]
     cells = markdown(table_cells(table, runs))
-    return f"## Table {table.number}: {table.title}\n\n{cells}\n\n{markdown(claims)}"
+    return f"### {SCALES[scale].images} (Table {number})\n\n{cells}\n\n{markdown(claims)}"
 
 
 def claim_cells(verdict: Verdict) -> list[str]:
-    def number(value: float, form: str) -> str:
-        return "" if math.isnan(value) else format(value, form)
-
-    spread = number(verdict.spread, ".1f")
-    difference = number(verdict.difference, "+.1f") + (f" ± {spread}" if spread else "")
     return [
         str(verdict.claim),
         SCORES[verdict.claim.score],
         verdict.outcome if verdict.seeds else "not run",
-        difference,
+        lead_in_words(verdict),
         "" if math.isnan(verdict.p) else p_value(verdict.p).removeprefix("= "),
         str(len(verdict.seeds)),
     ]

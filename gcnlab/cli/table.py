@@ -22,6 +22,7 @@ from gcnlab.experiments.report import (
     aligned,
     by_seed,
     finished_runs,
+    orderings,
     prediction_interval,
     sentence,
     table_cells,
@@ -37,7 +38,7 @@ from gcnlab.experiments.tables import (
     table_backbone,
     with_seed,
 )
-from gcnlab.provenance import write_json
+from gcnlab.provenance import provenance, write_json
 from gcnlab.training import (
     FolderTaken,
     PretrainConfig,
@@ -56,8 +57,10 @@ TAKEN = 75  # EX_TEMPFAIL of Unix
 
 @dataclass(frozen=True)
 class ShowTable:
-    """A table of the paper beside ours: means over seeds, and whether each of its orderings held.
+    """A table of the paper beside ours: means over seeds, and whether each of its orderings held. Without a number, the
+    orderings of all tables.
 
+        gcnlab table
         gcnlab table 1
         gcnlab table 5 --run
         gcnlab table 1 --check
@@ -67,8 +70,8 @@ class ShowTable:
     the two share what is missing.
     """
 
-    number: Annotated[int, tyro.conf.Positional]
-    """1 to 6."""
+    number: Annotated[int | None, tyro.conf.Positional] = None
+    """1 to 6; none for all orderings, at the scales that two cores can train."""
     run: bool = False
     """Train what is missing."""
     scale: Scale = "mini"
@@ -83,7 +86,7 @@ class ShowTable:
     """Train one network of the table, chosen at random among those with three finished seeds or more, with a seed that
     is new: its scores have to lie where the finished ones say (99 % prediction interval). Nothing is kept."""
     out: Path | None = None
-    """Write the claims and what became of them to this JSON file."""
+    """Write what is shown to this JSON file, with the score of every seed."""
     device: str | None = None
     """cpu, cuda, …; the GPU if there is one."""
     workers: int = 0
@@ -92,21 +95,46 @@ class ShowTable:
     def __call__(self) -> None:
         if self.seeds is not None and self.seeds < 1:
             raise ValueError(f"--seeds must be at least 1, not {self.seeds}")
+        if self.number is None:
+            if self.run or self.check:
+                raise ValueError("--run and --check take the number of a table")
+            self._show_orderings()
+            return
         table = paper_table(self.number, self.scale)
         if self.check:
             self._check(table)
             return
         if self.run:
             self._train(table)
-        runs = finished_runs(self.results)
-        images = SCALES[self.scale].images
+        self._show(table)
+
+    def _show_orderings(self) -> None:
+        rows = orderings(finished_runs(self.results))
+        print(aligned(rows))
+        if self.out is not None:
+            header, *rest = rows
+            write_json({"orderings": [dict(zip(header, row)) for row in rest]}, self.out)
+
+    def _show(self, table: PaperTable) -> None:
+        began, runs = time.perf_counter(), finished_runs(self.results)
+        images, found = SCALES[self.scale].images, verdicts(table, runs)
         print(f"Table {table.number}: {table.title} (paper: VOC; ours: {images}; %)\n")
         print(aligned(table_cells(table, runs)), end="\n\n")
-        found = verdicts(table, runs)
         for verdict in found:
             print(sentence(verdict))
         if self.out is not None:
-            write_json({"table": table.number, "claims": [asdict(v) for v in found]}, self.out)
+            networks = [_record(cell, by_seed(cell.config, runs)) for cell in table.cells]
+            seeds = sorted({seed for network in networks for seed in network["seeds"]})
+            record = provenance(
+                seeds=seeds,
+                dataset=images,
+                split="val",
+                device="cpu",
+                seconds=time.perf_counter() - began,
+            )
+            claims = [asdict(verdict) for verdict in found]
+            values = {"table": table.number, "networks": networks, "claims": claims}
+            write_json(values | {"provenance": record}, self.out)
 
     def _check(self, table: PaperTable) -> None:
         runs = finished_runs(self.results)
@@ -187,6 +215,19 @@ class ShowTable:
             return False
         backbone = table_backbone(self._config(cell, seed))
         return backbone is None or Path(backbone).exists()
+
+
+def _record(cell: Cell, found: dict[int, dict[str, float]]) -> dict[str, Any]:
+    """A network of a table: the paper's scores, and ours, seed by seed."""
+    ours = {score: [scores[score] for scores in found.values()] for score in cell.paper}
+    seeds = list(found)
+    return {
+        "name": cell.name,
+        "weights": cell.weights,
+        "paper": cell.paper,
+        "seeds": seeds,
+        "ours": ours,
+    }
 
 
 def _with_classifiers_under(

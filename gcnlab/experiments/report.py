@@ -11,12 +11,14 @@ paired t-test at 5 %; everything else, and everything with fewer seeds than the 
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gcnlab.experiments.paper import ROOT
-from gcnlab.experiments.tables import SCORES, Claim, PaperTable, with_seed
+from gcnlab.experiments.scales import SCALES, Scale
+from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
 from gcnlab.training import PretrainConfig, RunConfig
 
 RESULTS = ROOT / "data" / "results"
@@ -129,6 +131,25 @@ def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
     ]
 
 
+def orderings(
+    runs: Runs, scales: Sequence[Scale] = ("mini", "quick", "large", "camvid")
+) -> list[list[str]]:
+    """All orderings of Tables 1 to 6 that were put to the test at one of the scales: the header, and a row for each with
+    the paper's lead and what became of ours, a dash where it was not run."""
+    rows: dict[tuple[int, str, str], list[str]] = {}
+    for column, scale in enumerate(scales):
+        for number in range(1, 7):
+            table = paper_table(number, scale)
+            for verdict in filter(lambda v: v.seeds, verdicts(table, runs)):
+                claim = verdict.claim
+                key = number, str(claim), SCORES[claim.score]
+                lead = f"{table.published_lead(claim):+.1f}"
+                row = rows.setdefault(key, [*map(str, key), lead, *["–"] * len(scales)])
+                row[4 + column] = f"{verdict.outcome} {lead_in_words(verdict)}"
+    header = ["table", "ordering", "score", "paper", *(SCALES[scale].images for scale in scales)]
+    return [header, *(rows[key] for key in sorted(rows, key=lambda key: key[0]))]
+
+
 def paper_and_ours(
     table: PaperTable, runs: Runs, score: str
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
@@ -177,10 +198,18 @@ def sentence(verdict: Verdict) -> str:
     words = f"{SCORES[claim.score]}: {claim}"
     if not verdict.seeds:
         return f"{words:48} undecided, not run"
-    numbers = f"{verdict.difference:+.1f}"
+    numbers = lead_in_words(verdict)
     if len(verdict.seeds) > 1:
-        numbers += f" ± {verdict.spread:.1f}, p {p_value(verdict.p)}"
+        numbers += f", p {p_value(verdict.p)}"
     return f"{words:48} {verdict.outcome:10} {numbers} ({_seeds(len(verdict.seeds))})"
+
+
+def lead_in_words(verdict: Verdict) -> str:
+    """ "+11.5 ± 3.7", the spread from two seeds on; a dash without any."""
+    if not verdict.seeds:
+        return "–"
+    spread = f" ± {verdict.spread:.1f}" if len(verdict.seeds) > 1 else ""
+    return f"{verdict.difference:+.1f}{spread}"
 
 
 def p_value(p: float) -> str:

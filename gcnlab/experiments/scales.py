@@ -9,7 +9,7 @@ from typing import Literal
 
 from gcnlab.training import PRESETS, DataConfig, ModelConfig, RunConfig
 
-Scale = Literal["quick", "mini", "large", "full", "camvid"]
+Scale = Literal["mini", "quick", "large", "full", "camvid"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class TableScale:
 _QUICK = PRESETS["quick"][1]
 
 SCALES: dict[Scale, TableScale] = {
-    "quick": TableScale("Shapes, 256 px, pretrained", _QUICK, "quick"),
     "mini": TableScale("Shapes, 256 px", PRESETS["shapes"][1], "shapes"),
+    "quick": TableScale("Shapes, 256 px, pretrained", _QUICK, "quick"),
     "large": TableScale(
         "Shapes, 512 px, pretrained",
         replace(_QUICK, data=DataConfig(image_size=512)),

@@ -100,6 +100,15 @@ class PaperTable:
             if not claim.cells <= names:
                 raise ValueError(f"Table {self.number}: no cells {claim}")
 
+    def published_lead(self, claim: Claim) -> float:
+        """better − worse of a claim, in the paper, in points."""
+        paper = {cell.name: cell.paper for cell in self.cells}
+
+        def value(side: str | Claim) -> float:
+            return paper[side][claim.score] if isinstance(side, str) else self.published_lead(side)
+
+        return value(claim.better) - value(claim.worse)
+
 
 def network(
     scale: Scale,

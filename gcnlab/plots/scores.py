@@ -6,13 +6,16 @@ from itertools import chain
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from gcnlab.plots.style import OKABE_ITO, figure_style, marker
 
 
 def plot_paper_and_ours(
-    paper: dict[str, float], ours: dict[str, Sequence[float]], score: str = "mean IoU (%)"
+    paper: dict[str, float],
+    ours: dict[str, Sequence[float]],
+    score: str = "mean IoU (%)",
+    images: str = "Shapes",
 ) -> Figure:
     """A table as two panels: the paper's score of each network, and ours, a mark for each seed and a line at the mean.
 
@@ -22,6 +25,7 @@ def plot_paper_and_ours(
         paper: network → published score.
         ours: the same networks → score of each seed; may be empty.
         score: what is drawn.
+        images: what ours were trained on.
     """
     with figure_style():
         figure = Figure(figsize=(max(6.0, 0.8 * len(paper) + 3.5), 2.8))
@@ -29,7 +33,7 @@ def plot_paper_and_ours(
         left.plot(range(len(paper)), list(paper.values()), "o", color=OKABE_ITO[6])
         for place, values in enumerate(ours[name] for name in paper):
             _seeds(right, place, values)
-        for axis, title in ((left, "paper (VOC)"), (right, "ours (Shapes)")):
+        for axis, title in ((left, "paper (VOC)"), (right, f"ours ({images})")):
             axis.set_xticks(range(len(paper)), list(paper), rotation=35, ha="right")
             axis.set(title=title, ylabel=score, xlim=(-0.6, len(paper) - 0.4))
             axis.grid(axis="y", color="0.92", linewidth=0.6)
@@ -91,11 +95,11 @@ def plot_score_against_rate(
                 low, high = [min(s) for s in seeds], [max(s) for s in seeds]
                 axis.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
             every = sorted({rate for by_rate in networks.values() for rate in by_rate})
-            axis.set(xscale="log", xlabel="learning rate", ylim=(0, None))
+            axis.set(xscale="log", xlabel="learning rate")
             axis.set_xticks(every, [f"{rate:g}" for rate in every])
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.xaxis.set_minor_locator(NullLocator())
             axis.legend(loc="lower right")
-        axes[0].set(ylabel=score)
+        axes[0].set(ylabel=score, ylim=(0, None))  # of all panels, once all lines are there
     return figure
 
 

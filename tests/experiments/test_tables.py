@@ -34,6 +34,7 @@ from gcnlab.experiments.report import (
     finished_runs,
     judge,
     mean_and_spread,
+    orderings,
     p_value,
     paper_and_ours,
     prediction_interval,
@@ -543,3 +544,55 @@ def test_a_classifier_is_trained_again_only_for_a_network_that_takes_its_weights
 def test_table_6_has_no_backbones_for_a_new_seed(tmp_path):
     with pytest.raises(ValueError, match="but on the table's own backbones"):
         ShowTable(6, check=True, results=tmp_path)()
+
+
+def test_the_published_lead_is_a_difference_of_scores_or_of_differences():
+    leads = {str(c): paper_table(6).published_lead(c) for c in paper_table(6).claims}
+    assert leads["mini_gcn+conv1x1 > mini+conv1x1"] == pytest.approx(71.2 - 65.7)
+    both = "(mini_gcn+conv1x1 − mini+conv1x1) > (mini_gcn+gcn7-br − mini+gcn7-br)"
+    assert leads[both] == pytest.approx((71.2 - 65.7) - (72.5 - 72.3))
+
+
+def test_all_orderings_at_all_scales_a_dash_where_nothing_was_run():
+    runs = []
+    for scale, name, scores in (
+        ("mini", "conv1x1", (50.0, 51.0, 49.0, 50.0, 52.0)),
+        ("mini", "gcn3", (60.0, 62.0, 58.0, 61.0, 63.0)),
+        ("large", "conv1x1", (40.0,)),
+        ("large", "gcn3", (55.0,)),
+    ):
+        (cell,) = (c for c in paper_table(1, scale).cells if c.name == name)
+        runs += [(with_seed(cell.config, s), dict.fromkeys(SCORES, v)) for s, v in enumerate(scores)]  # fmt: skip
+    header, row = orderings(runs, ("mini", "quick", "large"))
+    assert header[:4] == ["table", "ordering", "score", "paper"]
+    assert row == [
+        *("1", "gcn3 > conv1x1", "mIoU", "+1.1"),
+        *("held +10.4 ± 0.9", "–", "undecided +15.0"),
+    ]
+    assert len(orderings([])) == 1
+
+
+def test_the_command_shows_all_orderings_and_writes_what_it_shows(tmp_path, capsys):
+    command("--out", tmp_path / "all.json")
+    shown = capsys.readouterr().out.splitlines()
+    rows = json.loads((tmp_path / "all.json").read_text())["orderings"]
+    assert len(rows) == len(shown) - 1
+    assert {row["table"] for row in rows} == set("123456")
+    assert all(row["ordering"] in line for row, line in zip(rows, shown[1:]))
+    for wrong in ("--run", "--check"):
+        with pytest.raises(SystemExit):
+            command(wrong)
+        assert "number of a table" in capsys.readouterr().err
+
+
+def test_a_written_table_has_every_seeds_scores(tmp_path):
+    command(5, "--out", tmp_path / "table.json")
+    written = json.loads((tmp_path / "table.json").read_text())
+    networks = {network["name"]: network for network in written["networks"]}
+    assert networks["gcn7"]["paper"]["internal_accuracy"] == 95.0
+    for seed, miou in zip(networks["gcn7"]["seeds"], networks["gcn7"]["ours"]["miou"], strict=True):
+        path = f"data/results/shapes/gcn7-seed{seed}/result.json"
+        result = json.loads((Path(__file__).parents[2] / path).read_text())
+        assert result["scores"]["miou"] == miou
+    assert written["provenance"]["command"].startswith("gcnlab table 5")
+    assert written["provenance"]["seeds"] == [0, 1, 2, 3, 4]

@@ -11,6 +11,7 @@ from gcnlab.plots import (
 def test_every_seed_is_a_mark_and_the_mean_a_line():
     figure = plot_paper_and_ours({"base": 69.0, "GCN": 74.5, "BR": 74.7}, {"base": [50.0, 60.0], "GCN": [70.0], "BR": []})  # fmt: skip
     left, right = figure.axes
+    assert right.get_title() == "ours (Shapes)"
     assert left.lines[0].get_ydata().tolist() == [69.0, 74.5, 74.7]
     marks, mean, one, _ = right.lines
     assert marks.get_ydata().tolist() == [50.0, 60.0]
@@ -65,3 +66,10 @@ def test_score_against_rate_has_means_in_bands_and_one_colour_for_a_network_ever
     assert (again.get_color(), again.get_marker()) == (line.get_color(), line.get_marker())
     looks = {(li.get_color(), li.get_marker()) for li in (*first.lines, *second.lines)}
     assert len(looks) == 3
+
+
+def test_the_panels_of_rates_leave_room_for_the_highest_of_them():
+    low, high = plot_score_against_rate([{"a": {0.01: [10.0]}}, {"b": {0.01: [90.0, 95.0]}}]).axes
+    assert low.get_ylim() == high.get_ylim()
+    assert low.get_ylim()[0] == 0
+    assert low.get_ylim()[1] > 95
