@@ -1,21 +1,14 @@
 """gcnlab table."""
 
-import multiprocessing
-import os
 import random
-import signal
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from gcnlab.cli.errors import errors_in_words
-from gcnlab.cli.pretrain import finish_classifier
-from gcnlab.cli.train import finish
+from gcnlab.cli.missing import Missing
 from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import (
     RESULTS,
@@ -30,7 +23,6 @@ from gcnlab.experiments.report import (
 )
 from gcnlab.experiments.scales import SCALES, Scale
 from gcnlab.experiments.tables import (
-    CLASSIFIERS,
     SCORES,
     Cell,
     PaperTable,
@@ -39,20 +31,7 @@ from gcnlab.experiments.tables import (
     with_seed,
 )
 from gcnlab.provenance import provenance, write_json
-from gcnlab.training import (
-    FolderTaken,
-    PretrainConfig,
-    RunConfig,
-    RunStopped,
-    is_taken,
-    only_writer,
-    train,
-)
-
-WAIT = 30
-"""Seconds until it is looked again whether other processes have finished."""
-TAKEN = 75  # EX_TEMPFAIL of Unix
-"""Status of a training that found its folder taken since."""
+from gcnlab.training import RunConfig, train
 
 
 @dataclass(frozen=True)
@@ -76,7 +55,7 @@ class ShowTable:
     """Train what is missing."""
     scale: Scale = "mini"
     """mini: 256 px, the mini backbone, about nine CPU-minutes a network; quick: the same from a pretrained start, under
-    three; large: the same at 512 px, on the paper's map of 16×16, under fifteen; full: 512 px, ResNet-18, for a GPU; camvid:
+    three; large: the same at 512 px, on the paper's map of 16×16, under twenty; full: 512 px, ResNet-18, for a GPU; camvid:
     photographs, under 40."""
     seeds: int | None = None
     """Trainings of each network; the table's own number if not given."""
@@ -105,7 +84,8 @@ class ShowTable:
             self._check(table)
             return
         if self.run:
-            self._train(table)
+            how = self.results, self.seeds, self.device, self.workers
+            Missing(table, self.scale, *how).train()
         self._show(table)
 
     def _show_orderings(self) -> None:
@@ -169,53 +149,6 @@ class ShowTable:
                 f"finished seeds under {self.results} say"
             )
 
-    def _config(self, cell: Cell, seed: int) -> RunConfig | PretrainConfig:
-        return _with_classifiers_under(with_seed(cell.config, seed), self.results)
-
-    def _folder(self, cell: Cell, seed: int) -> Path:
-        kind = SCALES[self.scale].folder if isinstance(cell.config, RunConfig) else CLASSIFIERS
-        return self.results / kind / f"{cell.name}-seed{seed}"
-
-    def _train(self, table: PaperTable) -> None:
-        """Seed by seed, so that a table that is stopped has whole rows. Commands that run at once share the networks."""
-        began, first, waits = time.perf_counter(), None, False
-        while missing := self._missing(table):
-            first = first or len(missing)
-            free = next((one for one in missing if self._is_free(*one)), None)
-            if free is None:
-                if not waits:
-                    print(f"waiting for {len(missing)} that other processes train", flush=True)
-                waits = True
-                time.sleep(WAIT)
-                continue
-            waits = False
-            cell, seed = free
-            out, done = self._folder(cell, seed), first - len(missing)
-            left = ""
-            if done:
-                minutes = (time.perf_counter() - began) / done / 60
-                left = f", about {minutes * len(missing):.0f} minutes left"
-            print(f"{done + 1} of {first}: {cell.name}, seed {seed} → {out}{left}", flush=True)
-            config = self._config(cell, seed)
-            _in_a_process_of_its_own(_train_one, config, out, self.device, self.workers)
-
-    def _missing(self, table: PaperTable) -> list[tuple[Cell, int]]:
-        """Networks without scores, and the classifiers whose weights they take: the repository has the scores alone."""
-        runs = finished_runs(self.results)
-        seeds = range(table.seeds if self.seeds is None else self.seeds)
-        networks = [(cell, seed) for seed in seeds for cell in table.cells]
-        without = [one for one in networks if one[1] not in by_seed(one[0].config, runs)]
-        backbones = {table_backbone(self._config(*one)) for one in without} - {None}
-        lost = {Path(file).resolve().parent for file in backbones if not Path(file).exists()}
-        return [one for one in networks if one in without or self._folder(*one).resolve() in lost]
-
-    def _is_free(self, cell: Cell, seed: int) -> bool:
-        """Whether it can be trained now: no other process does, nor is its backbone still to come."""
-        if is_taken(self._folder(cell, seed)):
-            return False
-        backbone = table_backbone(self._config(cell, seed))
-        return backbone is None or Path(backbone).exists()
-
 
 def _record(cell: Cell, found: dict[int, dict[str, float]]) -> dict[str, Any]:
     """A network of a table: the paper's scores, and ours, seed by seed."""
@@ -228,51 +161,3 @@ def _record(cell: Cell, found: dict[int, dict[str, float]]) -> dict[str, Any]:
         "seeds": seeds,
         "ours": ours,
     }
-
-
-def _with_classifiers_under(
-    config: RunConfig | PretrainConfig, results: Path
-) -> RunConfig | PretrainConfig:
-    """`config`, whose pretrained backbone, if there is one, lies under `results`."""
-    backbone = table_backbone(config)
-    if backbone is None:
-        return config
-    weights = os.path.relpath(results / Path(*backbone.parts[-3:]))
-    return replace(config, model=replace(config.model, weights=weights))
-
-
-def _in_a_process_of_its_own(function: Callable[..., None], *arguments: Any) -> None:
-    """Call it in a new process, so that the time in a run's provenance is its own; the two end together. That it found
-    its folder taken is no error.
-
-    Raises:
-        RunStopped: the process ended otherwise than well; it has said why.
-    """
-    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
-    process.start()
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        process.join()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        process.kill()
-        process.join()
-    if process.exitcode not in (0, TAKEN):
-        raise RunStopped(
-            f"the training ended with status {process.exitcode}; its last checkpoint stays"
-        )
-
-
-def _train_one(
-    config: RunConfig | PretrainConfig, out: Path, device: str | None, workers: int
-) -> None:
-    with errors_in_words():
-        try:
-            with only_writer(out):  # of the scores, too
-                run = train(config, out, device=device, num_workers=workers)
-                if isinstance(config, RunConfig):
-                    finish(run, out, workers)
-                else:
-                    finish_classifier(run, out, config.evaluation_set("val"), workers)
-        except FolderTaken:
-            sys.exit(TAKEN)
