@@ -1,6 +1,8 @@
 """The site is built without a warning, and in its pages every link within it leads somewhere."""
 
 import json
+import re
+import runpy
 import statistics
 import subprocess
 import sys
@@ -95,6 +97,15 @@ def test_tables_show_the_papers_scores_and_ours(site):
     scores = [json.loads(path.read_text())["scores"]["miou"] for path in runs]
     ours = [f"{statistics.fmean(scores):.1f}", "±", f"{statistics.stdev(scores):.1f}"]
     assert " ".join(ours) in " ".join(words)
+
+
+def test_the_readmes_picture_is_drawn_and_says_what_the_readme_says(tmp_path, capsys):
+    runpy.run_path(str(ROOT / "docs/figure3.py"))["main"](tmp_path / "figure3.png")
+    small, plain, gcn = re.findall(r"covers (\d+)% of", capsys.readouterr().out)
+    words = " ".join((ROOT / "README.md").read_text().split())
+    assert f"covers {small} % of a small object (A) and {plain} % of an enlarged one (B)" in words
+    assert f"covers {gcn} % of that (C)" in words
+    assert (tmp_path / "figure3.png").stat().st_size > 10_000
 
 
 def test_the_reference_has_signatures_and_docstrings(site):
