@@ -11,17 +11,18 @@ PACKAGE = Path(__file__).parent.parent / "gcnlab"
 
 # What each part may import. A file not named stands for its folder.
 MAY_IMPORT = {
+    "allocator": set(),
     "annotations": set(),
     "provenance": set(),
     "settings": set(),
     "check": set(),
     "models": {"annotations"},
     "datasets": {"annotations"},
-    "evaluation": {"annotations", "settings", "datasets", "models"},
+    "evaluation": {"allocator", "annotations", "settings", "datasets", "models"},
     "geometry": set(),
     "receptive": {"annotations", "geometry", "models"},
-    "training": {"annotations", "provenance", "settings", "datasets", "models", "evaluation"},
-    "experiments": {"annotations", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
+    "training": {"allocator", "annotations", "provenance", "settings", "datasets", "models", "evaluation"},
+    "experiments": {"allocator", "annotations", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
     "plots": {"annotations", "datasets.labels", "receptive.region", "experiments", "plots"},
     "widgets": {"annotations", "datasets", "models", "receptive", "plots"},
     "cli": {"annotations", "provenance", "models", "datasets", "evaluation", "receptive", "training", "experiments", "plots"},

@@ -16,11 +16,14 @@ class Bench:
         gcnlab bench train --out data/results/bench/train.json
         gcnlab bench infer --out data/results/bench/infer.json
         gcnlab bench cost --out data/results/bench/cost.json
+        gcnlab bench allocator --out data/results/bench/allocator.json
 
     train, infer: images per second of the network of Figure 2 (ResNet-50, k=7, 512×512), against the same network
     written the plain way; the share of the device's matrix peak, and where the time goes.
 
     cost: time and memory of the heads against k, GCN and k×k; a figure beside --out.
+
+    allocator: a training step of the mini network on a CPU, with and without freed memory staying with the process.
 
     data: images per second of the VOC pipeline at 512×512, against torchvision's reference transforms on the
     same files.
@@ -29,7 +32,9 @@ class Bench:
     best setting. Takes about half an hour on two cores; leave the machine to itself.
     """
 
-    what: Annotated[Literal["train", "infer", "cost", "vrf", "data"], tyro.conf.Positional]
+    what: Annotated[
+        Literal["train", "infer", "cost", "allocator", "vrf", "data"], tyro.conf.Positional
+    ]
     """What to measure."""
     out: Path | None = None
     """Write figures and provenance to this JSON file."""
@@ -38,7 +43,7 @@ class Bench:
     compiled: bool = True
     """train, infer: measure torch.compile too, which takes a minute or more of waiting."""
     rounds: int = 5
-    """train, infer: of each variant, in turn; the medians count."""
+    """train, infer, allocator: of each variant, in turn; the medians count."""
     pairs: int = 10
     """vrf: pairs of an image and a pixel."""
     full_captum: bool = False
@@ -51,6 +56,13 @@ class Bench:
     """vrf: measure one case of several, by its number from 1 on."""
 
     def __call__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"--rounds must be at least 1, not {self.rounds}")
+        if self.what == "allocator":
+            from gcnlab.experiments.bench_allocator import bench_allocator
+
+            bench_allocator(self.out, rounds=self.rounds)
+            return
         if self.what == "data":
             from gcnlab.experiments.bench_data import bench_data
 
@@ -67,8 +79,6 @@ class Bench:
         if self.what in ("train", "infer"):
             from gcnlab.experiments.bench_train import bench
 
-            if self.rounds < 1:
-                raise ValueError(f"--rounds must be at least 1, not {self.rounds}")
             bench(self.what, self.out, self.device, self.compiled, rounds=self.rounds)
             return
         from gcnlab.experiments.bench_vrf import bench_vrf

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
+from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Int, Tensor
 from gcnlab.datasets.labels import IGNORE
 from gcnlab.datasets.transforms import Normalization
@@ -149,6 +150,7 @@ def evaluate(
         curve: also the accuracy against distance, up to that many pixels.
         band: also the boundary IoU, with that rule.
     """
+    keep_freed_memory()
     rule = rule or BoundaryRule()
     whole = dataset
     while isinstance(whole, Subset):

@@ -6,8 +6,10 @@ Weights and multiply-adds are counted, for one image, without computing anything
 batch, in processor time, the networks taking turns; the median over the rounds is kept. About four minutes on one CPU core.
 """
 
+import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,14 +66,15 @@ def step_seconds(configs: dict[str, RunConfig], rounds: int, batch_size: int) ->
         rounds: measured steps of each network; one more before them is not counted.
         batch_size: images a step.
     """
-    steps = {name: _training_step(config, batch_size) for name, config in configs.items()}
+    steps = {name: training_step(config, batch_size) for name, config in configs.items()}
     cpu = torch.device("cpu")
     with measured_alone(cpu):
         taken = alternate(steps, cpu, rounds, repeats=1)
     return {name: statistics.median(values) / batch_size for name, values in taken.items()}
 
 
-def _training_step(config: RunConfig, batch_size: int):
+def training_step(config: RunConfig, batch_size: int) -> Callable[[], None]:
+    """A step on random images and labels, on the CPU, to be called as often as wanted."""
     torch.manual_seed(0)
     model = config.build_model().to(memory_format=torch.channels_last).train()
     optimizer = make_optimizer(model, config.training)
@@ -85,6 +88,12 @@ def _training_step(config: RunConfig, batch_size: int):
         optimizer.zero_grad(set_to_none=True)
 
     return step
+
+
+def read_costs(path: str | Path) -> dict[str, Cost]:
+    """What the command wrote: the mini scale's networks, timed."""
+    networks = json.loads(Path(path).read_text())["networks"]
+    return {name: Cost(**cost) for name, cost in networks.items()}
 
 
 @dataclass(frozen=True)

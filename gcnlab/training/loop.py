@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Float, Shaped, Tensor
 from gcnlab.evaluation.processes import joined_processes, process
 from gcnlab.training.batches import Batches, TrainingSet
@@ -105,6 +106,7 @@ def train(
         named_losses(),
         algorithms(execution.deterministic),
     ):
+        keep_freed_memory()
         check_world(execution.processes)
         resume = resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         data = config.training_set() if dataset is None else dataset

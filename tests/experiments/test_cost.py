@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gcnlab.experiments import cost
-from gcnlab.experiments.cost import count, networks, step_seconds
+from gcnlab.experiments.cost import count, networks, read_costs, step_seconds
+from gcnlab.experiments.paper import ROOT
 from gcnlab.models import SegmentationNet
 from gcnlab.models.segmenter import count_weights
 
@@ -60,8 +61,17 @@ def test_the_command_writes_costs_with_provenance(tmp_path, monkeypatch, capsys)
     record = json.loads(out.read_text())
     assert record["networks"]["conv1x1"]["weights"] == count(few["conv1x1"]).weights
     assert record["provenance"]["commit"]
+    read = read_costs(out)["conv1x1"]
+    assert read.multiply_adds == count(few["conv1x1"]).multiply_adds
+    assert read.step_seconds > 0
     assert "conv1x1" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["cost", "--out", str(out), "--rounds", "0"])
     with pytest.raises(SystemExit):
         cost.main()
     assert "rounds" in capsys.readouterr().err
+
+
+def test_the_committed_costs_are_of_the_tables_networks():
+    costs = read_costs(ROOT / "data" / "results" / "cost.json")
+    for name, config in networks().items():
+        assert replace(costs[name], step_seconds=None) == count(config)
