@@ -9,6 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from gcnlab.experiments.report import aligned, finished_runs, sentence, table_cells, verdicts
+from gcnlab.experiments.tables import paper_table
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 MARKDOWN_IMAGE = re.compile(r"!\[\s*\]")
 
@@ -88,3 +91,22 @@ def test_reports_of_several_runs_become_seconds_by_notebook(tmp_path, capsys):
     assert "2 runs of 5 to 6 s, 1 failures" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no reports"):
         main(tmp_path / "nowhere", tmp_path / "out.json")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "number", "scale"),
+    [
+        ("05_boundary_and_interior", 5, "mini"),
+        *(("06_large_kernels", number, "mini") for number in (1, 2, 3, 4, 6)),
+        ("06_large_kernels", 1, "quick"),
+        ("06_large_kernels", 1, "large"),
+    ],
+)
+def test_the_committed_tables_are_those_of_the_committed_results(notebook, number, scale):
+    """nbval compares no cell that draws."""
+    cells = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4).cells
+    shown = "".join(o.get("text", "") for c in cells for o in c.get("outputs", []))
+    table, runs = paper_table(number, scale), finished_runs()
+    assert aligned(table_cells(table, runs)) in shown
+    for verdict in verdicts(table, runs):
+        assert sentence(verdict) in shown

@@ -79,6 +79,15 @@ def test_camvid_from_scratch_within_forty_cpu_minutes():
         assert result["provenance"]["process_cpu_seconds"] <= 40 * 60
 
 
+@pytest.mark.parametrize(("number", "scale"), [(1, "large")])
+def test_the_page_shows_the_scores_of_the_larger_scales(number, scale):
+    table, runs = paper_table(number, scale), finished_runs()
+    for cell in table.cells:
+        found = by_seed(cell.config, runs).values()
+        shown = [mean_and_spread([scores[score] for scores in found]) for score in table.scores]
+        assert f"| {cell.name} | {' | '.join(shown)} | {len(found)} |" in PAGE
+
+
 @pytest.mark.parametrize("row", orderings(finished_runs()), ids=lambda row: row[1])
 def test_the_readme_says_what_became_of_every_ordering(row):
     assert f"| {' | '.join(row)} |" in README
@@ -91,7 +100,12 @@ def test_the_readme_lists_nothing_but_orderings_of_the_tables():
 
 @pytest.mark.parametrize(
     ("number", "scale", "seeds"),
-    [(1, "mini", 5), (5, "mini", 5), *((n, "mini", 3) for n in (2, 3, 4, 6)), (1, "quick", 5)],
+    [
+        *((n, "mini", 5) for n in (1, 5)),
+        *((n, "mini", 3) for n in (2, 3, 4, 6)),
+        (1, "quick", 5),
+        (1, "large", 3),
+    ],
 )
 def test_every_network_of_a_table_has_its_seeds(number, scale, seeds):
     runs = finished_runs()

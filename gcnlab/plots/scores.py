@@ -41,34 +41,37 @@ def plot_paper_and_ours(
 
 
 def plot_cost_and_score(
-    cost: dict[str, float],
+    costs: dict[str, dict[str, float]],
     scores: dict[str, Sequence[float]],
-    xlabel: str,
     ylabel: str = "mean IoU (%)",
 ) -> Figure:
-    """Score against cost, a mark per network at the mean of its seeds, with a bar of one standard deviation.
+    """Score against cost, a mark per network at the mean of its seeds, with a bar of one standard deviation; a panel for each
+    kind of cost.
 
     Args:
-        cost: network → multiply-adds, weights, seconds, a loss …; drawn on a logarithmic axis.
+        costs: what is drawn to the right (multiply-adds, weights, seconds, a loss …) → network → its value, on a logarithmic
+            axis.
         scores: the same networks → score of each seed; those without any are left out.
-        xlabel, ylabel: what is drawn.
+        ylabel: what is drawn upwards.
     """
     with figure_style():
-        figure = Figure(figsize=(5.8, 3.2))
-        axis = figure.subplots()
-        shown = [name for name in cost if len(scores[name])]
-        for number, name in enumerate(shown):
-            values = np.asarray(scores[name], dtype=float)
-            spread = values.std(ddof=1) if len(values) > 1 else None
-            axis.errorbar(
-                cost[name], values.mean(), spread,
-                fmt=marker(number), capsize=2, elinewidth=0.8, label=name,
-            )  # fmt: skip
-        axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
-        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        figure = Figure(figsize=(3.1 * len(costs) + 2.3, 3.2))
+        axes = figure.subplots(1, len(costs), squeeze=False, sharey=True)[0]
+        for axis, (xlabel, cost) in zip(axes, costs.items()):
+            shown = [name for name in cost if len(scores[name])]
+            for number, name in enumerate(shown):
+                values = np.asarray(scores[name], dtype=float)
+                spread = values.std(ddof=1) if len(values) > 1 else None
+                axis.errorbar(
+                    cost[name], values.mean(), spread,
+                    fmt=marker(number), capsize=2, elinewidth=0.8, label=name,
+                )  # fmt: skip
+            axis.set(xscale="log", xlabel=xlabel)
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        axes[0].set(ylabel=ylabel)
+        axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -21,22 +21,26 @@ def test_every_seed_is_a_mark_and_the_mean_a_line():
     assert [t.get_text() for t in right.get_xticklabels()] == ["base", "GCN", "BR"]
 
 
-def test_score_against_cost_has_mean_and_deviation():
-    axis = plot_cost_and_score({"a": 10.0, "b": 100.0, "c": 5.0}, {"a": [1.0, 3.0], "b": [7.0], "c": []}, "weights").axes[0]  # fmt: skip
-    assert axis.get_xscale() == "log"
-    containers = dict(zip(("a", "b"), axis.containers, strict=True))
-    assert containers["a"].get_label() == "a"
-    (x,), (y,) = containers["a"].lines[0].get_data()
-    assert (x, y) == (10.0, 2.0)
-    low, high = containers["a"].lines[2][0].get_segments()[0][:, 1]
-    np.testing.assert_allclose((low, high), (2 - 2**0.5, 2 + 2**0.5))
+def test_score_against_cost_has_mean_and_deviation_a_panel_for_each_cost():
+    scores = {"a": [1.0, 3.0], "b": [7.0], "c": []}
+    weights, seconds = {"a": 10.0, "b": 100.0, "c": 5.0}, {"a": 0.5, "b": 0.2, "c": 0.1}
+    axes = plot_cost_and_score({"weights": weights, "seconds": seconds}, scores).axes
+    for axis, (label, cost) in zip(axes, (("weights", weights), ("seconds", seconds)), strict=True):
+        assert axis.get_xscale() == "log"
+        assert axis.get_xlabel() == label
+        containers = dict(zip(("a", "b"), axis.containers, strict=True))
+        assert containers["a"].get_label() == "a"
+        (x,), (y,) = containers["a"].lines[0].get_data()
+        assert (x, y) == (cost["a"], 2.0)
+        low, high = containers["a"].lines[2][0].get_segments()[0][:, 1]
+        np.testing.assert_allclose((low, high), (2 - 2**0.5, 2 + 2**0.5))
+    assert [axis.get_legend() is None for axis in axes] == [True, False]
 
 
 def test_no_two_networks_have_the_same_mark_in_the_same_colour():
     names = [str(number) for number in range(30)]
-    axis = plot_cost_and_score(
-        dict.fromkeys(names, 1.0), {name: [1.0] for name in names}, "x"
-    ).axes[0]
+    cost, scores = dict.fromkeys(names, 1.0), {name: [1.0] for name in names}
+    axis = plot_cost_and_score({"x": cost}, scores).axes[0]
     marks = {(c.lines[0].get_marker(), c.lines[0].get_color()) for c in axis.containers}
     assert len(marks) == 30
 
