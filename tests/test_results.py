@@ -157,6 +157,16 @@ def test_the_page_says_how_cost_grows():
     assert not result["provenance"]["commit"].endswith("+")
 
 
+def test_the_page_says_what_kept_memory_is_worth():
+    result = json.loads((ROOT / "data/results/bench/allocator.json").read_text())
+    page = (ROOT / "docs" / "performance.md").read_text()
+    for row in result["rows"]:
+        peaks = row["kept"]["peak_mb"] / row["given_back"]["peak_mb"]
+        (line,) = (x for x in page.splitlines() if x.startswith(f"| {row['image_size']}×"))
+        assert line.endswith(f"| × {row['times_as_fast']:.2f} | × {peaks:.2f} |")
+    assert not result["provenance"]["commit"].endswith("+")
+
+
 def test_the_guide_says_how_long_the_notebooks_take():
     """Ten runs in a row, none failed, each within twelve minutes on two cores."""
     found = json.loads((ROOT / "data" / "results" / "notebooks.json").read_text())
