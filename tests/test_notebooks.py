@@ -97,6 +97,7 @@ def test_reports_of_several_runs_become_seconds_by_notebook(tmp_path, capsys):
     ("notebook", "number", "scale"),
     [
         ("05_boundary_and_interior", 5, "mini"),
+        ("05_boundary_and_interior", 5, "camvid"),
         *(("06_large_kernels", number, "mini") for number in (1, 2, 3, 4, 6)),
         ("06_large_kernels", 1, "quick"),
         ("06_large_kernels", 1, "large"),

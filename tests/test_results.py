@@ -79,7 +79,7 @@ def test_camvid_from_scratch_within_forty_cpu_minutes():
         assert result["provenance"]["process_cpu_seconds"] <= 40 * 60
 
 
-@pytest.mark.parametrize(("number", "scale"), [(1, "large")])
+@pytest.mark.parametrize(("number", "scale"), [(5, "camvid"), (1, "large")])
 def test_the_page_shows_the_scores_of_the_larger_scales(number, scale):
     table, runs = paper_table(number, scale), finished_runs()
     for cell in table.cells:
