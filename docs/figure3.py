@@ -1,7 +1,8 @@
 """Draw the README's picture, the paper's Figure 3 with our networks: python docs/figure3.py docs/static/figure3.png
 
 One object of Shapes, small under the 1×1 head, then enlarged under the 1×1 head and under GCN: the valid receptive field of
-its middle pixel, bright on the darkened image. The networks are the shipped ones; the example is the first scene of its kind.
+its middle pixel, bright on the darkened image. The networks are the shipped ones; the scene is one
+example, put together here.
 """
 
 import sys
