@@ -30,10 +30,10 @@ from gcnlab.datasets.transforms import Normalization
 from gcnlab.experiments.process import peak_mb
 from gcnlab.models import SegmentationNet
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import scores_of
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occlusion, ValidField, valid_field
 from gcnlab.receptive.graph import Graph
-from gcnlab.receptive.unit import scores_of
 from gcnlab.receptive.windows import Windows
 from gcnlab.training import load_run
 

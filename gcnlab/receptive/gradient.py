@@ -12,8 +12,9 @@ from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import scores_of
 from gcnlab.receptive.region import mean_field
-from gcnlab.receptive.unit import check_image, check_scores, locate, scores_of
+from gcnlab.receptive.unit import check_image, check_scores, locate
 
 
 def gradient_field(

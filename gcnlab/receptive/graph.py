@@ -18,7 +18,7 @@ from torch.fx import Node
 from gcnlab.annotations import Tensor
 from gcnlab.geometry import SAME, AxisMap, Table, Transposed, Window
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.receptive.unit import device_of, scores_of
+from gcnlab.models.scoring import device_of, score_maps
 
 aten = torch.ops.aten
 
@@ -155,7 +155,7 @@ class _Scores(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return scores_of(self.model, images)
+        return score_maps(self.model, self.model(images.clone()), 1)
 
 
 def axes_of(node: Node, inputs: tuple[Node, ...]) -> tuple[AxisMap, AxisMap] | None:

@@ -29,6 +29,7 @@ from torch.fx.node import map_arg
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import device_of
 from gcnlab.receptive import graph as g
 from gcnlab.receptive.differences import (
     Box,
@@ -40,7 +41,6 @@ from gcnlab.receptive.differences import (
     part,
 )
 from gcnlab.receptive.graph import Graph, Operation, evaluate, map_size
-from gcnlab.receptive.unit import device_of
 from gcnlab.receptive.windows import Interval
 
 SECONDS_PER_CALL = 25e-6

@@ -25,11 +25,12 @@ from tqdm.auto import tqdm
 
 from gcnlab.annotations import Bool, Float, Tensor
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import scores_of
 from gcnlab.receptive.drilldown import drill_down
 from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.incremental import IncrementalNet
 from gcnlab.receptive.region import coverage, region
-from gcnlab.receptive.unit import check_image, check_scores, locate, scores_of
+from gcnlab.receptive.unit import check_image, check_scores, locate
 from gcnlab.receptive.windows import Windows
 
 METHODS = ("plain", "exact", "drilldown")

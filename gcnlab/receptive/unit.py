@@ -1,41 +1,8 @@
 """The unit whose receptive field is asked for: one class at one pixel of the score map."""
 
-from collections.abc import Mapping
-
 import torch
-from torch import nn
 
 from gcnlab.annotations import Float, Tensor
-
-
-def scores_of(
-    model: nn.Module, images: Float[Tensor, "batch channels height width"]
-) -> Float[Tensor, "batch classes rows columns"]:
-    """Score maps of a batch, on the model's device. torchvision's segmentation models answer with a
-    dict: its entry "out" is taken.
-
-    Raises:
-        TypeError: the model does not answer with (batch, classes, rows, columns).
-    """
-    scores = model(images.to(device_of(model)))
-    if isinstance(scores, Mapping) and "out" in scores:
-        scores = scores["out"]
-    if not isinstance(scores, Tensor) or scores.ndim != 4:
-        if isinstance(scores, Tensor):
-            answer = f"a tensor {tuple(scores.shape)}"
-        elif isinstance(scores, Mapping):
-            answer = f"a dict with {', '.join(map(repr, scores))} and without 'out'"
-        else:
-            answer = f"a {type(scores).__name__}"
-        raise TypeError(
-            f"{type(model).__name__} must return scores (batch, classes, rows, columns), not {answer}"
-        )
-    return scores
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model computes: where its weights are; the CPU if it has none."""
-    return next(model.parameters(), torch.empty(0)).device
 
 
 def check_image(image: Tensor) -> None:

@@ -1,0 +1,30 @@
+"""What a refusal has to look like."""
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+REFUSALS = (ValueError, TypeError, OSError, ModuleNotFoundError)
+"""What the command line turns into one line (TypeError: only networks written by users)."""
+
+
+def refused(call: Callable[[], object], *words: str) -> str:
+    """Check that a call is refused in one line of moderate length that holds all the words.
+
+    Args:
+        call: is given bad input.
+        words: the name of the file or argument, and of the fix.
+
+    Returns:
+        The message.
+    """
+    with warnings.catch_warnings(), pytest.raises(REFUSALS) as caught:
+        warnings.simplefilter("error")
+        call()
+    message = str(caught.value)
+    assert message and "\n" not in message, message
+    assert len(message) <= 400, message
+    missing = [word for word in words if word not in message]
+    assert not missing, f"{message!r} does not say {missing}"
+    return message
