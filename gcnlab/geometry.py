@@ -103,7 +103,28 @@ class Table:
         return result if isinstance(output, np.ndarray) else int(result)
 
 
+@dataclass(frozen=True)
+class Broadcast:
+    """One position that all outputs read: a map of one row, or column, that is spread over another.
+
+    Attributes:
+        length: outputs.
+    """
+
+    length: int
+
+    @property
+    def step(self) -> Fraction:
+        return Fraction(0)
+
+    def reads(self, start, stop):
+        return start * 0, start * 0 + 1
+
+    def reaches(self, start, stop):
+        return start * 0, start * 0 + self.length
+
+
 SAME = Window()
 """Position by position: activations, sums, batch norm."""
 
-AxisMap = Window | Transposed | Table
+AxisMap = Window | Transposed | Table | Broadcast

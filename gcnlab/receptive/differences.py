@@ -9,7 +9,7 @@ Each operation becomes a function of its inputs' patches and of the rectangle wa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.fx import Node
@@ -17,8 +17,10 @@ from torch.fx.node import map_arg
 from torch.nn import functional as F
 
 from gcnlab.annotations import Tensor
-from gcnlab.receptive import graph as g
-from gcnlab.receptive.graph import Operation, arguments
+from gcnlab.geometry import Broadcast, Transposed, Window
+from gcnlab.receptive import locality as ops
+from gcnlab.receptive.graph import Operation
+from gcnlab.receptive.nodes import arguments, channels, value_of
 from gcnlab.receptive.windows import Interval
 
 aten = torch.ops.aten
@@ -44,7 +46,12 @@ class Patch:
     def on(self, box: Box) -> Tensor:
         """The difference on another rectangle: cut, and extended by zeros. Not to be overwritten."""
         margins = self.margins(box)
-        return self.delta if not any(margins) else F.pad(self.delta, margins)
+        if not any(margins):
+            return self.delta
+        if empty(meet(self.box, box)):
+            size = [max(0, stop - start) for start, stop in box]
+            return self.delta.new_zeros(*self.delta.shape[:2], *size)
+        return F.pad(self.delta, margins)
 
     def taken(self, box: Box) -> Tensor:
         """The same, free to be overwritten."""
@@ -66,24 +73,67 @@ Pass = Callable[[list[Patch | None], Box], Tensor]
 """Patches of the inputs (None: no change there), rectangle of the output → the difference on it."""
 
 
+def meet(one: Box, other: Box) -> Box:
+    """Where two rectangles overlap."""
+    return tuple((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(one, other))
+
+
+def empty(box: Box) -> bool:
+    """Whether a rectangle holds nothing."""
+    return any(start >= stop for start, stop in box)
+
+
 def part(clean: Tensor, box: Box) -> Tensor:
     """The rectangle of a map."""
     (top, bottom), (left, right) = box
     return clean[..., top:bottom, left:right]
 
 
-def read_by(operation: Operation, box: Box) -> Box:
-    """The rectangle of the input, padding included, that a rectangle of the output reads."""
-    return tuple(axis.reads(*interval) for axis, interval in zip(operation.axes, box))
+def read_by(operation: Operation, box: Box, number: int = 0) -> Box:
+    """The rectangle of an input, padding included, that a rectangle of the output reads."""
+    axes = operation.axes[number]
+    return tuple(axis.reads(*interval) for axis, interval in zip(axes, box))
+
+
+SUMS = (aten.add.Tensor, aten.sub.Tensor)
+
+
+def is_linear(operation: Operation) -> bool:
+    """Whether a local operation passes a difference on without the clean values."""
+    target, dtype = operation.node.target, value_of(operation.node).dtype
+    if target in SUMS:  # of one precision, or the result has another
+        return all(value_of(n).dtype == dtype for n in operation.inputs)
+    return target in (
+        *ops.CONVOLUTION,
+        *ops.TRANSPOSED,
+        *ops.RESAMPLING,
+        *ops.PADDING,
+        *ops.BATCH_NORM,
+        *ops.PASSED_ON,
+        *ops.RESHAPING,
+        *ops.SPLITS,
+        *CHOOSING,
+        aten.cat.default,
+        aten.slice.Tensor,
+        aten.avg_pool2d.default,
+        aten.expand.default,
+        ops.operator.getitem,
+    )
+
+
+CHOOSING = (
+    aten.flip.default,
+    aten.roll.default,
+    aten.index_select.default,
+    aten.index.Tensor,
+    aten.slice.Tensor,
+)
+"""Operations that, along the channels, take them in another order or leave some out."""
 
 
 def clean_inputs(operation: Operation) -> tuple[Node, ...]:
     """The nodes whose clean values the operation needs to pass a difference on."""
-    target = operation.node.target
-    linear = (
-        g.CONVOLUTION + g.TRANSPOSED + g.RESAMPLING + g.BATCH_NORM + g.PASSED_ON + SUMS + LINEAR
-    )
-    return () if operation.local and target in linear else operation.inputs
+    return () if operation.local and is_linear(operation) else operation.inputs
 
 
 def difference_of(operation: Operation, values: dict[Node, object], scale: Tensor | None) -> Pass:
@@ -96,34 +146,38 @@ def difference_of(operation: Operation, values: dict[Node, object], scale: Tenso
             batch norm that is folded away, one.
     """
     target = operation.node.target
-    if target in g.CONVOLUTION + g.TRANSPOSED:
+    if target in ops.CONVOLUTION + ops.TRANSPOSED:
         return convolution(operation, values, scale)
-    if target in g.BATCH_NORM:
+    if target in ops.BATCH_NORM:
         if scale is not None:
             return handed_on
         factor = batch_norm_scale(operation.node, values)[:, None, None]
         return lambda patches, box: patches[0].taken(box).mul_(factor)
-    if target in g.PASSED_ON or target is g.operator.getitem:
+    if target is ops.operator.getitem:
+        return answer(operation)
+    if target in ops.PASSED_ON + ops.RESHAPING + ops.SPLITS:
         return handed_on
-    if target in SUMS:
+    if target in SUMS and is_linear(operation):
         return addition(operation)
     if target is aten.cat.default:
         return concatenation(operation)
-    if target is aten.slice.Tensor:
+    if target is aten.expand.default:
+        return expansion(operation)
+    if target is aten.slice.Tensor and arguments(operation.node).get("dim", 0) % 4 != 1:
         return cut_out(operation)
+    if target in CHOOSING:
+        return choice(operation, values)
+    if target in ops.PADDING:
+        return padding(operation)
     if target is aten.avg_pool2d.default:
         return average_pooling(operation)
-    if target in g.MAX_POOL:
+    if target in ops.MAX_POOL:
         return max_pooling(operation, values)
-    if target in g.RESAMPLING:
-        return resampling(operation)
+    if target in ops.RESAMPLING:
+        return resampling(operation, ops.resampling_matrices(operation.node))
     if target is aten.relu.default:
         return relu(values[operation.inputs[0]])
     return pointwise(operation, values)
-
-
-SUMS = (aten.add.Tensor, aten.sub.Tensor)
-LINEAR = (aten.cat.default, aten.slice.Tensor, aten.avg_pool2d.default, g.operator.getitem)
 
 
 def handed_on(patches: list[Patch | None], box: Box) -> Tensor:
@@ -136,10 +190,10 @@ def convolution(operation: Operation, values: dict[Node, object], scale: Tensor 
     if scale is not None:
         weight = weight * scale[:, None, None, None]
     weight = weight.contiguous(memory_format=torch.channels_last)
-    if isinstance(operation.axes[0], g.Transposed):
+    if isinstance(operation.axes[0][0], Transposed):
         return transposed_convolution(operation, weight, groups)
     stride, dilation = (
-        [getattr(a, name) for a in operation.axes] for name in ("stride", "dilation")
+        [getattr(a, name) for a in operation.axes[0]] for name in ("stride", "dilation")
     )
     if groups == 1 and stride == [1, 1] and 4 * len(weight) < weight.shape[1]:
         return thin_convolution(operation, weight)
@@ -172,7 +226,7 @@ def thin_convolution(operation: Operation, weight: Tensor) -> Pass:
             len(patch.delta), len(weight), *(stop - start for start, stop in box)
         )
         for tap, moved in zip(taps, maps):
-            shift = [axis.padding - t * axis.dilation for axis, t in zip(operation.axes, tap)]
+            shift = [axis.padding - t * axis.dilation for axis, t in zip(operation.axes[0], tap)]
             to = tuple((start + by, stop + by) for (start, stop), by in zip(patch.box, shift))
             add_into(total, box, Patch(to, moved))
         return total
@@ -181,11 +235,16 @@ def thin_convolution(operation: Operation, weight: Tensor) -> Pass:
 
 
 def transposed_convolution(operation: Operation, weight: Tensor, groups: int) -> Pass:
-    windows = [axis.window for axis in operation.axes]
+    windows = [axis.window for axis in operation.axes[0]]
     stride, dilation = ([getattr(w, name) for w in windows] for name in ("stride", "dilation"))
 
     def spread_out(patches: list[Patch | None], box: Box) -> Tensor:
         tile = read_by(operation, box)
+        if empty(tile):  # a position between two windows
+            size = [stop - start for start, stop in box]
+            return patches[0].delta.new_zeros(
+                len(patches[0].delta), weight.shape[1] * groups, *size
+            )
         spread = F.conv_transpose2d(
             patches[0].on(tile), weight, None, stride, 0, groups=groups, dilation=dilation
         )
@@ -205,9 +264,23 @@ def addition(operation: Operation) -> Pass:
         for n, factor in zip(node.args, (1, alpha))
         if n in operation.inputs
     ]
+    width = channels(node)
+    # A term that is spread over channels, rows or columns has to be expanded first.
+    full = [
+        channels(n) == width and not any(isinstance(axis, Broadcast) for axis in axes)
+        for n, axes in zip(operation.inputs, operation.axes)
+    ]
 
     def sum_of(patches: list[Patch | None], box: Box) -> Tensor:
-        changed = [(patches[i], factor) for i, factor in terms if patches[i] is not None]
+        size = [stop - start for start, stop in box]
+        changed = []
+        for i, factor in terms:
+            patch = patches[i]
+            if patch is not None and not full[i]:
+                spread = patch.on(read_by(operation, box, i))
+                patch = Patch(box, spread.expand(-1, width, *size))
+            if patch is not None:
+                changed.append((patch, factor))
         # Start with the term that fills the box, if there is one: no copy.
         changed.sort(key=lambda term: (any(term[0].margins(box)), not term[0].last))
         (first, factor), *others = changed
@@ -224,8 +297,8 @@ def addition(operation: Operation) -> Pass:
 
 def add_into(total: Tensor, box: Box, patch: Patch, factor: int | float = 1) -> None:
     """Add the part of a patch that lies in the box, to the values on the box."""
-    both = tuple((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(patch.box, box))
-    if all(start < stop for start, stop in both):
+    both = meet(patch.box, box)
+    if not empty(both):
         ours, theirs = (
             tuple((i[0] - origin, i[1] - origin) for i, (origin, _) in zip(both, frame))
             for frame in (box, patch.box)
@@ -234,43 +307,106 @@ def add_into(total: Tensor, box: Box, patch: Patch, factor: int | float = 1) -> 
 
 
 def concatenation(operation: Operation) -> Pass:
-    tensors = operation.node.args[0]
+    """Along the channels, or side by side along rows or columns: each input then reaches its own part."""
+    tensors, dim = operation.node.args[0], arguments(operation.node).get("dim", 0) % 4
+
+    def beside(patches: list[Patch | None], box: Box) -> Tensor:
+        there = next(p for p in patches if p is not None).delta
+        size = [stop - start for start, stop in box]
+        total = there.new_zeros(len(there), channels(operation.node), *size)
+        for i, patch in enumerate(patches):
+            if patch is not None:
+                shift = [axis.padding for axis in operation.axes[i]]
+                add_into(total, box, moved(patch, shift))
+        return total
 
     def joined(patches: list[Patch | None], box: Box) -> Tensor:
-        changes = next(p for p in patches if p is not None).delta
+        there = next(p for p in patches if p is not None).delta
         size = [stop - start for start, stop in box]
         pieces = []
         for node in tensors:
             patch = patches[operation.inputs.index(node)] if node in operation.inputs else None
             if patch is None:
-                channels = node.meta["val"].shape[1]
-                pieces.append(changes.new_zeros(len(changes), channels, *size))
+                pieces.append(there.new_zeros(len(there), channels(node), *size))
             else:
                 pieces.append(patch.on(box))
         return torch.cat(pieces, 1)
 
-    return joined
+    return joined if dim == 1 else beside
+
+
+def moved(patch: Patch, shift: list[int]) -> Patch:
+    """The same difference, further down and to the right."""
+    box = tuple((start + by, stop + by) for (start, stop), by in zip(patch.box, shift))
+    return replace(patch, box=box)
+
+
+def expansion(operation: Operation) -> Pass:
+    """A row, a column or a channel that is spread over many."""
+    width = channels(operation.node)
+
+    def spread(patches: list[Patch | None], box: Box) -> Tensor:
+        size = [stop - start for start, stop in box]
+        there = patches[0].on(read_by(operation, box))
+        return there.expand(-1, width, *size).clone()
+
+    return spread
+
+
+def answer(operation: Operation) -> Pass:
+    """One of the answers of an operation that has several: the map, or some of the channels."""
+    source, number = operation.node.args
+    if source.target not in ops.SPLITS:
+        return handed_on
+    widths = [piece.shape[1] for piece in source.meta["val"]]
+    start = sum(widths[:number])
+    own = slice(start, start + widths[number])
+    return lambda patches, box: patches[0].on(box)[:, own].clone()
+
+
+def choice(operation: Operation, values: dict[Node, object]) -> Pass:
+    """The same channels, some of them or in another order."""
+    node = operation.node
+
+    def chosen(patches: list[Patch | None], box: Box) -> Tensor:
+        there = patches[0].on(box)
+        lookup = lambda n: there if n is operation.inputs[0] else values[n]  # noqa: E731
+        args, kwargs = map_arg((node.args, node.kwargs), lookup)
+        return node.target(*args, **kwargs).clone()
+
+    return chosen
 
 
 def cut_out(operation: Operation) -> Pass:
-    argument = arguments(operation.node)
-    if argument["dim"] % 4 < 2:
-        return lambda patches, box: operation.node.target(
-            patches[0].taken(box), *operation.node.args[1:]
-        )
-    rows, columns = (axis.stride for axis in operation.axes)
+    rows, columns = (axis.stride for axis in operation.axes[0])
     return lambda patches, box: patches[0].taken(read_by(operation, box))[..., ::rows, ::columns]
 
 
+def padding(operation: Operation) -> Pass:
+    """Moved by a constant's padding, whatever its value is; or resampled, if the border's values are taken."""
+    if not all(isinstance(axis, Window) for axis in operation.axes[0]):
+        return resampling(operation, ops.padding_matrices(operation.node))
+    shift = [axis.padding for axis in operation.axes[0]]
+    around = tuple(arguments(operation.node)["pad"][4:6])  # channels
+
+    def padded(patches: list[Patch | None], box: Box) -> Tensor:
+        there = moved(patches[0], shift).taken(box)
+        return F.pad(there, (0, 0, 0, 0, *around)) if any(around) else there
+
+    return padded
+
+
 def average_pooling(operation: Operation) -> Pass:
-    kernel, stride = ([getattr(a, name) for a in operation.axes] for name in ("kernel", "stride"))
+    kernel, stride = (
+        [getattr(a, name) for a in operation.axes[0]] for name in ("kernel", "stride")
+    )
     return lambda patches, box: F.avg_pool2d(patches[0].on(read_by(operation, box)), kernel, stride)
 
 
 def max_pooling(operation: Operation, values: dict[Node, object]) -> Pass:
     clean = values[operation.inputs[0]]
     kernel, stride, dilation = (
-        [getattr(a, name) for a in operation.axes] for name in ("kernel", "stride", "dilation")
+        [getattr(a, name) for a in operation.axes[0]] for name in ("kernel", "stride", "dilation")
     )
 
     def maximum(patches: list[Patch | None], box: Box) -> Tensor:
@@ -285,9 +421,7 @@ def max_pooling(operation: Operation, values: dict[Node, object]) -> Pass:
     return maximum
 
 
-def resampling(operation: Operation) -> Pass:
-    matrices = g.resampling_matrices(operation.node)
-
+def resampling(operation: Operation, matrices: tuple[Tensor, Tensor]) -> Pass:
     def resampled(patches: list[Patch | None], box: Box) -> Tensor:
         (patch,) = patches
         rows, columns = (
@@ -310,23 +444,34 @@ def relu(clean: Tensor) -> Pass:
 
 
 def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
+    """f(x + Δx) − f(x) of any local function of one or several maps, position by position."""
     node = operation.node
+    constants = [n for n in node.all_input_nodes if n not in operation.inputs]
 
     def difference(patches: list[Patch | None], box: Box) -> Tensor:
-        clean = {n: part(values[n], box) for n in operation.inputs}
-        changed = {
-            n: clean[n] if patch is None else clean[n] + patch.on(box)
-            for n, patch in zip(operation.inputs, patches)
-        }
+        clean, changed = {n: cut(values[n], box, node) for n in constants}, {}
+        for i, (n, patch) in enumerate(zip(operation.inputs, patches)):
+            own = read_by(operation, box, i)
+            clean[n] = part(values[n], own)
+            changed[n] = clean[n] if patch is None else clean[n] + patch.on(own)
+        return result(clean | changed) - result(clean)
 
-        def result(maps: dict[Node, Tensor]) -> Tensor:
-            lookup = lambda n: maps[n] if n in maps else values[n]  # noqa: E731
-            args, kwargs = map_arg((node.args, node.kwargs), lookup)
-            return node.target(*args, **kwargs)
-
-        return result(changed) - result(clean)
+    def result(maps: dict[Node, Tensor]) -> Tensor:
+        args, kwargs = map_arg((node.args, node.kwargs), maps.__getitem__)
+        answer = node.target(*args, **kwargs)
+        return answer[0] if isinstance(answer, tuple) else answer
 
     return difference
+
+
+def cut(constant: Tensor, box: Box, node: Node) -> Tensor:
+    """The part of a constant that meets a rectangle of the output; one value for all stays."""
+    if node.target is aten.prelu.default:
+        return constant  # one weight per channel
+    for axis, interval in zip((-2, -1), box):
+        if constant.ndim >= -axis and constant.shape[axis] > 1:
+            constant = constant.narrow(axis, interval[0], interval[1] - interval[0])
+    return constant
 
 
 def batch_norm_scale(node: Node, values: dict[Node, object]) -> Tensor:

@@ -12,13 +12,18 @@ deep CNN explanations", SIGMOD 2019). Two things are different here:
   rectangle holds the cones of all of them. Small blocks have tight rectangles, large blocks few calls; the
   multiply-adds of both are counted, and the cheaper is taken.
 
-Where a layer is global or not understood (pooling over the whole map, attention) it is run as it is on its
-whole input, once per change, and what follows is whole too: still right, no longer quick.
+Where an operation is global or not understood (pooling over the whole map, attention) it is run as it is on its
+whole input, once per change, and what follows has the whole map changed: still right, no longer quick.
+
+A clean value with a difference added is the changed value up to rounding. Where a result jumps (a comparison, the
+place of a maximum) rounding tips it: inside an occluder all values are alike, and which one is the largest hangs on
+the last bit. Networks with such operations are left to the plain way.
 """
 
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,9 +33,9 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.geometry import Window
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import device_of
-from gcnlab.receptive import graph as g
+from gcnlab.models.scoring import device_of, dtype_of
 from gcnlab.receptive.differences import (
     Box,
     Pass,
@@ -40,7 +45,9 @@ from gcnlab.receptive.differences import (
     difference_of,
     part,
 )
-from gcnlab.receptive.graph import Graph, Operation, evaluate, map_size
+from gcnlab.receptive.graph import Graph, Operation
+from gcnlab.receptive.locality import BATCH_NORM, CONVOLUTION, TRANSPOSED
+from gcnlab.receptive.nodes import evaluate, map_size
 from gcnlab.receptive.windows import Interval
 
 SECONDS_PER_CALL = 25e-6
@@ -54,6 +61,10 @@ NOWHERE = np.array([1 << 40, -(1 << 40)])
 
 Cones = dict[Node, np.ndarray]
 """Per map the intervals of several groups of changes on one axis, (groups, 2); empty if start ≥ stop."""
+
+
+class NotReusable(RuntimeError):
+    """Kept activations cannot be reused; the message names the operation and says why."""
 
 
 @dataclass
@@ -100,6 +111,7 @@ class IncrementalNet:
 
     Raises:
         NotTraceable: the network cannot be exported as a graph.
+        NotReusable: an operation jumps, or cannot be prepared.
 
     Attributes:
         scores: of the clean image, (classes, rows, columns).
@@ -113,8 +125,10 @@ class IncrementalNet:
         image: Float[Tensor, "channels height width"],
         graph: Graph | None = None,
     ):
-        self.image = image.to(device_of(model))
+        self.image = image.to(device_of(model), dtype_of(model) or image.dtype)
         self.graph = graph or Graph(model, self.image[None])
+        if self.graph.unusable:
+            raise NotReusable(self.graph.unusable)
         with evaluation_mode(model), torch.inference_mode():
             self.operations = self.graph.operations
             self._last_use = {n: i for i, o in enumerate(self.operations) for n in o.inputs}
@@ -164,6 +178,9 @@ class IncrementalNet:
 
         Yields:
             Some of the plan's members, and for each of them changed − clean of every class.
+
+        Raises:
+            NotReusable: one of the operations did not work.
         """
         for block, members in plan.blocks.items():
             rectangles = [(rows[i], columns[j]) for i, j in members]
@@ -198,16 +215,20 @@ class IncrementalNet:
         scales = {}
         for operation in self.operations:
             after = readers.get(operation.node, [])
-            window = operation.local and isinstance(operation.axes[0], g.Window)
-            if operation.node.target not in g.CONVOLUTION or not window or len(after) != 1:
+            window = operation.local and isinstance(operation.axes[0][0], Window)
+            if operation.node.target not in CONVOLUTION or not window or len(after) != 1:
                 continue
-            norm = after[0].node
-            if norm.target in g.BATCH_NORM:
-                scales[operation.node] = scales[norm] = batch_norm_scale(norm, self._values)
-        return [
-            difference_of(o, self._values, scales.get(o.node)) if o.local else None
-            for o in self.operations
-        ]
+            norm = after[0]
+            if norm.node.target in BATCH_NORM and norm.local:
+                scale = batch_norm_scale(norm.node, self._values)
+                scales[operation.node] = scales[norm.node] = scale
+        passes = []
+        for operation in self.operations:
+            with _named(operation):
+                scale = scales.get(operation.node)
+                local = operation.local
+                passes.append(difference_of(operation, self._values, scale) if local else None)
+        return passes
 
     def _needed(self, axis: int, position: int) -> dict[Node, Interval]:
         """The backward cone: of each map the interval that one position of the score map reads."""
@@ -216,9 +237,13 @@ class IncrementalNet:
             start, stop = needed.get(operation.node, (0, 0))
             if start >= stop:
                 continue
-            for node in operation.inputs:
+            for i, node in enumerate(operation.inputs):
                 n = length(node, axis)
-                first, last = operation.axes[axis].reads(start, stop) if operation.local else (0, n)
+                first, last = (
+                    operation.axes[i][axis].reads(start, stop) if operation.local else (0, n)
+                )
+                if first >= last:
+                    continue
                 own = needed.get(node, (n, 0))
                 needed[node] = max(0, min(own[0], first)), min(n, max(own[1], last))
         return needed
@@ -228,10 +253,10 @@ class IncrementalNet:
         cones = {self.graph.image: _meet(groups, needed.get(self.graph.image))}
         for operation in self.operations:
             hull = np.tile(NOWHERE, (len(groups), 1))
-            for node in operation.inputs:
+            for i, node in enumerate(operation.inputs):
                 start, stop = cones[node].T
                 if operation.local:
-                    reached = np.stack(operation.axes[axis].reaches(start, stop), 1)
+                    reached = np.stack(operation.axes[i][axis].reaches(start, stop), 1)
                 else:
                     reached = np.tile([0, length(operation.node, axis)], (len(groups), 1))
                 reached[start >= stop] = NOWHERE
@@ -286,11 +311,12 @@ class IncrementalNet:
         for i, operation in enumerate(self.operations):
             if any(node in state for node in operation.inputs) and operation.node in boxes:
                 box = boxes[operation.node]
-                if operation.local:
-                    patches = [self._patch(node, state, boxes, i) for node in operation.inputs]
-                    state[operation.node] = Patch(box, self._passes[i](patches, box))
-                else:
-                    state[operation.node] = self._as_a_whole(operation, state, len(rectangles))
+                with _named(operation):
+                    if operation.local:
+                        patches = [self._patch(node, state, boxes, i) for node in operation.inputs]
+                        state[operation.node] = Patch(box, self._passes[i](patches, box))
+                    else:
+                        state[operation.node] = self._as_a_whole(operation, state, len(rectangles))
             for node in operation.inputs:
                 if self._last_use[node] == i:
                     state.pop(node, None)
@@ -329,24 +355,36 @@ class IncrementalNet:
     ) -> Whole:
         """Run an operation on its whole inputs, change by change."""
 
-        def value(node: Node, change: int) -> object:
+        def value(node: Node, number: int) -> object:
             known = state.get(node)
             if known is None:
                 return self._values[node]
             if isinstance(known, Whole):
-                return known.values[change]
+                return known.values[number]
             changed = self._values[node].clone()
-            part(changed, known.box).add_(known.delta[change])
+            part(changed, known.box).add_(known.delta[number])
             return changed
 
         node = operation.node
         return Whole(
             [
                 node.target(*args, **kwargs)
-                for change in range(changes)
-                for args, kwargs in [map_arg((node.args, node.kwargs), lambda n: value(n, change))]  # noqa: B023
+                for number in range(changes)
+                for args, kwargs in [map_arg((node.args, node.kwargs), lambda n: value(n, number))]  # noqa: B023
             ]
         )
+
+
+@contextmanager
+def _named(operation: Operation) -> Iterator[None]:
+    """What goes wrong inside is said to be this operation's."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise  # not the operation's fault
+    except Exception as error:
+        why = str(error).strip().split("\n")[0]
+        raise NotReusable(f"{operation.name}: {type(error).__name__}: {why}") from error
 
 
 def length(node: Node, axis: int) -> int:
@@ -357,10 +395,10 @@ def length(node: Node, axis: int) -> int:
 
 def macs_per_position(operation: Operation) -> float:
     """Multiply-adds of a convolution for one position of its output; 0 for other operations."""
-    if operation.node.target not in g.CONVOLUTION + g.TRANSPOSED or not operation.local:
+    if operation.node.target not in CONVOLUTION + TRANSPOSED or not operation.local:
         return 0.0
     weights = math.prod(operation.node.args[1].meta["val"].shape)
-    return float(weights * math.prod(axis.step for axis in operation.axes if axis.step < 1))
+    return float(weights * math.prod(axis.step for axis in operation.axes[0] if axis.step < 1))
 
 
 def _meet(intervals: np.ndarray, needed: Interval | None) -> np.ndarray:

@@ -7,13 +7,18 @@ A pixel's discrepancy is the mean over the windows that cover it (`gcnlab.recept
 
 Three methods give the map:
 
-- "plain" runs the whole network for every window;
+- "plain" runs the whole network for every window (`gcnlab.receptive.plain`);
 - "exact" computes the same numbers from the clean image's activations (`gcnlab.receptive.incremental`);
 - "drilldown" does so for a part of the windows: coarsely everywhere, finely where the region's edge runs
   (`gcnlab.receptive.drilldown`).
+
+The first field of a network is held against the plain way on a few windows. Where they disagree, where an
+operation fails, and where the network cannot be exported as a graph, all goes on the plain way, and the field's
+note says so.
 """
 
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,13 +29,12 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from gcnlab.annotations import Bool, Float, Tensor
-from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import scores_of
 from gcnlab.receptive.drilldown import drill_down
 from gcnlab.receptive.graph import Graph, NotTraceable
-from gcnlab.receptive.incremental import IncrementalNet
+from gcnlab.receptive.incremental import IncrementalNet, NotReusable
+from gcnlab.receptive.plain import PlainNet
 from gcnlab.receptive.region import coverage, region
-from gcnlab.receptive.unit import check_image, check_scores, locate
+from gcnlab.receptive.unit import check_image, check_scores, locate, place_of
 from gcnlab.receptive.windows import Windows
 
 METHODS = ("plain", "exact", "drilldown")
@@ -39,6 +43,9 @@ Watch = Callable[[float], None]
 
 KEPT = 8
 """Sets of windows whose drops an `Occlusion` remembers."""
+
+CHECKED = 4
+"""Windows of the first field of a network that are also run the plain way."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class ValidField:
         fill: the value it has.
         evaluated: share of the windows that were run, 0 … 1; the others are interpolated.
         agreement: expected intersection over union with the region of all windows, 0 … 1.
+        note: what was not reused, and where the unit lies if the score map has another size than the
+            image; empty if there is nothing to say.
     """
 
     discrepancy: Float[Tensor, "height width"]
@@ -66,6 +75,7 @@ class ValidField:
     fill: int | float
     evaluated: int | float = 1.0
     agreement: int | float = 1.0
+    note: str = ""
 
     def region(
         self, threshold: int | float = 0.2, rule: str = "maximum"
@@ -76,6 +86,26 @@ class ValidField:
     def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:
         """Share of `mask`, (height, width) bool, that lies inside the region, 0 … 1."""
         return coverage(self.region(threshold, rule), mask)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The exact way held against the plain one, see `Occlusion.check`.
+
+    Attributes:
+        windows: how many were run both ways.
+        difference: the largest one, over these windows, all classes and the clean image's scores, in units of the score.
+        tolerance: up to which they agree: a thousandth of the largest change, and rounding.
+    """
+
+    windows: int
+    difference: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is within the tolerance."""
+        return self.difference <= self.tolerance
 
 
 class Occlusion:
@@ -94,7 +124,6 @@ class Occlusion:
 
     Attributes:
         scores: of the clean image, (classes, rows, columns), on the CPU.
-        note: what keeps activations from being reused, in words; empty if nothing does.
 
     Raises:
         ValueError: the image is not one image, or its scores are not finite.
@@ -109,25 +138,125 @@ class Occlusion:
         graph: Graph | None = None,
     ):
         check_image(image)
-        self.model, self.image, self.note = model, image.detach(), ""
+        self.model, self.image = model, image.detach()
+        self._plain_net = PlainNet(model, self.image)
         self._net: IncrementalNet | None = None
+        self._note = ""
+        self._drops: OrderedDict[tuple, _Drops] = OrderedDict()
         if reuse:
             try:
                 self._net = IncrementalNet(model, self.image, graph)
-            except NotTraceable as error:
-                self.note = f"every window runs the whole network: {error}"
-            else:
-                if self._net.whole:
-                    layers = ", ".join(self._net.whole[:3]) + (" …" if self._net.whole[3:] else "")
-                    self.note = f"computed on the whole map for every window from here on: {layers}"
+            except (NotTraceable, NotReusable) as error:
+                self._note = f"every window runs the whole network: {error}"
         if self._net is None:
-            with evaluation_mode(model), torch.inference_mode():
-                scores = scores_of(model, self.image[None])[0]
+            self.scores = self._plain_net.scores
         else:
             scores = self._net.scores
-        check_scores(scores)
-        self.scores = scores.cpu().to(torch.promote_types(scores.dtype, torch.float32))
-        self._drops: OrderedDict[tuple, _Drops] = OrderedDict()
+            check_scores(scores)
+            self.scores = scores.cpu().to(torch.promote_types(scores.dtype, torch.float32))
+
+    @property
+    def note(self) -> str:
+        """What keeps activations from being reused, in words; empty if nothing does."""
+        notes = [self._note, self._plain_net.note if self._net is None else ""]
+        if self._net is not None and self._net.whole:
+            layers = ", ".join(self._net.whole[:3]) + (" …" if self._net.whole[3:] else "")
+            notes.append(f"computed on the whole map for every window from here on: {layers}")
+        return "; ".join(filter(None, notes))
+
+    def check(
+        self,
+        pixel: tuple[int, int],
+        window: int | tuple[int, int] = 32,
+        stride: int | tuple[int, int] = 16,
+        fill: int | float = 0.0,
+        count: int = CHECKED,
+    ) -> Check:
+        """Run some windows both ways: from the kept activations, and through the whole network.
+
+        The first field of a network makes this check by itself. If the two disagree, all fields go on the
+        plain way from here on, with a warning; `note` says so.
+
+        Args:
+            pixel: (row, column) on the score map.
+            window, stride, fill: see `valid_field`.
+            count: windows, spread over the image, the one at the pixel among them; at most all.
+
+        Raises:
+            ValueError: an argument is out of its range; the message names it.
+        """
+        if count < 1:
+            raise ValueError(f"count must be at least 1 window, not {count}")
+        windows = Windows(tuple(self.image.shape[-2:]), window, stride)
+        locate(self.scores, pixel, None)
+        if self._net is None:
+            return Check(0, 0.0, 0.0)
+        size = tuple(self.image.shape[-2:])
+        members = windows.some(count, place_of(pixel, size, tuple(self.scores.shape[-2:])))
+        try:
+            exact = self._exactly(windows, members, pixel, fill)
+        except NotReusable as error:
+            self._give_up_reuse(str(error))
+            return Check(0, 0.0, 0.0)
+        images = [self._plain_net.image[None], self._plain_net.occluded(windows, members, fill)]
+        try:
+            clean, *changed = self._plain_net.run(torch.cat(images))
+            found = self._compared(exact, torch.stack(changed) - clean, clean, pixel)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # it does not take a batch
+            found = None
+        if (
+            found is None or not found.agrees
+        ):  # once more without a batch, which the network may mix
+            clean = self._plain_net.run(images[0])[0]
+            changed = torch.cat([self._plain_net.run(image[None]) for image in images[1]])
+            found = self._compared(exact, changed - clean, clean, pixel)
+        if found.agrees:
+            self._net.graph.checked = True
+        else:
+            self._give_up_reuse(
+                f"on {found.windows} windows the field from kept activations is off by {found.difference:.2g}, where "
+                f"rounding allows {found.tolerance:.2g}"
+            )
+        return found
+
+    def _compared(
+        self, exact: np.ndarray, plain: Tensor, clean: Tensor, pixel: tuple[int, int]
+    ) -> Check:
+        """The check of some windows, by the changes that both ways give."""
+        changes = plain[:, :, pixel[0], pixel[1]].double().numpy()
+        known = np.isfinite(exact) & np.isfinite(changes)  # the others are left to the plain way
+        exact, changes = np.where(known, exact, 0), np.where(known, changes, 0)
+        off = max(np.abs(exact - changes).max(), (self.scores - clean).abs().max().item())
+        eps = torch.finfo(self._net.scores.dtype).eps
+        tolerance = 1e-3 * np.abs(changes).max() + 100 * eps * clean.abs().max().item()
+        return Check(len(changes), float(off), float(tolerance))
+
+    def _exactly(
+        self,
+        windows: Windows,
+        members: list[tuple[int, int]],
+        pixel: tuple[int, int],
+        fill: int | float,
+    ) -> np.ndarray:
+        """Changes of every class at the members, from the clean image's activations."""
+        known = {}
+        for batch, drops in self._exact(windows, members, pixel, fill, len(members)):
+            known.update(zip(batch, -drops))
+        return np.stack([known[member] for member in members])
+
+    def _give_up_reuse(self, why: str) -> None:
+        """Go on the plain way, and say so."""
+        self._net.graph.unusable = why  # for the next image, too
+        self._note = f"every window runs the whole network: {why}"
+        warnings.warn(
+            f"{type(self.model).__name__}: {self._note}. The results are right, but slow; please report this.",
+            stacklevel=3,
+        )
+        self._net = None
+        self._drops.clear()
+        self.scores = self._plain_net.scores
 
     def field(
         self,
@@ -186,9 +315,13 @@ class Occlusion:
             raise ValueError(f"unknown method {method!r}; choose {', '.join(METHODS)}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        windows = Windows(tuple(self.image.shape[-2:]), window, stride)
+        size = tuple(self.image.shape[-2:])
+        windows = Windows(size, window, stride)
+        locate(self.scores, pixel, target)
+        if method != "plain" and self._net is not None and not self._net.graph.checked:
+            self.check(pixel, window, stride, fill)
         target = locate(self.scores, pixel, target)
-        known = self._known_drops(windows, pixel, fill)
+        known = self._known_drops(windows, pixel, fill, method)
 
         def field(drops: np.ndarray, agreed: float) -> ValidField:
             return ValidField(
@@ -201,6 +334,7 @@ class Occlusion:
                 fill=fill,
                 evaluated=known.done.mean().item(),
                 agreement=agreed,
+                note=self._field_note(pixel, method),
             )
 
         with tqdm(total=math.prod(windows.shape), desc="occlude", disable=not progress) as bar:
@@ -208,9 +342,8 @@ class Occlusion:
             def run(members: list[tuple[int, int]]) -> np.ndarray:
                 missing = [member for member in members if not known.done[member]]
                 bar.update(len(members) - len(missing))
-                batches = self._plain if method == "plain" or self._net is None else self._exact
                 done = 0
-                for batch, drops in batches(windows, missing, pixel, fill, batch_size):
+                for batch, drops in self._run(windows, missing, pixel, fill, method, batch_size):
                     index = tuple(np.array(batch).T)
                     known.drops[index], known.done[index] = drops, True
                     bar.update(len(batch))
@@ -244,21 +377,61 @@ class Occlusion:
         plan = self._net.plan(windows.rows, windows.columns, members, pixel, batch_size)
         return self._net.macs * len(members) / max(plan.macs, 1.0)
 
-    def _known_drops(self, windows: Windows, pixel: tuple[int, int], fill: float) -> "_Drops":
+    def _field_note(self, pixel: tuple[int, int], method: str) -> str:
+        """What there is to say of a field; where its unit lies, if that is not plain."""
+        size, map_size = tuple(self.image.shape[-2:]), tuple(self.scores.shape[-2:])
+        notes = [self._plain_net.note if method == "plain" else self.note]
+        if size != map_size:
+            (rows, columns), (height, width) = map_size, size
+            row, column = place_of(pixel, size, map_size)
+            notes.append(
+                f"the score map is {rows}×{columns} for an image of {height}×{width}: unit {tuple(pixel)} lies at "
+                f"row {row}, column {column} of the image"
+            )
+        return "; ".join(filter(None, notes))
+
+    def _known_drops(
+        self, windows: Windows, pixel: tuple[int, int], fill: int | float, method: str
+    ) -> "_Drops":
         """The scores' drops for these windows as far as they were run before; the last few sets are kept."""
-        key = (windows.window, windows.stride, tuple(pixel), fill)
+        key = (windows.window, windows.stride, tuple(pixel), fill, method == "plain")
         known = self._drops.pop(key, None) or _Drops(windows.shape, len(self.scores))
         self._drops[key] = known
         while len(self._drops) > KEPT:
             self._drops.popitem(last=False)
         return known
 
+    def _run(
+        self,
+        windows: Windows,
+        members: list[tuple[int, int]],
+        pixel: tuple[int, int],
+        fill: int | float,
+        method: str,
+        batch_size: int,
+    ) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
+        """Drops of every class, batch by batch; what fails from kept activations goes on the plain way."""
+        done: set[tuple[int, int]] = set()
+        if method != "plain" and self._net is not None:
+            try:
+                for batch, drops in self._exact(windows, members, pixel, fill, batch_size):
+                    good = np.isfinite(drops).all(1)
+                    # An infinite value inside (a mask of −∞) has no difference: these are run the plain way.
+                    batch = [member for member, finite in zip(batch, good) if finite]
+                    done.update(batch)
+                    if batch:
+                        yield batch, drops[good]
+            except NotReusable as error:
+                self._give_up_reuse(str(error))
+        left = [member for member in members if member not in done]
+        yield from self._plainly(windows, left, pixel, fill, batch_size)
+
     def _exact(
         self,
         windows: Windows,
         members: list[tuple[int, int]],
         pixel: tuple[int, int],
-        fill: float,
+        fill: int | float,
         batch_size: int,
     ) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
         """Drops of every class, batch by batch, from the clean image's activations."""
@@ -267,24 +440,20 @@ class Occlusion:
             for batch, changes in self._net.changes(plan, windows.rows, windows.columns, fill):
                 yield batch, -changes.double().cpu().numpy()
 
-    def _plain(
+    def _plainly(
         self,
         windows: Windows,
         members: list[tuple[int, int]],
         pixel: tuple[int, int],
-        fill: float,
+        fill: int | float,
         batch_size: int,
     ) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
         """The same by running the whole network for every window."""
-        row, column = pixel
-        for start in range(0, len(members), batch_size):
-            batch = members[start : start + batch_size]
-            images = self.image.repeat(len(batch), 1, 1, 1)
-            for image, (i, j) in zip(images, batch):
-                image[:, slice(*windows.rows[i]), slice(*windows.columns[j])] = fill
-            with evaluation_mode(self.model), torch.inference_mode():
-                scores = scores_of(self.model, images)[:, :, row, column].to(self.scores)
-            yield batch, (self.scores[:, row, column] - scores).double().numpy()
+        if members:
+            for batch, changes in self._plain_net.changes(
+                windows, members, pixel, fill, batch_size
+            ):
+                yield batch, -changes.double().numpy()
 
 
 class _Drops:

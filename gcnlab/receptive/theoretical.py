@@ -4,6 +4,9 @@ Walking back from the units of one map, each layer widens what they read; where 
 sum, the two branches of a GCN block) the field is the hull of theirs. Pixels count as read even where the
 weights are zero, and beyond the border too, as if the image went on: the size belongs to the network, not to
 one image. (The paper's res-5: 427, 971 and 1451 pixels for ResNet-50, -101 and -152.)
+
+Where an operation sees its whole input, or is not proven to be local (`gcnlab.receptive.locality`), the field is
+unknown beyond it.
 """
 
 from dataclasses import dataclass
@@ -13,7 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from gcnlab.geometry import AxisMap
 from gcnlab.receptive.graph import Graph, Operation
+from gcnlab.receptive.nodes import arguments, kind, map_size
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,11 @@ class AxisField:
     Attributes:
         size: pixels from the first to the last one seen; the largest over the units, if a
             decoder's phases differ. None if not known.
-        stride: pixels between the fields of neighbouring units.
-        offset: centre of unit 0's field, in pixels; pixel 0 lies at 0.
-        start, stop: per unit the pixels [start, stop) it sees, beyond the border included.
+        stride: pixels between the fields of neighbouring units; None if not known, or if branches of
+            different stride meet (at odd sizes, the levels of a decoder that interpolates).
+        offset: centre of unit 0's field, in pixels; pixel 0 lies at 0. None with the stride.
+        start, stop: per unit the pixels [start, stop) it sees, beyond the border included; equal for
+            a unit that sees none.
     """
 
     size: int | None
@@ -42,8 +49,8 @@ class TheoreticalField:
     Attributes:
         rows, columns: per axis.
         at: the module whose output it is.
-        unknown_beyond: why it is not known: the layer, walking back from `at`, that sees its whole input
-            or is not understood. None if it is known.
+        unknown_beyond: why it is not known: the operation, walking back from `at`, that sees its whole
+            input or is not understood. None if it is known.
     """
 
     rows: AxisField
@@ -55,6 +62,8 @@ class TheoreticalField:
         if self.unknown_beyond is not None:
             return f"{self.at}: unknown beyond {self.unknown_beyond}"
         r, c = self.rows, self.columns
+        if r.stride is None or c.stride is None:
+            return f"{self.at}: {r.size}×{c.size} px, without one stride"
         return (
             f"{self.at}: {r.size}×{c.size} px, stride {r.stride:g}×{c.stride:g}, "
             f"offset {r.offset:g}, {c.offset:g}"
@@ -102,54 +111,136 @@ def theoretical_field(
         NotTraceable: the network cannot be exported as a graph.
     """
     size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-    dtype = next(model.parameters(), torch.zeros(())).dtype
-    return field_of(Graph(model, torch.zeros(1, channels, *size, dtype=dtype)), at)
+    return field_of(Graph(model, torch.zeros(1, channels, *size)), at)
 
 
 def field_of(graph: Graph, at: str | None = None) -> TheoreticalField:
     """The field in a graph that exists already (see `theoretical_field`)."""
     last = len(graph.operations) - 1 if at is None else _last_of(graph, at)
     operations = graph.operations[: last + 1]
-    end = operations[-1]
-    if end.size is None:
-        raise ValueError(f"{at or 'the model'} does not answer with a map")
     name = at or "scores"
-    unknown = AxisField(None, None, None)
-    spans = {end.node: [np.arange(n) for n in end.size] + [np.arange(1, n + 1) for n in end.size]}
-    steps = {end.node: [Fraction(1), Fraction(1)]}
+    end, size = (operations[-1].node, operations[-1].size) if operations else (graph.image, None)
+    if at is None and end is not graph.output:  # the image itself, or a constant
+        end, size = graph.output, map_size(graph.output)
+    if size is None:
+        raise ValueError(f"{at or 'the model'} does not answer with a map")
+    spans = {end: [_Span(np.arange(n), np.arange(1, n + 1), Fraction(1)) for n in size]}
     for operation in reversed(operations):
-        span = spans.pop(operation.node, None)
-        if span is None:
+        if operation.node not in spans:
             continue
-        step = steps.pop(operation.node)
+        wanted = spans.pop(operation.node)
         if not operation.local:
-            return TheoreticalField(unknown, unknown, name, operation.name)
-        starts, stops = span[:2], span[2:]
-        read = [axis.reads(a, b) for axis, a, b in zip(operation.axes, starts, stops)]
-        step = [s * axis.step for s, axis in zip(step, operation.axes)]
-        for source in operation.inputs:
+            unknown = AxisField(None, None, None)
+            return TheoreticalField(unknown, unknown, name, cause(operation, operations))
+        for source, axes in zip(operation.inputs, operation.axes):
+            read = [span.through(axis) for span, axis in zip(wanted, axes)]
             if source in spans:
-                if steps[source] != step:
-                    return TheoreticalField(unknown, unknown, name, operation.name)
-                known = spans[source]
-                spans[source] = [
-                    *(np.minimum(known[i], read[i][0]) for i in (0, 1)),
-                    *(np.maximum(known[2 + i], read[i][1]) for i in (0, 1)),
-                ]
-            else:
-                spans[source] = [read[0][0], read[1][0], read[0][1], read[1][1]]
-                steps[source] = step
-    top, left, bottom, right = spans[graph.image]
-    strides = steps[graph.image]
-    return TheoreticalField(
-        _axis_field(top, bottom, strides[0]), _axis_field(left, right, strides[1]), name
-    )
+                read = [span.joined(other) for span, other in zip(read, spans[source])]
+            spans[source] = read
+    nothing = [_Span(np.zeros(n, int), np.zeros(n, int), None) for n in size]
+    rows, columns = spans.get(graph.image, nothing)
+    return TheoreticalField(rows.field(), columns.field(), name)
 
 
-def _axis_field(start: np.ndarray, stop: np.ndarray, stride: Fraction) -> AxisField:
-    # Phases of a decoder differ by a pixel or two: the offset is that of the fitted grid.
-    offset = np.mean((start + stop - 1) / 2 - float(stride) * np.arange(len(start)))
-    return AxisField(int((stop - start).max()), float(stride), float(offset), start, stop)
+@dataclass(frozen=True)
+class _Span:
+    """What each of some units reads of one map, along one axis.
+
+    Attributes:
+        start, stop: per unit; [start, stop) is empty if start ≥ stop.
+        step: from unit to unit; None if branches differ in it.
+    """
+
+    start: np.ndarray
+    stop: np.ndarray
+    step: Fraction | None
+
+    def through(self, axis: AxisMap) -> "_Span":
+        """What the same units read of an operation's input."""
+        seen = self.start < self.stop
+        start, stop = axis.reads(self.start, self.stop)
+        step = None if self.step is None else self.step * axis.step
+        return _Span(np.where(seen, start, FAR), np.where(seen, stop, -FAR), step)
+
+    def joined(self, other: "_Span") -> "_Span":
+        """The hull of two branches."""
+        start = np.minimum(
+            np.where(self.start < self.stop, self.start, FAR),
+            np.where(other.start < other.stop, other.start, FAR),
+        )
+        stop = np.maximum(
+            np.where(self.start < self.stop, self.stop, -FAR),
+            np.where(other.start < other.stop, other.stop, -FAR),
+        )
+        return _Span(start, stop, self.step if self.step == other.step else None)
+
+    def field(self) -> AxisField:
+        """As a field along the image's axis."""
+        seen = self.start < self.stop
+        start, stop = np.where(seen, self.start, 0), np.where(seen, self.stop, 0)
+        size = int((stop - start).max())
+        if self.step is None or not seen.all():
+            return AxisField(size, None, None, start, stop)
+        # Phases of a decoder differ by a pixel or two: the offset is that of the fitted grid.
+        offset = np.mean((start + stop - 1) / 2 - float(self.step) * np.arange(len(start)))
+        return AxisField(size, float(self.step), float(offset), start, stop)
+
+
+FAR = 1 << 40
+"""Beyond any map."""
+
+GLOBAL = (
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "_adaptive_avg_pool2d",
+    "scaled_dot_product_attention",
+    "matmul",
+    "bmm",
+    "einsum",
+    "native_group_norm",
+    "group_norm",
+    "instance_norm",
+    "_native_batch_norm_legit",
+    "native_layer_norm",
+    "layer_norm",
+    "mean",
+    "sum",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "linalg_vector_norm",
+    "var",
+    "std",
+    "max_unpool2d",
+    "grid_sampler_2d",
+    "grid_sampler",
+)
+"""Kinds of operations that look at all of their input, or at any part of it, or at groups of it."""
+
+
+def cause(operation: Operation, operations: list[Operation]) -> str:
+    """The name of what makes an operation that is not local, or those just before it, global.
+
+    Attention and normalisation are wrapped in operations that only rearrange (`view`, `permute`): walking back
+    from the one given, through those that are not local either, the first that looks at its whole input is named;
+    if there is none, the one given.
+    """
+    before = {o.node: o for o in operations}
+    reached = {operation.node}
+    for other in reversed(operations):
+        if other.node not in reached or other.local:
+            continue
+        if kind(other.node) in GLOBAL and not _over_channels(other):
+            return other.name
+        reached.update(n for n in other.inputs if n in before)
+    return operation.name
+
+
+def _over_channels(operation: Operation) -> bool:
+    """Whether a normalisation is that of a transformer: of each position over its channels, which lie last."""
+    shape = arguments(operation.node).get("normalized_shape")
+    return shape is not None and len(shape) == 1
 
 
 def _last_of(graph: Graph, at: str) -> int:

@@ -38,3 +38,10 @@ def locate(
     if not 0 <= target < classes:
         raise ValueError(f"target {target} is outside the classes 0 … {classes - 1}")
     return int(target)
+
+
+def place_of(
+    unit: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
+) -> tuple[int, int]:
+    """(row, column) of the image in the middle of a unit of the score map; itself, if sizes are alike."""
+    return tuple((2 * u + 1) * n // (2 * m) for u, n, m in zip(unit, image_size, map_size))

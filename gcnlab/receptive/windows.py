@@ -14,6 +14,8 @@ from gcnlab.annotations import Float, Tensor
 Interval = tuple[int, int]
 """[start, stop) on one axis."""
 
+GOLDEN = (5**0.5 - 1) / 2
+
 
 class Windows:
     """A grid of rows × columns of windows.
@@ -50,6 +52,24 @@ class Windows:
     def members(self) -> list[tuple[int, int]]:
         """(row, column) in the grid of every window."""
         return [(i, j) for i in range(self.shape[0]) for j in range(self.shape[1])]
+
+    def some(self, count: int, pixel: tuple[int, int]) -> list[tuple[int, int]]:
+        """`count` windows, or all: one on the pixel, the others spread over the image."""
+        rows, columns = self.shape
+        found = [
+            tuple(
+                min(range(len(intervals)), key=lambda k: abs(sum(intervals[k]) - 2 * p))
+                for intervals, p in zip((self.rows, self.columns), pixel)
+            )
+        ]
+        # A lattice by the golden ratio leaves no part of the image out.
+        lattice = [
+            (int(rows * (k + 0.5) / count), int(columns * (k * GOLDEN % 1))) for k in range(count)
+        ]
+        others = [
+            member for member in dict.fromkeys(lattice + self.members()) if member not in found
+        ]
+        return (found + others)[:count]
 
     def cells(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """The image cut where windows begin and end, along rows and along columns.

@@ -99,7 +99,10 @@ def test_a_whole_gcn_on_the_mini_backbone():
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    [("deeplabv3_resnet50", "adaptive_avg_pool2d"), ("lraspp_mobilenet_v3_large", "mul")],
+    [
+        ("deeplabv3_resnet50", "adaptive_avg_pool2d"),
+        ("lraspp_mobilenet_v3_large", "adaptive_avg_pool2d"),
+    ],
 )
 def test_a_global_layer_ends_what_is_known(name, layer):
     net = getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None)

@@ -1,0 +1,137 @@
+"""Read the nodes of an exported graph (`torch.fx`): what an operation is, what it is given, what it gives.
+
+A *map* is a tensor (1, channels, rows, columns): the graph is exported for one image. What has another shape, or
+holds space in its batch, is no map, and nothing is known of its rows and columns.
+"""
+
+import operator
+
+import torch
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from gcnlab.annotations import Tensor
+
+aten = torch.ops.aten
+
+
+def value_of(node: Node) -> object:
+    """A stand-in for the node's value, with shape and type; the first one if there are several."""
+    value = node.meta.get("val")
+    return value[0] if isinstance(value, (tuple, list)) and value else value
+
+
+def map_size(node: Node) -> tuple[int, int] | None:
+    """Rows and columns of a node's map (of the first, if there are several); None if it is no map."""
+    value = value_of(node)
+    if not isinstance(value, Tensor) or value.ndim != 4 or len(value) != 1:
+        return None
+    return tuple(value.shape[-2:])
+
+
+def channels(node: Node) -> int:
+    """Channels of a node's map."""
+    return value_of(node).shape[1]
+
+
+def is_floating(node: Node) -> bool:
+    """Whether a node's value is real numbers: not a mask, a count or complex."""
+    value = value_of(node)
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def arguments(node: Node) -> dict[str, object]:
+    """An operation's arguments by name; those left at their defaults are not among them."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return {}
+    names = [argument.name for argument in node.target._schema.arguments]
+    return dict(zip(names, node.args)) | node.kwargs
+
+
+def evaluate(node: Node, values: dict[Node, object]) -> object:
+    """Run one operation on the values of the nodes it reads."""
+    args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
+    return node.target(*args, **kwargs)
+
+
+def kind(node: Node) -> str:
+    """What an operation does: "conv2d"."""
+    return getattr(node.target, "__name__", str(node.target)).split(".")[0]
+
+
+def module_path(node: Node) -> str:
+    """Path of the module that an operation belongs to, as in `model.get_submodule`."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = list(stack.values())[-1][0] if stack else ""
+    return path.removeprefix("model").removeprefix(".")
+
+
+def name(node: Node) -> str:
+    """Module and kind, as messages call an operation: "layer4.0.conv1 (conv2d)"."""
+    if node.target is operator.getitem:  # one of the answers of the operation that is meant
+        node = node.args[0]
+    path = module_path(node)
+    return f"{path} ({kind(node)})" if path else kind(node)
+
+
+def draws_random_numbers(node: Node) -> bool:
+    """Whether an operation's result is random. Dropout in evaluation mode is not."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    given, names = arguments(node), {a.name for a in node.target._schema.arguments}
+    if "dropout_p" in names:  # attention
+        return given.get("dropout_p", 0.0) != 0
+    return given.get("train", given.get("training", True)) is not False
+
+
+JUMPING = (
+    aten.round.default,
+    aten.round.decimals,
+    aten.floor.default,
+    aten.ceil.default,
+    aten.trunc.default,
+    aten.frac.default,
+    aten.sign.default,
+    aten.sgn.default,
+    aten.heaviside.default,
+    aten.floor_divide.default,
+    aten.div.Tensor_mode,
+    aten.div.Scalar_mode,
+    aten.fmod.Tensor,
+    aten.fmod.Scalar,
+    aten.remainder.Tensor,
+    aten.remainder.Scalar,
+    aten.threshold.default,
+    aten.hardshrink.default,
+)
+
+
+def jumps(node: Node) -> bool:
+    """Whether an operation's result is not a continuous function of its inputs: a mask, a number of something, a
+    step."""
+    value = node.meta.get("val")
+    if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
+        return True
+    return node.target in JUMPING
+
+
+SHAPED = (
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+)
+"""Operations of whose input only the shape and the type count."""
+
+
+def shaped_constant(node: Node) -> Tensor:
+    """The value of an operation in `SHAPED`."""
+
+    def stand_in(source: Node) -> Tensor:
+        value = value_of(source)
+        return torch.empty(value.shape, dtype=value.dtype, device=value.device)
+
+    args, kwargs = map_arg((node.args, node.kwargs), stand_in)
+    return node.target(*args, **kwargs)
