@@ -1,0 +1,20 @@
+"""The exact field of others' networks is the plain one; the table is `data/results/receptive/others.json`."""
+
+import pytest
+import torch
+
+from gcnlab.receptive import Occlusion
+from tests.receptive.others import OTHERS, SIDE, build
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_exact_field_is_the_plain_one(name):
+    net = build(name).double()
+    image = torch.randn(3, SIDE, SIDE, dtype=torch.float64)
+    exact, plain = Occlusion(net, image), Occlusion(net, image, reuse=False)
+    windows = {"target": 1, "window": 64, "stride": 64}
+    fields = [o.field((70, 9), **windows).discrepancy for o in (exact, plain)]
+    scale = fields[1].abs().max()
+    assert scale > 0
+    assert (fields[0] - fields[1]).abs().max() <= 1e-4 * scale
+    assert "is off by" not in exact.note
