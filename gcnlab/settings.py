@@ -1,8 +1,11 @@
-"""Settings as plain values and back, and the words for a setting that is out of range."""
+"""Settings as plain values and back, and the words for a setting that is wrong."""
 
+import types
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args, get_origin
+
+from gcnlab.arguments import flag, items, nearest, number, shown, whole
 
 
 def to_plain(value: Any) -> Any:
@@ -14,17 +17,22 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def from_plain(cls: type, values: dict[str, Any], prefix: str) -> Any:
+def from_plain(cls: type, values: Any, prefix: str) -> Any:
     """A dataclass of settings out of plain values.
 
     Raises:
-        ValueError: a setting, named behind `prefix`, does not exist or is out of range.
+        ValueError: a setting, named behind `prefix`, does not exist, is missing or is out of range.
     """
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"{prefix.removesuffix('.') or 'the settings'} must be names with values, not {shown(values)}"
+        )
     known = {f.name: f for f in fields(cls)}
     arguments = {}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"unknown setting {prefix}{name}")
+            meant = nearest(prefix + str(name), [prefix + other for other in known])
+            raise ValueError(f"unknown setting {prefix}{name}{meant}")
         kind = known[name].type
         if is_dataclass(kind):
             value = from_plain(kind, value, f"{prefix}{name}.")
@@ -36,6 +44,49 @@ def from_plain(cls: type, values: dict[str, Any], prefix: str) -> Any:
     return cls(**arguments)
 
 
+def settle(settings: Any, prefix: str) -> None:
+    """Bring a dataclass's values to the types that its fields declare: NumPy's numbers become Python's, lists become
+    tuples, strings become paths. To be called first in `__post_init__`.
+
+    Raises:
+        ValueError: naming the setting behind `prefix`: its value cannot be brought to that type.
+    """
+    for f in fields(settings):
+        value = _settled(prefix + f.name, getattr(settings, f.name), f.type)
+        object.__setattr__(settings, f.name, value)  # they are frozen
+
+
+def _settled(name: str, value: Any, kind: Any) -> Any:
+    union = get_origin(kind) in (Union, types.UnionType)
+    kinds = get_args(kind) if union else (kind,)
+    if value is None and types.NoneType in kinds:
+        return None
+    for one in kinds:
+        if get_origin(one) is tuple and items(value) is not None:
+            return _settled_tuple(name, items(value), get_args(one))
+    if int in kinds:
+        return whole(name, value)
+    if float in kinds:
+        return number(name, value)
+    if bool in kinds:
+        return flag(name, value)
+    if Path in kinds or str in kinds:
+        if not isinstance(value, str | Path):
+            raise ValueError(f"{name} must be a string, not {shown(value)}")
+        return Path(value) if Path in kinds else str(value)
+    if any(get_origin(one) is tuple for one in kinds):
+        raise ValueError(f"{name} must be several values, not {shown(value)}")
+    return value  # a choice of names, or settings: whoever declares them checks them
+
+
+def _settled_tuple(name: str, values: list, kinds: tuple) -> tuple:
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(values)
+    if len(values) != len(kinds):
+        raise ValueError(f"{name} must be {len(kinds)} values, not {shown(tuple(values))}")
+    return tuple(_settled(name, value, kind) for value, kind in zip(values, kinds))
+
+
 def check(name: str, good: bool, expected: str) -> None:
     """Raise ValueError, naming the setting, if it is not `good`."""
     if not good:
@@ -44,5 +95,11 @@ def check(name: str, good: bool, expected: str) -> None:
 
 def check_choice(name: str, value: Any, choices: tuple) -> None:
     """Raise ValueError, naming the setting, if its value is none of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name}: unknown {value!r}; choose one of {', '.join(choices)}")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: unknown {shown(value)}; choose one of {', '.join(choices)}")
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Raise ValueError, naming the setting, if its value is not a dataclass of that kind."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, not {shown(value)}")

@@ -4,8 +4,8 @@ Any network with torchvision's ResNet names can be tapped. `build_backbone` know
 ResNet50-GCN, and the two mini networks. Nothing is ever downloaded unless weights are asked for by name.
 """
 
-import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,7 +15,9 @@ from torchvision.models import WeightsEnum
 from torchvision.ops import FrozenBatchNorm2d
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Whole, nearest, shown, whole
 from gcnlab.models.resnet import mini_resnet, mini_resnet_gcn, resnet50_gcn
+from gcnlab.models.weights import check_values, differences, read_state_dict, several
 
 TORCHVISION_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
@@ -26,6 +28,8 @@ _OWN_NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 BACKBONES = (*_OWN_NETWORKS, *TORCHVISION_RESNETS)
+
+_COUNTER = "num_batches_tracked"  # of batch norm; frozen batch norm has none, nor have old files
 
 
 class ResNetBackbone(nn.Module):
@@ -76,16 +80,16 @@ def build_backbone(
     Args:
         name: "mini", "mini_gcn", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
             "resnet50_gcn".
-        weights: None for a random start; the path of a local file (a state dict of the classifier,
-            `.safetensors`, or `.pth` without code in it); or torchvision's weights, as a member of
+        weights: None for a random start; the path of a local file (a state dict of the classifier, alone or in a
+            checkpoint, see `gcnlab.models.weights`); or torchvision's weights, as a member of
             its enum or by its name ("DEFAULT", "IMAGENET1K_V2"), which torchvision then downloads
             once and caches.
         frozen_norm: replace every batch norm by a fixed scale and shift. With batches of one image
             (section 4 of the paper) the statistics of pretraining have to stay.
 
     Raises:
-        ValueError: unknown name; weights by name for a network that torchvision does not have; a
-            file that is not a state dict of this network.
+        ValueError: unknown name; weights by name for a network that torchvision does not have, or of another one; a
+            file that is not a state dict of this network, or whose values are not finite.
         FileNotFoundError: `weights` names neither torchvision's weights nor a file.
     """
     backbone = ResNetBackbone(build_classifier(name, frozen_norm=frozen_norm))
@@ -99,7 +103,7 @@ def build_backbone(
     return backbone
 
 
-def build_classifier(name: str, num_classes: int = 1000, frozen_norm: bool = False) -> nn.Module:
+def build_classifier(name: str, num_classes: Whole = 1000, frozen_norm: bool = False) -> nn.Module:
     """The classifier that a backbone is cut from, with a random start: images to class scores.
 
     Args:
@@ -108,10 +112,13 @@ def build_classifier(name: str, num_classes: int = 1000, frozen_norm: bool = Fal
         frozen_norm: see `build_backbone`.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or a number of classes that is no positive integer.
     """
+    num_classes = whole("num_classes", num_classes, 1)
     if name not in BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
+        raise ValueError(
+            f"unknown backbone {shown(name)}; choose one of {', '.join(BACKBONES)}{nearest(name, BACKBONES)}"
+        )
     norm_layer = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
     if name in _OWN_NETWORKS:
         return _OWN_NETWORKS[name](num_classes, norm_layer=norm_layer)
@@ -124,57 +131,80 @@ def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: s
     """Copy a classifier's state dict into a backbone; its `fc` layer is left out.
 
     Raises:
-        ValueError: naming `source` and the first keys that do not fit.
+        ValueError: naming `source` and the first differences, and what network the weights are of, if it is a known
+            one; or a tensor whose values are not finite or of another type.
     """
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     own = backbone.state_dict()
-    optional = "num_batches_tracked"  # a counter that frozen batch norm does not have
-    missing = [k for k in own if k not in state and not k.endswith(optional)]
-    extra = [k for k in state if k not in own and not k.endswith(optional)]
-    wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
-    if missing or extra or wrong:
-        details = "; ".join(
-            f"{what}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}"
-            for what, keys in (("missing", missing), ("unknown", extra), ("other shape", wrong))
-            if keys
-        )
-        raise ValueError(f"{source}: these weights belong to another network ({details})")
-    backbone.load_state_dict(state, strict=False)
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from `.safetensors` or from a `.pth`/`.pt` file; code in it is refused."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    fit = {
+        name: value
+        for name, value in state.items()
+        if not name.startswith("fc.") and not (name.endswith(_COUNTER) and name not in own)
+    }
+    needed = {
+        name: value for name, value in own.items() if name in fit or not name.endswith(_COUNTER)
+    }
+    if found := differences(needed, fit):
         raise ValueError(
-            f"{path}: refused, the file is damaged or holds more than tensors ({error})"
-        ) from error
-    except Exception as error:
-        raise ValueError(f"{path}: not a readable weights file ({error})") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: not a state dict (a mapping from names to tensors)")
-    return state
+            f"{source}: these weights belong to another network{looks_like(state)} ({several(found)})"
+        )
+    check_values(needed, fit, source)
+    backbone.load_state_dict(fit, strict=False)
+
+
+def looks_like(state: Mapping[str, Tensor]) -> str:
+    """ ", by their names and shapes …": which known network weights are of; empty if it is none."""
+    inner = {
+        name.removeprefix("backbone."): value
+        for name, value in state.items()
+        if name.startswith("backbone.")
+    }
+    if not inner and (network := _network_of(state)):
+        classes = f", a classifier of {len(state['fc.bias'])} classes" if "fc.bias" in state else ""
+        return f", by their names and shapes {network}{classes}"
+    if inner and (network := _network_of(inner)):
+        return (
+            f", by their names and shapes a segmentation network with the backbone {network}, which "
+            "train(…, initial=FILE) starts from"
+        )
+    return ""
+
+
+def _network_of(state: Mapping[str, Tensor]) -> str | None:
+    shapes = _shapes(state)
+    for name in BACKBONES:
+        with torch.device("meta"):  # names and shapes, no memory
+            if _shapes(build_classifier(name).state_dict()) == shapes:
+                return name
+    return None
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    left_out = ("fc.", _COUNTER)
+    return {
+        name: tuple(value.shape)
+        for name, value in state.items()
+        if not name.startswith(left_out[0]) and not name.endswith(left_out[1])
+    }
 
 
 def published_weights(name: str, weights: str | Path | WeightsEnum) -> WeightsEnum | None:
-    """The torchvision weights that `weights` names, or None if it is a path."""
+    """The torchvision weights that `weights` names, or None if it is a path.
+
+    Raises:
+        ValueError: torchvision has none for this network, or they are another network's.
+        FileNotFoundError: it is neither a name nor a file.
+    """
     if isinstance(weights, WeightsEnum):
+        if name not in TORCHVISION_RESNETS or weights not in _published(name):
+            raise ValueError(f"{weights} are weights of another network than {name}")
         return weights
-    if not isinstance(weights, str) or Path(weights).suffix in {".pth", ".pt", ".safetensors"}:
-        return None
+    if not isinstance(weights, str) or re.search(r"[./\\~]", weights):
+        return None  # no name of theirs has such a character
     if name not in TORCHVISION_RESNETS:
         if Path(weights).exists():
             return None
         raise ValueError(f"torchvision has no weights for {name!r}; give a file, not {weights!r}")
-    known = torchvision.models.get_model_weights(name)
+    known = _published(name)
     if weights in known.__members__:
         return known[weights]
     if Path(weights).exists():
@@ -182,6 +212,10 @@ def published_weights(name: str, weights: str | Path | WeightsEnum) -> WeightsEn
     raise FileNotFoundError(
         f"{weights!r} is neither a file nor weights of {name} ({', '.join(known.__members__)})"
     )
+
+
+def _published(name: str) -> type[WeightsEnum]:
+    return torchvision.models.get_model_weights(name)
 
 
 def _output_channels(stage: nn.Module) -> int:

@@ -18,18 +18,18 @@ import math
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Whole, whole
 
 
-def check_kernel_size(kernel_size: int) -> int:
-    """Return `kernel_size` if it is a positive odd integer; raise ValueError if it is not.
+def check_kernel_size(kernel_size: Whole) -> int:
+    """Return `kernel_size` as an int if it is a positive odd integer; raise ValueError if it is not.
 
     An even kernel has no centre pixel: with "same" padding it would shift the map by half a pixel.
     """
-    if isinstance(kernel_size, bool) or not isinstance(kernel_size, int):
-        raise ValueError(f"kernel_size must be an odd integer, not {kernel_size!r}")
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be odd and positive (1, 3, 5, …), not {kernel_size}")
-    return kernel_size
+    k = whole("kernel_size", kernel_size)
+    if k < 1 or k % 2 == 0:
+        raise ValueError(f"kernel_size must be odd and positive (1, 3, 5, …), not {k}")
+    return k
 
 
 class GlobalConvBlock(nn.Module):
@@ -44,12 +44,14 @@ class GlobalConvBlock(nn.Module):
         kernel_size: k, odd, in pixels of the feature map. k = 1 gives two 1×1 pairs.
 
     Raises:
-        ValueError: if `kernel_size` is even or not a positive integer.
+        ValueError: if `kernel_size` is even, or it or a number of channels is not a positive integer.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+    def __init__(self, in_channels: Whole, out_channels: Whole, kernel_size: Whole):
         super().__init__()
         k = check_kernel_size(kernel_size)
+        in_channels = whole("in_channels", in_channels, 1)
+        out_channels = whole("out_channels", out_channels, 1)
         column = {"kernel_size": (k, 1), "padding": (k // 2, 0), "bias": False}
         row = {"kernel_size": (1, k), "padding": (0, k // 2), "bias": False}
         self.branch_a = nn.Sequential(
@@ -78,10 +80,14 @@ class BoundaryRefinement(nn.Module):
 
     Args:
         channels: channels of the score map; the number of classes.
+
+    Raises:
+        ValueError: if that is not a positive integer.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: Whole):
         super().__init__()
+        channels = whole("channels", channels, 1)
         self.residual = nn.Sequential(
             nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
             nn.ReLU(),

@@ -18,6 +18,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
+from gcnlab.arguments import Whole, shown, whole
 from gcnlab.models.blocks import GlobalConvBlock, check_kernel_size, init_linear_conv_
 
 HeadKind = Literal["conv1x1", "gcn", "conv", "stack"]
@@ -25,10 +26,10 @@ HeadKind = Literal["conv1x1", "gcn", "conv", "stack"]
 
 def make_head(
     kind: str,
-    in_channels: int,
-    num_classes: int,
-    kernel_size: int = 15,
-    mid_channels: int | None = None,
+    in_channels: Whole,
+    num_classes: Whole,
+    kernel_size: Whole = 15,
+    mid_channels: Whole | None = None,
 ) -> nn.Module:
     """Build one of the paper's heads.
 
@@ -42,9 +43,14 @@ def make_head(
             Table 3's m = 2048). Ignored by the other kinds.
 
     Raises:
-        ValueError: for an unknown kind, an even k, or a stack with k = 1 (it would have no layer).
+        ValueError: for an unknown kind, an even k, a number that is no positive integer, or a stack with k = 1 (it
+            would have no layer).
     """
     k = check_kernel_size(kernel_size)
+    in_channels = whole("in_channels", in_channels, 1)
+    num_classes = whole("num_classes", num_classes, 1)
+    if mid_channels is not None:
+        mid_channels = whole("mid_channels", mid_channels, 1)
     if kind == "gcn":
         return GlobalConvBlock(in_channels, num_classes, k)
     if kind == "conv1x1":
@@ -57,7 +63,7 @@ def make_head(
         m = in_channels if mid_channels is None else mid_channels
         widths = [in_channels, *[m] * ((k - 1) // 2 - 1), num_classes]
         return nn.Sequential(*(linear_conv(a, b, 3) for a, b in itertools.pairwise(widths)))
-    raise ValueError(f"unknown head {kind!r}; choose one of {', '.join(get_args(HeadKind))}")
+    raise ValueError(f"unknown head {shown(kind)}; choose one of {', '.join(get_args(HeadKind))}")
 
 
 def linear_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:

@@ -29,6 +29,7 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Whole, whole
 from gcnlab.models.blocks import check_kernel_size
 
 
@@ -92,7 +93,7 @@ class BottleneckResNet(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
+        num_classes: Whole = 1000,
         stem: str = "7x7",
         stem_channels: int = 64,
         blocks: Sequence[int] = (3, 4, 6, 3),
@@ -101,6 +102,7 @@ class BottleneckResNet(nn.Module):
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
         super().__init__()
+        num_classes = whole("num_classes", num_classes, 1)
         k = {"7x7": 7, "3x3": 3}[stem]
         self.conv1 = nn.Conv2d(3, stem_channels, k, stride=2, padding=k // 2, bias=False)
         self.bn1 = norm_layer(stem_channels)
@@ -138,17 +140,17 @@ class BottleneckResNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
-def resnet50_gcn(num_classes: int = 1000, **options) -> BottleneckResNet:
+def resnet50_gcn(num_classes: Whole = 1000, **options) -> BottleneckResNet:
     """ResNet50-GCN (Figure 5, Table 11): res-4 with k = 5 and 85 channels, res-5 with k = 7 and 128."""
     return BottleneckResNet(num_classes, gcn=(None, None, (5, 85), (7, 128)), **options)
 
 
-def mini_resnet(num_classes: int = 10, **options) -> BottleneckResNet:
+def mini_resnet(num_classes: Whole = 10, **options) -> BottleneckResNet:
     """The mini network: a quarter of ResNet-50's widths, one block per stage, receptive field 71 px."""
     return BottleneckResNet(num_classes, **MINI, **options)
 
 
-def mini_resnet_gcn(num_classes: int = 10, **options) -> BottleneckResNet:
+def mini_resnet_gcn(num_classes: Whole = 10, **options) -> BottleneckResNet:
     """The mini network with GCN bottlenecks in res-4 and res-5, scaled as ResNet50-GCN is."""
     return BottleneckResNet(num_classes, gcn=(None, None, (5, 21), (7, 32)), **MINI, **options)
 

@@ -14,10 +14,12 @@ scores are therefore cut to the finer map at the bottom and right, which keeps e
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Whole, flag, items, shown, whole
 from gcnlab.models.backbones import build_backbone
 from gcnlab.models.blocks import BoundaryRefinement
 from gcnlab.models.heads import make_head
@@ -41,25 +43,24 @@ class SegmentationNet(nn.Module):
             res-5; None: the width of each level's feature map.
 
     Raises:
-        ValueError: for an unknown name, an even k, or a list of k or widths that has not one entry per level.
+        ValueError: for an unknown name, an even k, a number that is no whole one, a backbone without what it has to
+            have, or a list of k or widths that has not one entry per level.
     """
 
     def __init__(
         self,
         backbone: str | nn.Module,
-        num_classes: int,
+        num_classes: Whole,
         head: str = "gcn",
-        kernel_size: int | Sequence[int] = 15,
+        kernel_size: Whole | Sequence[int] = 15,
         refine: bool = True,
         upsample: str = "deconv",
-        mid_channels: int | Sequence[int] | None = None,
+        mid_channels: Whole | Sequence[int] | None = None,
     ):
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, not {num_classes}")
+        num_classes, refine = whole("num_classes", num_classes, 1), flag("refine", refine)
         self.backbone = build_backbone(backbone) if isinstance(backbone, str) else backbone
-        if tuple(self.backbone.strides) != (4, 8, 16, 32):
-            raise ValueError(f"backbone strides must be (4, 8, 16, 32), not {backbone.strides}")
+        check_backbone(self.backbone)
         channels = self.backbone.channels
         sizes = per_level("kernel_size", kernel_size, len(channels))
         widths = per_level("mid_channels", mid_channels, len(channels))
@@ -92,13 +93,32 @@ class SegmentationNet(nn.Module):
         return self.refine_outputs[1](cut(self.upsample[4](half), image))
 
 
-def per_level(name: str, value: int | Sequence[int] | None, levels: int) -> Sequence[int | None]:
+def check_backbone(backbone: Any) -> None:
+    """Raise ValueError unless `backbone` is a module with four feature maps at strides 4, 8, 16 and 32."""
+    if not isinstance(backbone, nn.Module):
+        raise ValueError(f"backbone must be a name or a module, not {shown(backbone)}")
+    if not (hasattr(backbone, "channels") and hasattr(backbone, "strides")):
+        raise ValueError(
+            f"backbone {type(backbone).__name__} must have .channels and .strides, of four feature maps; "
+            "gcnlab.models.ResNetBackbone makes such a one of a ResNet"
+        )
+    if tuple(backbone.strides) != (4, 8, 16, 32) or len(backbone.channels) != 4:
+        raise ValueError(
+            f"backbone strides must be (4, 8, 16, 32), not {tuple(backbone.strides)} with "
+            f"{len(backbone.channels)} channels"
+        )
+
+
+def per_level(
+    name: str, value: Whole | Sequence[int] | None, levels: int
+) -> Sequence[int | Any | None]:
     """`value` for each of the levels, from res-2 on; one value is for all.
 
     Raises:
         ValueError: naming the setting, if there is not one per level.
     """
-    values = value if isinstance(value, Sequence) else (value,) * levels
+    several = items(value)
+    values = (value,) * levels if several is None else several
     if len(values) != levels:
         raise ValueError(f"{name} needs one value per level ({levels}), not {tuple(values)}")
     return values

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Whole, shown, whole
 
 
 class BilinearDeconv(nn.ConvTranspose2d):
@@ -23,7 +24,8 @@ class BilinearDeconv(nn.ConvTranspose2d):
         channels: channels of the score map; the number of classes.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: Whole):
+        channels = whole("channels", channels, 1)
         # One replicated pixel on each side adds 2 output pixels there; padding 3 removes them again.
         super().__init__(channels, channels, kernel_size=4, stride=2, padding=3, bias=False)
 
@@ -50,10 +52,17 @@ def replicate_border(
     return F.pad(scores, (1, 1, 1, 1), mode="replicate")
 
 
+UPSAMPLES = ("deconv", "bilinear")
+
+
 def make_upsampler(kind: str, channels: int) -> nn.Module:
-    """A module that doubles height and width: "deconv" (learned) or "bilinear" (fixed)."""
+    """A module that doubles height and width: "deconv" (learned) or "bilinear" (fixed).
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
     if kind == "deconv":
         return BilinearDeconv(channels)
     if kind == "bilinear":
         return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-    raise ValueError(f"unknown upsample {kind!r}; choose deconv or bilinear")
+    raise ValueError(f"unknown upsample {shown(kind)}; choose {' or '.join(UPSAMPLES)}")

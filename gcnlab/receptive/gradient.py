@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Pixel, Whole
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.models.scoring import scores_of
 from gcnlab.receptive.region import mean_field
@@ -20,8 +21,8 @@ from gcnlab.receptive.unit import check_image, check_scores, locate
 def gradient_field(
     model: nn.Module,
     image: Float[Tensor, "channels height width"],
-    pixel: tuple[int, int],
-    target: int | None = None,
+    pixel: Pixel,
+    target: Whole | None = None,
 ) -> Float[Tensor, "height width"]:
     """Σ over channels of `|∂ score(target, pixel) / ∂ image|`, on the CPU.
 
@@ -50,9 +51,9 @@ def gradient_field(
 
 def mean_gradient_field(
     model: nn.Module,
-    examples: Iterable[tuple[Float[Tensor, "channels _ _"], tuple[int, int]]],
-    radius: int,
-    target: int | None = None,
+    examples: Iterable[tuple[Float[Tensor, "channels _ _"], Pixel]],
+    radius: Whole,
+    target: Whole | None = None,
 ) -> Float[Tensor, "side side"]:
     """The mean gradient field over many images, each moved so that its pixel lies in the middle.
 

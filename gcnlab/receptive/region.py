@@ -8,11 +8,13 @@ The paper thresholds the discrepancy map and does not say how; nor do Zhou et al
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor
+from gcnlab.arguments import Pixel, Whole, number, pixel_of, shown, whole
 
 RULES = ("maximum", "mass")
 
@@ -42,8 +44,7 @@ def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> f
         size: `|field|` of some parts of the image.
         area: their areas.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be in (0, 1], not {threshold}")
+    threshold = _share("threshold", threshold)
     if rule == "maximum":
         return threshold * size.max().item()
     if rule == "mass":
@@ -52,7 +53,7 @@ def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> f
         # The first part with which the mass is reached; rounding must not ask for more than all.
         reached = int(torch.searchsorted(mass, threshold * mass[-1]))
         return size.flatten()[order[min(reached, len(order) - 1)]].item()
-    raise ValueError(f"unknown rule {rule!r}; choose {' or '.join(RULES)}")
+    raise ValueError(f"unknown rule {shown(rule)}; choose {' or '.join(RULES)}")
 
 
 def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows columns"]) -> float:
@@ -84,7 +85,7 @@ def area_share(field: Float[Tensor, "height width"], mass: int | float) -> float
 
 
 def square_share(
-    field: Float[Tensor, "height width"], mass: int | float, pixel: tuple[int, int] | None = None
+    field: Float[Tensor, "height width"], mass: int | float, pixel: Pixel | None = None
 ) -> float:
     """Share of the image that the smallest square around a pixel with `mass` of the field's sum takes, 0 … 1.
 
@@ -105,12 +106,10 @@ def square_share(
     Raises:
         ValueError: `mass` is out of range, the pixel outside the field, or the field not finite.
     """
-    if not 0 < mass <= 1:
-        raise ValueError(f"mass must be in (0, 1], not {mass}")
+    mass = _share("mass", mass)
     size = _finite_size(field).double()
     height, width = size.shape
-    pixel = (height // 2, width // 2) if pixel is None else pixel
-    _check_pixel(pixel, field)
+    pixel = _inside((height // 2, width // 2) if pixel is None else pixel, field)
     rows, columns = (torch.arange(n, device=size.device) - p for n, p in zip(size.shape, pixel))
     distance = torch.maximum(rows.abs()[:, None], columns.abs()[None])
     held = size.new_zeros(int(distance.max()) + 1)
@@ -124,7 +123,7 @@ def square_share(
 
 
 def centred(
-    field: Float[Tensor, "height width"], pixel: tuple[int, int], radius: int
+    field: Float[Tensor, "height width"], pixel: Pixel, radius: Whole
 ) -> Float[Tensor, "side side"]:
     """The field within `radius` of `pixel` (row, column), which comes to lie in the middle.
 
@@ -136,10 +135,8 @@ def centred(
     Raises:
         ValueError: the pixel is outside the field, or the radius negative.
     """
-    _check_pixel(pixel, field)
-    if radius < 0:
-        raise ValueError(f"radius must be 0 or positive, not {radius}")
-    row, column = pixel
+    row, column = _inside(pixel, field)
+    radius = _radius(radius)
     height, width = field.shape
     padding = (
         radius - column,
@@ -151,7 +148,7 @@ def centred(
 
 
 def mean_field(
-    fields: Iterable[tuple[Float[Tensor, "_ _"], tuple[int, int]]], radius: int
+    fields: Iterable[tuple[Float[Tensor, "_ _"], Pixel]], radius: Whole
 ) -> Float[Tensor, "side side"]:
     """The mean of `|field|` over many images, each moved so that its pixel lies in the middle (Zhou et al.).
 
@@ -163,8 +160,10 @@ def mean_field(
         radius: of the result, in pixels; its side is 2·radius + 1.
 
     Raises:
-        ValueError: there is no field, or none that is not zero; a field is not finite; a pixel is outside.
+        ValueError: there is no field, or none that is not zero; a field is not finite; a pixel is outside; the
+            radius is negative.
     """
+    radius = _radius(radius)
     total = torch.zeros(2 * radius + 1, 2 * radius + 1, dtype=torch.float64)
     count = torch.zeros_like(total)
     for field, pixel in fields:
@@ -188,7 +187,23 @@ def _finite_size(field: Tensor) -> Tensor:
     return size
 
 
-def _check_pixel(pixel: tuple[int, int], field: Tensor) -> None:
+def _share(name: str, value: Any) -> int | float:
+    share = number(name, value)
+    if not 0 < share <= 1:
+        raise ValueError(f"{name} must be in (0, 1], not {share}")
+    return share
+
+
+def _radius(value: Any) -> int:
+    radius = whole("radius", value)
+    if radius < 0:
+        raise ValueError(f"radius must be 0 or positive, not {radius}")
+    return radius
+
+
+def _inside(pixel: Any, field: Tensor) -> tuple[int, int]:
+    pixel = pixel_of(pixel)
     if not all(0 <= p < n for p, n in zip(pixel, field.shape)):
         size = "×".join(map(str, field.shape))
-        raise ValueError(f"pixel (row, column) = {tuple(pixel)} is outside the {size} field")
+        raise ValueError(f"pixel (row, column) = {pixel} is outside the {size} field")
+    return pixel

@@ -1,18 +1,18 @@
 """The unit whose receptive field is asked for: one class at one pixel of the score map."""
 
+from typing import Any
+
 import torch
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Pixel, Whole, class_of, image_tensor, pixel_of
 
 
-def check_image(image: Tensor) -> None:
+def check_image(image: Tensor | Any) -> None:
     """Raise ValueError unless `image` is one float image (channels, height, width)."""
+    image = image_tensor("image", image)
     if image.ndim != 3:
         raise ValueError(f"image must be (channels, height, width), not {tuple(image.shape)}")
-    if not image.is_floating_point():
-        raise ValueError(
-            f"image must hold the normalised values that the model takes, not {image.dtype}"
-        )
 
 
 def check_scores(scores: Tensor) -> None:
@@ -22,22 +22,20 @@ def check_scores(scores: Tensor) -> None:
 
 
 def locate(
-    scores: Float[Tensor, "classes rows columns"], pixel: tuple[int, int], target: int | None
+    scores: Float[Tensor, "classes rows columns"], pixel: Pixel, target: Whole | None
 ) -> int:
     """The class to look at: `target`, or the predicted one if it is None.
 
     Raises:
-        ValueError: the pixel or the class is outside the score map.
+        ValueError: the pixel or the class is outside the score map, or not made of whole numbers.
     """
     classes, rows, columns = scores.shape
-    row, column = pixel
+    row, column = pixel = pixel_of(pixel)
     if not (0 <= row < rows and 0 <= column < columns):
         raise ValueError(f"pixel (row, column) = {pixel} is outside the {rows}×{columns} score map")
     if target is None:
         return int(torch.argmax(scores[:, row, column]))
-    if not 0 <= target < classes:
-        raise ValueError(f"target {target} is outside the classes 0 … {classes - 1}")
-    return int(target)
+    return class_of(target, classes)
 
 
 def place_of(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Pair, pair
 
 Interval = tuple[int, int]
 """[start, stop) on one axis."""
@@ -30,16 +31,17 @@ class Windows:
         shape: how many there are.
 
     Raises:
-        ValueError: for a window or stride out of range.
+        ValueError: for a window or stride that is out of range, or no whole number of pixels.
     """
 
     def __init__(
         self,
         size: tuple[int, int],
-        window: int | tuple[int, int],
-        stride: int | tuple[int, int],
+        window: Pair,
+        stride: Pair,
     ):
-        self.size, self.window, self.stride = size, _pair(window, "window"), _pair(stride, "stride")
+        self.size = size
+        self.window, self.stride = pair("window", window, 1), pair("stride", stride, 1)
         (height, width), (h, w), (dy, dx) = self.size, self.window, self.stride
         if h > height or w > width:
             raise ValueError(f"window {h}×{w} is larger than the image, {height}×{width}")
@@ -98,10 +100,3 @@ def _cells(intervals: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
     start, stop = np.array(intervals).T
     inside = (start <= edges[:-1, None]) & (edges[1:, None] <= stop)
     return inside / inside.sum(1, keepdims=True), np.diff(edges)
-
-
-def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(f"{name} must be a positive number of pixels, or two, not {value}")
-    return pair

@@ -1,11 +1,13 @@
 """Which images make which step, and how each is varied: functions of (seed, epoch, image) alone."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from gcnlab.annotations import Tensor
+from gcnlab.arguments import image_tensor, shown
 from gcnlab.training.optimization import TrainingConfig
 
 
@@ -33,7 +35,8 @@ class TrainingSet(Dataset):
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(self.seed, epoch, index))
-            image, target = self.dataset[index]
+            image, target = _pair(self.dataset[index], self.name(index))
+        image = image_tensor(f"{self.name(index)}: the image", image)
         image, target = image.as_subclass(Tensor), torch.as_tensor(target).as_subclass(Tensor)
         self.check(image, target, self.name(index))
         return image, target
@@ -41,6 +44,12 @@ class TrainingSet(Dataset):
     def name(self, index: int) -> str:
         """What a message calls image `index`."""
         return getattr(self.dataset, "name", str)(index)
+
+
+def _pair(item: Any, name: str) -> tuple[Any, Any]:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise ValueError(f"{name}: an item must be (image, target), not {shown(item)}")
+    return item[0], item[1]
 
 
 class Batches:

@@ -6,7 +6,6 @@ written beside its place and then renamed, so that a kill at any moment leaves t
 
 import hashlib
 import os
-import pickle
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +13,15 @@ from typing import Any
 
 import torch
 
+from gcnlab.models.backbones import looks_like
+from gcnlab.models.weights import (
+    check_is_file,
+    check_values,
+    differences,
+    other_classes,
+    read_content,
+    several,
+)
 from gcnlab.training.parallel import lost_loader
 
 FORMAT = 1
@@ -51,29 +59,34 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: naming the file: truncated, holding code, not a checkpoint of gcnlab, or of a
+        ValueError, OSError: naming the file: truncated, holding code, not a checkpoint of gcnlab, or of a
             newer version.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    check_is_file(path, "checkpoint")
+    state = read_content(path)
+    if not is_checkpoint(state):
         raise ValueError(
-            f"{path}: refused, it holds more than tensors and plain values, or is damaged ({error})"
-        ) from error
-    except Exception as error:  # truncated zip files fail in many ways
-        raise ValueError(f"{path}: damaged or not a checkpoint ({error})") from error
-    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
-        raise ValueError(f"{path}: not a checkpoint of gcnlab")
+            f"{path}: not a checkpoint of gcnlab; weights alone go into model.weights (a backbone's) or into "
+            "train(…, initial=FILE) (a whole network's)"
+        )
+    check_checkpoint(state, path)
+    return state
+
+
+def is_checkpoint(content: Any) -> bool:
+    """Whether what a file holds is a checkpoint of gcnlab, whole or not."""
+    return isinstance(content, dict) and isinstance(content.get("format"), int)
+
+
+def check_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Raise ValueError, naming the file, if a checkpoint is of a newer version or not whole."""
     if state["format"] > FORMAT:
         raise ValueError(
             f"{path}: written by a newer gcnlab (format {state['format']}, this one reads {FORMAT})"
         )
     if missing := _KEYS - state.keys():
         raise ValueError(f"{path}: not a whole checkpoint, without {', '.join(sorted(missing))}")
-    return state
 
 
 def fingerprint(weights: dict[str, torch.Tensor]) -> str:
@@ -90,23 +103,26 @@ def load_model_state(model: torch.nn.Module, state: dict[str, Any], path: Path |
     """Put a checkpoint's weights into `model`.
 
     Raises:
-        ValueError: naming the file and the first differences, if it is of another architecture.
+        ValueError: naming the file and the first differences, if it is of another architecture or of other classes;
+            or the first tensor whose values are not finite or of another type.
     """
     own, other = model.state_dict(), state["model"]
-    differences = [f"{k}: only in the file" for k in other if k not in own]
-    differences += [f"{k}: only in the network" for k in own if k not in other]
-    differences += [
-        f"{k}: {tuple(other[k].shape)} in the file, {tuple(own[k].shape)} in the network"
-        for k in own
-        if k in other and own[k].shape != other[k].shape
-    ]
-    if differences:
-        shown = "; ".join(differences[:3])
+    if found := differences(own, other):
+        classes = _classes(model)
+        if classes is not None and (there := other_classes(own, other, classes)) is not None:
+            raise ValueError(f"{path}: weights for {there} classes, not {classes} ({found[0]})")
         raise ValueError(
-            f"{path}: checkpoint of another architecture ({shown}"
-            f"{f'; and {len(differences) - 3} more' if len(differences) > 3 else ''})"
+            f"{path}: checkpoint of another architecture{looks_like(other)} ({several(found)})"
         )
+    check_values(own, other, str(path))
     model.load_state_dict(other)
+
+
+def _classes(model: torch.nn.Module) -> int | None:
+    """Classes that a segmentation network, or a classifier, tells apart."""
+    if hasattr(model, "num_classes"):
+        return model.num_classes
+    return getattr(getattr(model, "fc", None), "out_features", None)
 
 
 class Checkpoints:

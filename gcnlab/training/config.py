@@ -37,7 +37,8 @@ from gcnlab.models import BACKBONES, SegmentationNet, build_backbone
 from gcnlab.models.backbones import published_weights
 from gcnlab.models.blocks import check_kernel_size
 from gcnlab.models.heads import HeadKind
-from gcnlab.settings import check, check_choice
+from gcnlab.models.upsampling import UPSAMPLES
+from gcnlab.settings import check, check_choice, check_kind, settle
 from gcnlab.training.losses import labelled_pixels, segmentation_loss
 from gcnlab.training.optimization import TrainingConfig
 from gcnlab.training.samples import prediction_picture
@@ -71,8 +72,10 @@ class ModelConfig:
     """Keep batch norm's statistics, scale and shift as they came (needed at batch size 1)."""
 
     def __post_init__(self):
+        settle(self, "model.")
         check_choice("model.backbone", self.backbone, BACKBONES)
         check_choice("model.head", self.head, get_args(HeadKind))
+        check_choice("model.upsample", self.upsample, UPSAMPLES)
         sizes = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
         for size in sizes:
             try:
@@ -126,6 +129,7 @@ class DataConfig:
     torchvision weights were trained."""
 
     def __post_init__(self):
+        settle(self, "data.")
         check_choice("data.dataset", self.dataset, get_args(DatasetName))
         check_choice("data.normalization", self.normalization, (*NORMALIZATIONS, "weights"))
         check("data.image_size", self.image_size >= 32, "at least 32 pixels")
@@ -182,6 +186,9 @@ class RunConfig(Task):
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self):
+        check_kind("model", self.model, ModelConfig)
+        check_kind("data", self.data, DataConfig)
+        check_kind("training", self.training, TrainingConfig)
         if self.data.normalization == "weights" and self._published() is None:
             raise ValueError(
                 "data.normalization = 'weights' needs model.weights to name torchvision's weights"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gcnlab.settings import check
+from gcnlab.settings import check, settle
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Execution:
     """Write loss, rate, images per second, scores and predictions for TensorBoard (extra `log`)."""
 
     def __post_init__(self):
+        settle(self, "execution.")
         check("execution.processes", self.processes >= 1, "at least 1")
         check("execution.restarts", self.restarts >= 0, "0 or more")
         check("execution.keep", self.keep >= 1, "at least 1")

@@ -8,7 +8,6 @@ weights of a run that was not, bit for bit on a CPU.
 import math
 import os
 import tempfile
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Float, Shaped, Tensor
+from gcnlab.arguments import Whole, whole
 from gcnlab.evaluation.processes import joined_processes, process
+from gcnlab.loading import check_sendable, collate, loaded
 from gcnlab.training.batches import Batches, TrainingSet
 from gcnlab.training.checkpoint import save_checkpoint
+from gcnlab.training.devices import check_device, default_device
 from gcnlab.training.execution import Execution, algorithms
 from gcnlab.training.lock import only_writer
 from gcnlab.training.milestones import Milestones
@@ -38,7 +40,7 @@ from gcnlab.training.parallel import (
     without_exchange,
 )
 from gcnlab.training.recompute import recomputed
-from gcnlab.training.runs import TrainedRun, default_device, load_trained
+from gcnlab.training.runs import TrainedRun, load_trained
 from gcnlab.training.state import RunState, start_run
 from gcnlab.training.task import Task
 from gcnlab.training.watch import Diverged, OnSamples, OnStep, Watch
@@ -56,7 +58,7 @@ def train(
     resume: bool = True,
     device: str | torch.device | None = None,
     dataset: Dataset | None = None,
-    num_workers: int = 0,
+    num_workers: Whole = 0,
     progress: bool = True,
     on_step: OnStep | None = None,
     initial: TrainedRun | str | Path | dict[str, Tensor] | None = None,
@@ -91,12 +93,15 @@ def train(
             just before with the step's "names", "images" and "targets".
         RunStopped: a process was lost, of the run or one that loads images.
         ValueError: the checkpoint in `out` is damaged or of another run; `initial` is of another
-            architecture; a label out of range.
+            architecture; a label out of range; images of several sizes in a batch; a device that is not there; a
+            data set that cannot be sent to the processes that load images.
         OSError: `out` cannot be written (`FolderTaken`: another process trains there), or the disk is full.
             The last checkpoint stays.
     """
     execution = execution or Execution()
     out = None if out is None else Path(out)
+    num_workers = whole("num_workers", num_workers, 0)
+    check_device(device)
     if execution.processes > 1 and not launched():
         options = {"resume": resume, "device": device, "dataset": dataset, "progress": progress}
         options |= {"num_workers": num_workers, "on_step": on_step, "initial": initial}
@@ -140,6 +145,7 @@ def _steps(
         data,
         batch_sampler=batches,
         num_workers=num_workers,
+        collate_fn=collate,
         pin_memory=device.type == "cuda",
         multiprocessing_context="spawn" if num_workers else None,
     )
@@ -151,7 +157,7 @@ def _steps(
         network = across_processes(model, device)
         if execution.compile:
             network = torch.compile(network)
-        for images, targets in _loaded(loader):
+        for images, targets in loaded(loader):
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
             targets = targets.to(device, non_blocking=True)
             for group in optimizer.param_groups:
@@ -210,24 +216,6 @@ def backward(
     return sum(shares) / world
 
 
-def _loaded(loader: DataLoader) -> Iterator:
-    """The loader's batches; an error of one of its processes in the words that it had there."""
-    batches = iter(loader)
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except (ConnectionError, EOFError) as error:  # it died while it handed a batch over
-            raise RuntimeError(f"DataLoader worker was lost: {error}") from error
-        except (ValueError, OSError, RuntimeError) as error:
-            if "DataLoader worker process" not in str(error):
-                raise
-            last = str(error).strip().splitlines()[-1]
-            raise type(error)(last.split(": ", 1)[-1]) from error
-        yield batch
-
-
 def _diverged(
     error: Diverged, state: RunState, batches: Batches, data: TrainingSet, milestones: Milestones
 ) -> TrainingDiverged:
@@ -256,6 +244,8 @@ def _in_processes(
     config: Task, out: Path | None, execution: Execution, options: dict[str, Any]
 ) -> TrainedRun:
     """`train` in new processes; the network comes back as a checkpoint."""
+    check_sendable(options["dataset"], "take execution.processes = 1")
+    check_sendable([options["on_step"], options["on_samples"]], "take execution.processes = 1")
     with nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
         arguments = (config, folder, execution, options)
         launch(execution.processes, execution.restarts, _train_here, *arguments)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from gcnlab.settings import check, check_choice
+from gcnlab.settings import check, check_choice, settle
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Decay = Literal["poly", "constant", "step", "cosine"]
@@ -65,6 +65,7 @@ class TrainingConfig:
     """Steps between checkpoints, in place of epochs: an epoch of the larger data sets takes hours."""
 
     def __post_init__(self):
+        settle(self, "training.")
         check("training.epochs", self.epochs >= 1, "at least 1")
         check("training.batch_size", self.batch_size >= 1, "at least 1")
         check(
@@ -73,7 +74,7 @@ class TrainingConfig:
             "between 1 and training.batch_size",
         )
         check_choice("training.optimizer", self.optimizer, ("adamw", "sgd"))
-        check("training.learning_rate", self.learning_rate > 0, "positive")
+        check("training.learning_rate", 0 < self.learning_rate < math.inf, "positive")
         check("training.momentum", 0 <= self.momentum < 1, "in [0, 1)")
         check("training.weight_decay", self.weight_decay >= 0, "0 or positive")
         check_choice("training.schedule", self.schedule, get_args(Decay))

@@ -182,6 +182,12 @@ def named_losses() -> Iterator[None]:
     except RuntimeError as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         lost = lost_loader(error)
+        if lost is not None and "before its first batch" in lost:
+            raise RunStopped(
+                "a process that loads images died at its start; what it wrote above this line says why. Often the script "
+                'has no `if __name__ == "__main__":` around its work, or defines the data set below it; or memory is '
+                f"short. With 0 workers none is started. ({lost})"
+            ) from error
         if lost is not None:
             raise RunStopped(
                 "a process that loads images died; often memory is short: try fewer workers. "

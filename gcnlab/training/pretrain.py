@@ -25,7 +25,7 @@ from gcnlab.datasets import NORMALIZATIONS, Cached, ImageNet, Normalization
 from gcnlab.datasets.single_shapes import SingleShapes
 from gcnlab.datasets.transforms import Normalize
 from gcnlab.models import BACKBONES, build_classifier
-from gcnlab.settings import check, check_choice
+from gcnlab.settings import check, check_choice, check_kind, settle
 from gcnlab.training.losses import classification_loss
 from gcnlab.training.optimization import TrainingConfig
 from gcnlab.training.runs import TrainedRun, load_trained
@@ -60,6 +60,7 @@ class ClassificationData:
     the same as data.normalization."""
 
     def __post_init__(self):
+        settle(self, "data.")
         check_choice("data.dataset", self.dataset, ("imagenet", "shapes"))
         check_choice("data.normalization", self.normalization, tuple(NORMALIZATIONS))
         check("data.image_size", self.image_size >= 32, "at least 32 pixels")
@@ -137,6 +138,9 @@ class PretrainConfig(Task):
     training: TrainingConfig = RESNET_RECIPE
 
     def __post_init__(self):
+        settle(self, "")
+        check_kind("data", self.data, ClassificationData)
+        check_kind("training", self.training, TrainingConfig)
         check_choice("backbone", self.backbone, BACKBONES)
         check("num_classes", self.num_classes >= 2, "at least 2")
         check("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")

@@ -8,14 +8,18 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Tensor
+from gcnlab.models.weights import check_is_file, read_content, state_dict_in
 from gcnlab.training.checkpoint import (
     CHECKPOINT,
+    check_checkpoint,
     fingerprint,
+    is_checkpoint,
     load_checkpoint,
     load_model_state,
 )
 from gcnlab.training.config import RunConfig
-from gcnlab.training.shipped import WEIGHTS, load_shipped
+from gcnlab.training.devices import check_device, default_device
+from gcnlab.training.shipped import CARD, WEIGHTS, load_shipped
 from gcnlab.training.task import Task
 
 
@@ -56,6 +60,7 @@ def load_trained(
     path: str | Path, kind: type[Task], device: str | torch.device | None = None
 ) -> TrainedRun:
     """The network of a run of one task, see `load_run` and `load_classifier`."""
+    check_device(device)  # before anything is read
     path, state = read_run(Path(path))
     config = config_of(state, kind, path)
     model = config.build_model(trained=True)
@@ -70,12 +75,26 @@ def read_run(path: Path) -> tuple[Path, dict[str, Any]]:
     """The file with a run's weights, and its state: of a checkpoint, a run's folder or a shipped one.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_checkpoint`.
+        FileNotFoundError, ValueError: see `load_checkpoint`; a folder without either; the weights of a shipped one
+            without their card.
     """
-    if not (path / CHECKPOINT).is_file() and (path / WEIGHTS).is_file():
-        return path / WEIGHTS, load_shipped(path)
-    path = path / CHECKPOINT if path.is_dir() else path
+    if path.is_dir():
+        if not (path / CHECKPOINT).is_file() and (path / WEIGHTS).is_file():
+            return path / WEIGHTS, load_shipped(path)
+        if not (path / CHECKPOINT).is_file():
+            raise FileNotFoundError(f"no checkpoint {path / CHECKPOINT}{_runs_below(path)}")
+        path = path / CHECKPOINT
+    elif path.name == WEIGHTS and (path.parent / CARD).is_file():
+        raise ValueError(f"{path}: weights alone; give their folder, {path.parent}")
     return path, load_checkpoint(path)
+
+
+def _runs_below(folder: Path) -> str:
+    """Advice for a folder whose folders are runs."""
+    runs = sorted(p.parent.name for name in (CHECKPOINT, WEIGHTS) for p in folder.glob(f"*/{name}"))
+    if not runs:
+        return f": {folder} is no run's folder"
+    return f"; give one of the runs in {folder}: {', '.join(runs[:4])}{', …' if runs[4:] else ''}"
 
 
 def config_of(state: dict[str, Any], kind: type[Task], path: Path) -> Task:
@@ -99,33 +118,35 @@ def config_of(state: dict[str, Any], kind: type[Task], path: Path) -> Task:
 def load_initial(
     model: nn.Module, initial: TrainedRun | str | Path | dict[str, Tensor]
 ) -> dict[str, str | None]:
-    """Put the weights of another run into `model`; which they were: "path" and "sha256".
+    """Put the weights of another run, or of a file from elsewhere, into `model`; which they were: "path" and "sha256".
 
     Raises:
         FileNotFoundError, ValueError: naming the file, if it cannot be read or is of another
             architecture.
     """
-    if isinstance(initial, str | Path):
-        path, state = read_run(Path(initial))
-        weights = state["model"]
+    path, source = None, "the initial weights"
+    if isinstance(initial, TrainedRun):
+        weights = initial.model.state_dict()
+    elif isinstance(initial, str | Path):
+        path, weights = _weights_of(Path(initial))
+        source = str(path)
     else:
-        path = None
-        weights = initial.model.state_dict() if isinstance(initial, TrainedRun) else initial
-    load_model_state(model, {"model": weights}, path or "the initial weights")
+        weights = state_dict_in(initial, source)
+    load_model_state(model, {"model": weights}, source)
     return {"path": None if path is None else str(path), "sha256": fingerprint(weights)}
 
 
-def default_device(device: str | torch.device | None = None) -> torch.device:
-    """`device`, or if that is None the GPU, or without one the CPU.
-
-    Raises:
-        ValueError: there is no such device.
-    """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"device {str(device)!r} is not to be had: {error}") from error
+def _weights_of(path: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The file with the weights of a run's folder, a checkpoint or a file from elsewhere, and the weights."""
+    if path.is_dir():
+        path, state = read_run(path)
+        return path, state["model"]
+    check_is_file(path, "run or weights file")
+    content = read_content(path)
+    if is_checkpoint(content):
+        check_checkpoint(content, path)
+        return path, content["model"]
+    return path, state_dict_in(content, str(path))
 
 
 def check_same_run(

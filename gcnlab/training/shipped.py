@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from gcnlab.models.weights import read_state_dict
+
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 
@@ -21,14 +23,8 @@ def load_shipped(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: naming the file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     card = read_json(folder / CARD)
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{folder / WEIGHTS}: damaged or not weights ({error})") from error
+    weights = read_state_dict(folder / WEIGHTS)
     model = {n: v.float() if v.is_floating_point() else v for n, v in weights.items()}
     try:
         return {

@@ -27,7 +27,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gcnlab.evaluation import CITYSCAPES_CROPS, VOC_PADDED, Inference
-from gcnlab.settings import check
+from gcnlab.settings import check, check_kind, settle
 from gcnlab.training.checkpoint import CHECKPOINT, fingerprint, load_checkpoint
 from gcnlab.training.config import DataConfig, DatasetName, ModelConfig, RunConfig
 from gcnlab.training.execution import Execution
@@ -95,6 +95,10 @@ class Schedule:
     """Steps between checkpoints: minutes of a GPU's work. None: an epoch."""
 
     def __post_init__(self):
+        settle(self, "")
+        check_kind("model", self.model, ModelConfig)
+        for stage in self.stages:
+            check_kind("stages", stage, Stage)
         check("stages", len(self.stages) >= 1, "at least one stage")
         # The runs are made here already, so that a wrong setting shows at once.
         labels = {run.data.labels for run in self.runs()}

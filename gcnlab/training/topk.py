@@ -8,6 +8,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from gcnlab.annotations import Float, Int, Tensor
+from gcnlab.arguments import Whole, whole
+from gcnlab.loading import collate, loaded
 from gcnlab.models.modes import evaluation_mode
 
 
@@ -44,8 +46,8 @@ def hits(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], k
 def evaluate_classifier(
     model: nn.Module,
     dataset: Dataset,
-    batch_size: int = 32,
-    num_workers: int = 0,
+    batch_size: Whole = 32,
+    num_workers: Whole = 0,
     progress: bool = True,
 ) -> TopK:
     """Score `model` in evaluation mode, on the device that its weights are on; its mode is restored.
@@ -56,18 +58,26 @@ def evaluate_classifier(
         batch_size: images at once.
         num_workers: processes that load images.
         progress: show a progress bar.
+
+    Raises:
+        ValueError: images of several sizes, an argument out of range, or a data set that cannot be sent to processes.
     """
+    batch_size, num_workers = (
+        whole("batch_size", batch_size, 1),
+        whole("num_workers", num_workers, 0),
+    )
     device = next(model.parameters()).device
     loader = DataLoader(
         dataset,
         batch_size,
         num_workers=num_workers,
+        collate_fn=collate,
         multiprocessing_context="spawn" if num_workers else None,
     )
     first, five, images = 0, 0, 0
     bar = tqdm(total=len(dataset), desc="evaluate", unit="img", disable=not progress)
     with bar, evaluation_mode(model):
-        for batch, labels in loader:
+        for batch, labels in loaded(loader):
             scores = model(batch.to(device, memory_format=torch.channels_last)).float().cpu()
             first, five = first + hits(scores, labels, 1), five + hits(scores, labels, 5)
             images += len(labels)
