@@ -71,14 +71,19 @@ def loaded(loader: DataLoader) -> Iterator[Any]:
     """
     if loader.num_workers:
         check_sendable(loader.dataset, NO_PROCESSES)
-    batches, first = iter(loader), True
+    batches, first = None, True
     while True:
         try:
+            batches = iter(loader) if batches is None else batches
             batch = next(batches)
         except StopIteration:
             return
-        except (ConnectionError, EOFError) as error:  # it died while it handed a batch over
-            raise RuntimeError(f"DataLoader worker was lost: {error}") from error
+        except (
+            ConnectionError,
+            EOFError,
+        ) as error:  # it died while it handed a batch over, or was handed the data
+            when = " before its first batch" if first else ""
+            raise RuntimeError(f"DataLoader worker was lost{when}: {error}") from error
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             if first and str(error).startswith("DataLoader worker (pid"):
                 raise RuntimeError(

@@ -67,7 +67,7 @@ def _settled(name: str, value: Any, kind: Any) -> Any:
     if int in kinds:
         return whole(name, value)
     if float in kinds:
-        return number(name, value)
+        return float(number(name, value))
     if bool in kinds:
         return flag(name, value)
     if Path in kinds or str in kinds:

@@ -29,6 +29,8 @@ _OWN_NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 BACKBONES = (*_OWN_NETWORKS, *TORCHVISION_RESNETS)
 
+SEGMENTATION = "segmentation network"
+
 _COUNTER = "num_batches_tracked"  # of batch norm; frozen batch norm has none, nor have old files
 
 
@@ -144,29 +146,30 @@ def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: s
         name: value for name, value in own.items() if name in fit or not name.endswith(_COUNTER)
     }
     if found := differences(needed, fit):
+        network = looks_like(state)
+        seems = f", by names and shapes {network}" if network else ""
+        advice = "; train(…, initial=FILE) starts from them" if SEGMENTATION in network else ""
         raise ValueError(
-            f"{source}: these weights belong to another network{looks_like(state)} ({several(found)})"
+            f"{source}: these weights belong to another network{seems} ({several(found)}){advice}"
         )
     check_values(needed, fit, source)
     backbone.load_state_dict(fit, strict=False)
 
 
 def looks_like(state: Mapping[str, Tensor]) -> str:
-    """ ", by their names and shapes …": which known network weights are of; empty if it is none."""
+    """Which known network weights are of, by their names and shapes, in words; empty if it is none."""
     inner = {
         name.removeprefix("backbone."): value
         for name, value in state.items()
         if name.startswith("backbone.")
     }
-    if not inner and (network := _network_of(state)):
-        classes = f", a classifier of {len(state['fc.bias'])} classes" if "fc.bias" in state else ""
-        return f", by their names and shapes {network}{classes}"
-    if inner and (network := _network_of(inner)):
-        return (
-            f", by their names and shapes a segmentation network with the backbone {network}, which "
-            "train(…, initial=FILE) starts from"
-        )
-    return ""
+    if inner:
+        network = _network_of(inner)
+        return f"a {SEGMENTATION} with the backbone {network}" if network else ""
+    network = _network_of(state)
+    if network and "fc.weight" in state:
+        return f"the classifier {network} of {len(state['fc.weight'])} classes"
+    return f"the backbone {network}" if network else ""
 
 
 def _network_of(state: Mapping[str, Tensor]) -> str | None:

@@ -12,6 +12,7 @@ import argparse
 import pathlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -69,8 +70,10 @@ def read_content(path: str | Path) -> Any:
     if _is_safetensors(head):
         return _read_safetensors(path)
     try:
-        with torch.serialization.safe_globals(_VALUES):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of types that are refused below
+            with torch.serialization.safe_globals(_VALUES):  # a path's ending would be looked at
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path}: refused, {_what_is_code(path, error)}") from error
     except Exception as error:  # truncated zip files fail in many ways
@@ -141,8 +144,8 @@ def differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[
 
 
 def several(found: list[str]) -> str:
-    """The first three of what was found, and how many more there are."""
-    return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+    """The first two of what was found, and how many more there are."""
+    return "; ".join(found[:2]) + (f"; and {len(found) - 2} more" if len(found) > 2 else "")
 
 
 def other_classes(

@@ -32,7 +32,7 @@ def region(
     Raises:
         ValueError: unknown rule, threshold out of range, or a field that is not finite.
     """
-    size = _finite_size(field)
+    size, threshold = _finite_size(field), _share("threshold", threshold)
     level = level_of(size, torch.ones_like(size), threshold, rule)
     return (size >= level) & (size > 0)
 

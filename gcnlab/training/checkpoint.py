@@ -111,8 +111,11 @@ def load_model_state(model: torch.nn.Module, state: dict[str, Any], path: Path |
         classes = _classes(model)
         if classes is not None and (there := other_classes(own, other, classes)) is not None:
             raise ValueError(f"{path}: weights for {there} classes, not {classes} ({found[0]})")
+        here, there = looks_like(own), looks_like(other)
+        seems = f", by names and shapes {there}" if there and there != here else ""
+        advice = "; as a backbone, give model.weights" if there.startswith("the") else ""
         raise ValueError(
-            f"{path}: checkpoint of another architecture{looks_like(other)} ({several(found)})"
+            f"{path}: checkpoint of another architecture{seems} ({several(found)}){advice}"
         )
     check_values(own, other, str(path))
     model.load_state_dict(other)
