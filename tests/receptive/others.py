@@ -116,9 +116,17 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(name: str) -> nn.Module:
-    """One of them, in evaluation mode; batch norm knows the statistics of random images."""
+    """One of them, in evaluation mode, as if it were trained: batch norm knows the statistics of its inputs, and no
+    bias is zero. (With biases of zero, what lies under an occluder of zeros is zero all the way down, and a layer
+    norm enlarges its rounding.)"""
     torch.manual_seed(0)
     net = OTHERS[name]()
+    for module in net.modules():
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, nn.Parameter):
+            nn.init.normal_(bias, std=0.1)
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches
     with torch.no_grad():
         for _ in range(3):
             net.train()(torch.randn(4, 3, SIDE, SIDE))
