@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE
+from gcnlab.datasets.labels import IGNORE, check_ids
 
 Norm = Literal["euclidean", "chebyshev", "cityblock"]
 VoidRule = Literal["edge", "blank"]
@@ -37,11 +37,15 @@ def boundary_distance(
     Returns:
         Infinity where no other label is in the image; NaN on void pixels. The image's own border
         is no boundary.
+
+    Raises:
+        ValueError: an unknown norm or rule, a negative id that is not void, or `labels` are no ids.
     """
     if norm not in ("euclidean", "chebyshev", "cityblock"):
         raise ValueError(f"unknown norm {norm!r}; choose euclidean, chebyshev or cityblock")
     if void not in ("edge", "blank"):
         raise ValueError(f"unknown void rule {void!r}; choose edge or blank")
+    check_ids(labels, None, "labels", void=ignore_index)
     maps = labels.detach().cpu().reshape(-1, *labels.shape[-2:]).numpy()
     distances = np.empty(maps.shape, dtype=np.float32)
     for one, out in zip(maps, distances):
@@ -61,7 +65,7 @@ def boundary_mask(
     The interior is what is left of the labelled pixels: `~mask & (labels != ignore_index)`.
 
     Raises:
-        ValueError: `distance` is not positive, or an unknown norm or rule.
+        ValueError: `distance` is not positive, and what `boundary_distance` refuses.
     """
     if not distance > 0:
         raise ValueError(f"distance must be positive (in pixels), not {distance}")

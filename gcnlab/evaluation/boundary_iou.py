@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from gcnlab.annotations import Bool, Float, Int, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE
+from gcnlab.datasets.labels import IGNORE, check_ids, scored_ids
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,19 @@ def class_bands(
         labels: ids, 0 … 255; void is a label like others.
         width: of the band.
         image_border: the image's border is contour.
+
+    Raises:
+        ValueError: `labels` are no ids, or out of that range.
     """
+    check_ids(labels, 256, "labels")
+    return _bands(labels, width, image_border)
+
+
+def _bands(labels: Tensor, width: int, image_border: bool) -> Tensor:
+    """`class_bands` of ids that are checked; void may be any integer here."""
     from scipy import ndimage  # here, so that training runs without scipy
 
-    ids = labels.detach().cpu().numpy().astype(np.int16)
+    ids = labels.detach().cpu().numpy().astype(np.int32)
     side = 2 * width + 1
     if image_border:
         least = ndimage.minimum_filter(ids, side, mode="constant", cval=-1)
@@ -93,20 +102,18 @@ class BoundaryIoU:
         """Add predicted ids and labels of one shape; returns itself.
 
         Raises:
-            ValueError: shapes differ.
+            ValueError: shapes differ, an id is out of range, or they are no ids. Nothing is counted then.
         """
-        if predictions.shape != labels.shape:
-            raise ValueError(
-                f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape"
-            )
+        scored_ids(predictions, labels, self.num_classes, self.ignore_index)
         size = labels.shape[-2:]
         width = self.rule.width(*size)
         maps = zip(predictions.cpu().reshape(-1, *size), labels.cpu().reshape(-1, *size))
         for predicted, true in maps:
+            true = true.to(torch.int64)
             void = true == self.ignore_index
             predicted = predicted.to(torch.int64).masked_fill(void, self.ignore_index)
-            ours = class_bands(predicted, width, self.rule.image_border) & ~void
-            theirs = class_bands(true, width, self.rule.image_border) & ~void
+            ours = _bands(predicted, width, self.rule.image_border) & ~void
+            theirs = _bands(true, width, self.rule.image_border) & ~void
             both = ours & theirs & (predicted == true)
             for row, ids in zip(self.counts, (true[theirs], predicted[ours], predicted[both])):
                 row += torch.bincount(ids.long(), minlength=self.num_classes)

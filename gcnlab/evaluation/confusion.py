@@ -7,7 +7,7 @@ Cityscapes define them), never averaged over images.
 import torch
 
 from gcnlab.annotations import Float, Int, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE
+from gcnlab.datasets.labels import IGNORE, scored_ids
 
 
 class ConfusionMatrix:
@@ -31,21 +31,9 @@ class ConfusionMatrix:
         """Add the pixels of predicted ids and labels of one shape; returns itself.
 
         Raises:
-            ValueError: shapes differ, or an id is out of range.
+            ValueError: shapes differ, an id is out of range, or they are no ids. Nothing is counted then.
         """
-        if predictions.shape != labels.shape:
-            raise ValueError(
-                f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape"
-            )
-        if predictions.is_floating_point() or labels.is_floating_point():
-            raise ValueError("predictions and labels must be class ids; of scores take argmax(1)")
-        valid = labels != self.ignore_index
-        true = labels[valid].to(torch.int64)
-        predicted = predictions[valid].to(device=true.device, dtype=torch.int64)
-        for ids, what in ((true, "labels"), (predicted, "predictions")):
-            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.num_classes:
-                wrong = ids[(ids < 0) | (ids >= self.num_classes)].unique().tolist()
-                raise ValueError(f"{what} hold ids {wrong}: classes are 0 … {self.num_classes - 1}")
+        _, predicted, true = scored_ids(predictions, labels, self.num_classes, self.ignore_index)
         flat = true * self.num_classes + predicted
         counts = torch.bincount(flat, minlength=self.num_classes**2)
         self.counts += counts.reshape(self.num_classes, self.num_classes).to(self.counts.device)

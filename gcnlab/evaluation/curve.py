@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from gcnlab.annotations import Float, Int, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE
+from gcnlab.datasets.labels import IGNORE, scored_ids
 from gcnlab.evaluation.confusion import ConfusionMatrix
 
 
@@ -66,10 +66,25 @@ class DistanceCounts:
         labels: Shaped[Tensor, "*pixels"],
         distances: Float[Tensor, "*pixels"],
     ) -> "DistanceCounts":
-        """Add pixels; `distances` are those of `boundary_distance(labels)`. Returns itself."""
-        valid = labels != self.ignore_index
-        bins = (distances[valid].ceil() - 1).clamp(0, self.farthest).long()
-        true, predicted = labels[valid].long(), predictions[valid].long()
+        """Add pixels; `distances` are those of `boundary_distance(labels)`. Returns itself.
+
+        Raises:
+            ValueError: shapes differ, an id is out of range, or a labelled pixel has no distance. Nothing is
+                counted then.
+        """
+        if distances.shape != labels.shape:
+            raise ValueError(
+                f"distances {tuple(distances.shape)} and labels {tuple(labels.shape)} differ in shape"
+            )
+        valid, predicted, true = scored_ids(
+            predictions, labels, self.num_classes, self.ignore_index
+        )
+        far = distances[valid]
+        if not (far > 0).all():  # NaN is not either
+            raise ValueError(
+                "distances hold NaN, 0 or less at labelled pixels: take boundary_distance of these labels"
+            )
+        bins = (far.ceil() - 1).clamp(0, self.farthest).long()
         flat = (bins * self.num_classes + true) * self.num_classes + predicted
         counts = torch.bincount(flat, minlength=self.counts.numel())
         self.counts += counts.reshape(self.counts.shape).to(self.counts.device)

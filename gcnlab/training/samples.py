@@ -31,7 +31,7 @@ def prediction_picture(
             image, truth = image.as_subclass(Tensor), truth.as_subclass(Tensor)
             ids = predict(model, image[None].to(device))[0].cpu()
             photo = (normalization.invert(image) * 255).round().to(torch.uint8)
-            maps = [labels.colorize(m.to(torch.uint8)).permute(2, 0, 1) for m in (truth, ids)]
+            maps = [labels.colorize(m).permute(2, 0, 1) for m in (truth, ids)]
             rows.append(torch.cat([photo, *maps], dim=2))
     height, width = (max(row.shape[axis] for row in rows) for axis in (1, 2))
     padded = [F.pad(r, (0, width - r.shape[2], 0, height - r.shape[1]), value=255) for r in rows]

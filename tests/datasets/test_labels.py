@@ -1,5 +1,7 @@
 """Label sets, their colours, and the check for ids that mean nothing."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gcnlab.datasets import CAMVID, IGNORE, SHAPES, LabelSet, check_labels
+from gcnlab.datasets.labels import check_ids
 
 THREE = LabelSet(("sky", "road", "car"), ((10, 20, 30), (40, 50, 60), (70, 80, 90)))
 WHITE = (255, 255, 255)
@@ -74,3 +77,65 @@ def test_of_many_wrong_ids_five_are_shown():
 def test_a_negative_id_is_out_of_range():
     with pytest.raises(ValueError, match=r"a\.png.*-1"):
         check_labels(torch.tensor([[-1, 0]]), 3, "a.png")
+
+
+# --- What is no id at all: the same words wherever labels are looked at
+
+IDS = torch.tensor([[0, 1], [2, 255]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (IDS.float(), "labels must be class ids, not float32"),
+        (IDS.double() + 0.5, "labels must be class ids, not float64"),
+        (IDS > 0, "labels must be class ids, not a mask of bools"),
+        (IDS.to(torch.complex64), "not complex64"),
+    ],
+)
+def test_scores_and_masks_are_no_ids(labels, words):
+    for call in (
+        lambda: check_labels(labels, 3, "a.png"),
+        lambda: check_ids(labels, 3, "labels", void=255),
+        lambda: THREE.colorize(labels),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, 254, 256, 511, -255])
+def test_an_id_without_a_colour_is_not_painted(wrong):
+    """254 was painted as void, −1 and 511 like other ids."""
+    with pytest.raises(ValueError, match=rf"labels hold ids \[{wrong}\]: classes are 0 … 2, void"):
+        THREE.colorize(torch.tensor([[0, wrong]]))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32]
+)
+def test_integers_of_any_size_are_ids(dtype):
+    check_ids(IDS.to(dtype), 3, "labels", void=255)
+    with pytest.raises(ValueError, match=r"labels hold ids \[2, 255\]: classes are 0 … 1$"):
+        check_ids(IDS.to(dtype), 2, "labels")
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays("int16", st.integers(0, 6), elements=st.integers(-3, 260)),
+    st.integers(1, 255),
+    st.sampled_from([None, 255, 0, -1]),
+)
+def test_exactly_the_strange_ids_are_named(ids, classes, void):
+    wrong = sorted({i for i in ids.tolist() if not 0 <= i < classes and i != void})
+    if wrong:
+        shown = ", ".join(map(str, wrong[:5])) + (", …" if len(wrong) > 5 else "")
+        with pytest.raises(ValueError, match=re.escape(f"hold ids [{shown}]: classes are 0 …")):
+            check_ids(torch.from_numpy(ids), classes, "labels", void)
+    else:
+        check_ids(torch.from_numpy(ids), classes, "labels", void)
+
+
+def test_a_byte_has_room_for_255_classes():
+    LabelSet(tuple(map(str, range(255))), ((0, 0, 0),) * 255)
+    with pytest.raises(ValueError, match="256 classes"):
+        LabelSet(tuple(map(str, range(256))), ((0, 0, 0),) * 256)
