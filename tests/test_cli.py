@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import gcnlab.datasets.shapes
 from gcnlab.cli import main
@@ -263,6 +263,33 @@ def test_many_pictures_of_many_sizes(run, tmp_path):
     assert shapes == [(47, 33), (1, 1), (32, 64)]
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_segmented_as_viewers_show_it(run, picture, tmp_path, orientation):
+    exif, phone, shown = Image.Exif(), tmp_path / "phone.png", tmp_path / "shown.png"
+    exif[0x0112] = orientation
+    with Image.open(picture) as stored:
+        stored.save(phone, exif=exif)
+    with Image.open(phone) as stored:
+        ImageOps.exif_transpose(stored).save(shown)
+    gcnlab_command("predict", run, phone, shown, "--out", tmp_path / "ids")
+    assert pixels(tmp_path / "ids" / "phone.png").shape == pixels(shown).shape[:2]
+    assert np.array_equal(pixels(tmp_path / "ids/phone.png"), pixels(tmp_path / "ids/shown.png"))
+
+
+def test_transparent_parts_are_segmented_as_white(run, picture, tmp_path):
+    colours = pixels(picture)
+    alpha = np.full(colours.shape[:2], 255, np.uint8)
+    alpha[:20] = 0
+    Image.fromarray(np.dstack([colours, alpha])).save(tmp_path / "clear.png")
+    colours[:20] = 255
+    Image.fromarray(colours).save(tmp_path / "white.png")
+    out = tmp_path / "ids"
+    gcnlab_command(
+        "predict", run, tmp_path / "clear.png", tmp_path / "white.png", "--out", out, "--overlay"
+    )
+    assert np.array_equal(pixels(out / "clear.png"), pixels(out / "white.png"))
+
+
 def test_no_picture_is_overwritten_by_its_prediction(run, picture):
     before = picture.read_bytes()
     status_of("predict", run, picture, "--out", picture.parent)
@@ -357,6 +384,30 @@ def test_a_folder_of_pictures_gives_a_folder_of_fields(run, folder, tmp_path, ca
         expected = valid_field(trained.model, image, (10, 20), window=16, stride=8, method="plain")
         with np.load(out / f"{name[0]}.npz") as written:
             assert np.allclose(written["discrepancy"], expected.discrepancy, atol=1e-5)
+
+
+def test_what_systems_leave_in_a_folder_is_passed_over(run, folder, tmp_path):
+    for name in ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", "list.pdf"):
+        (folder / name).write_bytes(b"\0\5\26\7")
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        (folder / name).mkdir()
+        (folder / name / "a.png").write_bytes(b"\0\5\26\7")
+    out = tmp_path / "fields"
+    gcnlab_command("vrf", run, folder, "--pixel", "10", "20", "--out", out, *OCCLUDER)
+    assert names(out) == {f"{name}.{ending}" for name in "abc" for ending in ("png", "npz")}
+
+
+def test_the_pixel_of_a_photograph_counts_as_it_is_shown(run, picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(picture) as stored:
+        stored.save(tmp_path / "phone.png", exif=exif)
+    row = WIDTH - 2  # there is none in the stored pixels
+    gcnlab_command(
+        "vrf", run, tmp_path / "phone.png", "--pixel", str(row), "5", "--out", "f", *OCCLUDER
+    )
+    with np.load("f.npz") as written:
+        assert written["discrepancy"].shape == (WIDTH, HEIGHT)
 
 
 def test_what_is_wrong_with_one_picture_leaves_the_others(run, folder, tmp_path, capsys):

@@ -9,7 +9,7 @@ import tyro
 from PIL import Image
 
 from gcnlab.cli.results import result_paths
-from gcnlab.datasets.files import palette_picture, read_image
+from gcnlab.datasets.pictures import WHITE, palette_picture, read_image
 from gcnlab.evaluation import CRF, Inference, predict
 from gcnlab.training import load_run
 
@@ -18,8 +18,10 @@ from gcnlab.training import load_run
 class Predict:
     """Segment pictures: a palette PNG of class ids for each, or a coloured overlay.
 
-    gcnlab predict runs/gcn7 street.jpg other.png --out predictions
-    gcnlab predict runs/gcn7 street.jpg --inference.flip --inference.scales 0.75 1 1.25 crf:crf
+        gcnlab predict runs/gcn7 street.jpg other.png --out predictions
+        gcnlab predict runs/gcn7 street.jpg --inference.flip --inference.scales 0.75 1 1.25 crf:crf
+
+    Pictures are taken as viewers show them: turned as their EXIF tag says, transparent parts on white.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -45,7 +47,7 @@ class Predict:
         targets = result_paths(self.images, self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         for path, target in targets.items():
-            image = read_image(path)
+            image = read_image(path, background=WHITE)
             normalize = run.config.normalization
             ids = predict(
                 run.model, normalize(image)[None], None, self.inference, self.crf, normalize

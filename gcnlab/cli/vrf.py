@@ -10,7 +10,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from gcnlab.cli.results import result_paths
-from gcnlab.datasets import LabelSet, read_image
+from gcnlab.datasets import LabelSet, trees
+from gcnlab.datasets.pictures import WHITE, read_image
 from gcnlab.receptive import Occluder
 from gcnlab.training import TrainedRun, load_run
 
@@ -25,6 +26,9 @@ class Vrf:
     An occluder is moved over the picture; the region whose occlusion moves the pixel's score is drawn
     bright on the darkened picture, a red dot at the pixel. Writes OUT.png, and OUT.npz with the map. Of a
     folder's pictures each gets OUT/NAME.png and OUT/NAME.npz; what cannot be read is named and left out.
+
+    Pictures are taken as viewers show them: turned as their EXIF tag says, transparent parts on white. Row and
+    column count in the picture as it is shown.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -97,7 +101,7 @@ class Vrf:
 
         from gcnlab.plots import plot_regions
 
-        image = read_image(path)
+        image = read_image(path, background=WHITE)
         try:
             occlusion = occluder(run.config.normalization(image))
             field = occlusion.field(
@@ -152,12 +156,10 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
     Raises:
         ValueError: there is none.
     """
-    endings = Image.registered_extensions()
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in endings and not path.name.startswith(".") and path.is_file()
-    )
+    endings = {
+        ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN
+    }
+    found = trees.pictures_in(folder, endings)
     if not found:
         raise ValueError(f"no pictures in {folder}")
     return tuple(found)

@@ -10,11 +10,13 @@ Labels are single-channel PNGs of class ids; id 11 (void) becomes 255.
 """
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from gcnlab.annotations import Tensor, UInt8
 from gcnlab.datasets.files import ImagePairs, check_split, data_root, read_labels, require_files
 from gcnlab.datasets.labels import IGNORE, LabelSet
+from gcnlab.datasets.lists import check_file_name, read_lines
+from gcnlab.datasets.trees import pictures_in
 
 CAMVID = LabelSet(
     names=(
@@ -85,32 +87,41 @@ class CamVid(ImagePairs):
         pairs = self._read_list(listing) if listing.is_file() else self._read_folders()
         if not pairs:
             raise ValueError(f"{listing if listing.is_file() else self.root / split}: empty split")
-        self.images, self.label_files = (list(files) for files in zip(*pairs))
-        require_files(
+        files = require_files(
             [file for pair in pairs for file in pair], f"{split} split of CamVid", "unpack it again"
         )
+        self.images, self.label_files = files[::2], files[1::2]
 
     def _read_list(self, listing: Path) -> list[tuple[Path, Path]]:
-        pairs = []
-        for number, line in enumerate(listing.read_text().splitlines(), start=1):
-            paths = line.strip().rstrip(";").split()
-            if not paths:
-                continue
+        pairs: dict[Path, tuple[Path, int]] = {}
+        for number, line in read_lines(listing):
+            paths, source = line.rstrip(";").split(), f"{listing}:{number}"
             if len(paths) != 2:
-                raise ValueError(f"{listing}:{number}: expected two paths, found {len(paths)}")
-            image, label = (self.root / Path(*Path(p).parts[-2:]) for p in paths)
-            pairs.append((image, label))
-        return pairs
+                raise ValueError(
+                    f"{source}: expected two paths, found {len(paths)}: IMAGE LABEL, without blanks in them"
+                )
+            image, label = (self._listed(path, source) for path in paths)
+            if image in pairs:
+                raise ValueError(
+                    f"{source}: {image.name} is listed twice, first in line {pairs[image][1]}: remove one"
+                )
+            pairs[image] = label, number
+        return [(image, label) for image, (label, _) in pairs.items()]
+
+    def _listed(self, path: str, source: str) -> Path:
+        """The file that a path of a list means: its last folder and name, with slashes of either kind."""
+        *_, folder, name = ("", "", *PureWindowsPath(path).parts)
+        check_file_name(name, source)
+        if folder.strip("./\\") == "" or not Path(name).suffix:
+            raise ValueError(f"{source}: {path!r} is no path of a picture: {self.split}/NAME.png")
+        return self.root / folder / name
 
     def _read_folders(self) -> list[tuple[Path, Path]]:
         folder, labels = self.root / self.split, self.root / f"{self.split}annot"
         for path in (folder, labels):
             if not path.is_dir():
                 raise FileNotFoundError(f"{path} is missing: not a CamVid tree, or no such split")
-        images = sorted(
-            p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"}
-        )
-        return [(image, labels / f"{image.stem}.png") for image in images]
+        return [(image, labels / f"{image.stem}.png") for image in pictures_in(folder)]
 
     def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
         labels = read_labels(file)

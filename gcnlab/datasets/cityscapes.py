@@ -23,8 +23,9 @@ from gcnlab.datasets.files import (
     require_files,
     require_folder,
 )
-from gcnlab.datasets.labels import IGNORE, LabelSet
+from gcnlab.datasets.labels import IGNORE, LabelSet, check_ids, check_integers
 from gcnlab.datasets.merged import Merged
+from gcnlab.datasets.trees import folders_in, pictures_in, stem_of
 
 _CLASSES = (  # label id, name, colour; the train id is the position
     (7, "road", (128, 64, 128)),
@@ -56,6 +57,7 @@ CITYSCAPES = LabelSet(
 )
 
 _LAST_ID = 33
+_IMAGE = "_leftImg8bit"
 
 CITIES = {
     "train": frozenset(
@@ -94,6 +96,7 @@ def to_train_ids(
     Raises:
         ValueError: naming `source`, if an id is none of Cityscapes'.
     """
+    check_integers(label_ids, f"{source}: labels")
     wrong = label_ids[label_ids > _LAST_ID].unique().tolist()
     if wrong:
         hint = "; it holds train ids: take *_labelIds.png" if wrong == [IGNORE] else ""
@@ -106,7 +109,12 @@ def to_train_ids(
 
 
 def to_label_ids(train_ids: Shaped[Tensor, "height width"]) -> UInt8[Tensor, "height width"]:
-    """Label ids; void becomes 0, "unlabeled". The way back, for submissions."""
+    """Label ids; void becomes 0, "unlabeled". The way back, for submissions.
+
+    Raises:
+        ValueError: an id is no train id.
+    """
+    check_ids(train_ids, len(LABEL_IDS), "train ids", void=IGNORE)
     table = torch.zeros(256, dtype=torch.uint8)
     table[: len(LABEL_IDS)] = torch.tensor(LABEL_IDS, dtype=torch.uint8)
     return table[train_ids.long()]
@@ -145,7 +153,12 @@ class Cityscapes(ImagePairs):
         self.root = data_root() / "cityscapes" if root is None else Path(root)
         remedy = "this is no whole tree of Cityscapes; `gcnlab data get cityscapes` says where it comes from"
         folder = require_folder(self.root / "leftImg8bit" / split, remedy)
-        self.images = sorted(folder.glob("*/*_leftImg8bit.png"))
+        self.images = [
+            image
+            for city in folders_in(folder)
+            for image in pictures_in(city, (".png",))
+            if image.stem.endswith(_IMAGE)
+        ]
         if not self.images:
             raise ValueError(f"{folder}: no CITY/*_leftImg8bit.png; {remedy}")
         for city in sorted({image.parent.name for image in self.images}):
@@ -156,10 +169,12 @@ class Cityscapes(ImagePairs):
         self.label_files = [
             None if split == "test" else self._label(image, kind) for image in self.images
         ]
-        require_files(self.label_files, f"{kind} labels of the {split} split", remedy)
+        self.label_files = require_files(
+            self.label_files, f"{kind} labels of the {split} split", remedy
+        )
 
     def _label(self, image: Path, kind: str) -> Path:
-        name = image.name.replace("_leftImg8bit.png", f"_{kind}_labelIds.png")
+        name = f"{image.stem.removesuffix(_IMAGE)}_{kind}_labelIds.png"
         return self.root / kind / self.split / image.parent.name / name
 
     def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
@@ -167,7 +182,7 @@ class Cityscapes(ImagePairs):
 
     def name(self, index: int) -> str:
         """City, sequence and frame: "aachen_000000_000019"."""
-        return self.images[index].name.removesuffix("_leftImg8bit.png")
+        return stem_of(self.images[index]).removesuffix(_IMAGE)
 
 
 def cityscapes_train_with_coarse(

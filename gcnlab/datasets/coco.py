@@ -28,6 +28,7 @@ from gcnlab.datasets.files import (
     require_folder,
 )
 from gcnlab.datasets.labels import IGNORE
+from gcnlab.datasets.lists import check_file_name
 from gcnlab.datasets.merged import Merged
 from gcnlab.datasets.voc import VOC, VOCSegmentation, require_disjoint, voc_sbd_train
 
@@ -89,7 +90,7 @@ class COCOAsVOC(LabelledImages):
         self.images, self._instances, self._files = [], [], []
         for part in ("train", "val") if split == "trainval" else (split,):
             self._read(part)
-        require_files(self.images, f"{split} split of COCO", _REMEDY)
+        self.images = require_files(self.images, f"{split} split of COCO", _REMEDY)
 
     def _read(self, part: str) -> None:
         """Take the images of one annotation file; their outlines are kept as compressed runs."""
@@ -97,7 +98,7 @@ class COCOAsVOC(LabelledImages):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: {_REMEDY}")
         try:
-            content = json.loads(file.read_text())
+            content = json.loads(file.read_bytes())  # its encoding is found out
             sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
             found: dict[int, list[tuple[int, bool, dict]]] = {}
             for item in content["annotations"]:
@@ -109,6 +110,7 @@ class COCOAsVOC(LabelledImages):
             raise ValueError(f"{file}: damaged, or no instances of COCO ({error!r})") from error
         for number in sorted(found):
             if not all(crowd for _, crowd, _ in found[number]):
+                check_file_name(names[number], f"{file}, image {number}")
                 self.images.append(self.root / f"{part}2017" / names[number])
                 self._instances.append(found[number])
                 self._files.append(file)

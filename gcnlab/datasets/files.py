@@ -1,26 +1,34 @@
-"""Pictures and label maps in files, and the data sets made of them.
+"""Data sets made of files: images, and label maps beside them.
 
-A label map that is read wrongly trains a network wrongly and says nothing; so whatever is not plainly
-a map of ids is an error that names the file.
+How a picture is read stands in `pictures`, how a list in `lists`, how a folder in `trees`; what readers need of
+them can be imported from here too.
 """
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from gcnlab.annotations import Tensor, UInt8
 from gcnlab.datasets.labels import IGNORE, LabelSet, check_labels
+from gcnlab.datasets.lists import read_names
+from gcnlab.datasets.pictures import palette_picture, read_image, read_labels
+from gcnlab.datasets.trees import check_split, data_root, require_files, require_folder, stem_of
 
-
-def data_root() -> Path:
-    """Folder of the data sets: the environment variable GCNLAB_DATA, or `data`."""
-    return Path(os.environ.get("GCNLAB_DATA", "data"))
+__all__ = [
+    "ImagePairs",
+    "LabelledImages",
+    "check_split",
+    "data_root",
+    "palette_picture",
+    "read_image",
+    "read_labels",
+    "read_names",
+    "require_files",
+    "require_folder",
+]
 
 
 class LabelledImages(Dataset):
@@ -53,7 +61,7 @@ class LabelledImages(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        image = read_image(self.images[index])
+        image = read_image(self.images[index], upright=False)  # the labels follow the stored pixels
         labels = self.label_map(index, image)
         source = self.label_source(index)
         check_labels(labels, self.num_classes, source)
@@ -74,7 +82,7 @@ class LabelledImages(Dataset):
 
     def name(self, index: int) -> str:
         """File name of image `index`, without its ending."""
-        return self.images[index].stem
+        return stem_of(self.images[index])
 
 
 class ImagePairs(LabelledImages):
@@ -98,129 +106,6 @@ class ImagePairs(LabelledImages):
     def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
         """Class ids and void 255 from a label file."""
         return read_labels(file)
-
-
-def check_split(split: str, splits: tuple[str, ...]) -> None:
-    """Raise ValueError, naming the choices, if there is no such split."""
-    if split not in splits:
-        *first, last = splits
-        raise ValueError(f"unknown split {split!r}; choose {', '.join(first)} or {last}")
-
-
-def require_files(paths: Iterable[Path | None], what: str, remedy: str) -> None:
-    """Raise FileNotFoundError, naming the first file that is missing, if one is.
-
-    Folders are listed once, so that a hundred thousand files take a second.
-    """
-    listed: dict[Path, set[str]] = {}
-    missing = []
-    for path in paths:
-        if path is None:
-            continue
-        if path.parent not in listed:
-            try:
-                listed[path.parent] = set(os.listdir(path.parent))
-            except (FileNotFoundError, NotADirectoryError):
-                raise FileNotFoundError(f"{path.parent} is missing ({what}): {remedy}") from None
-        if path.name not in listed[path.parent]:
-            missing.append(path)
-    if missing:
-        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise FileNotFoundError(f"{missing[0]} is missing{more} ({what}): {remedy}")
-
-
-def require_folder(folder: Path, remedy: str) -> Path:
-    """`folder`, or FileNotFoundError with what to do about it."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}: {remedy}")
-    return folder
-
-
-def read_names(listing: Path, remedy: str) -> list[str]:
-    """The lines of a list of names, blanks left out.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no list, it is empty, or a name is in it twice.
-    """
-    if not listing.is_file():
-        raise FileNotFoundError(f"{listing} is missing: {remedy}")
-    names = listing.read_text().split()
-    if not names:
-        raise ValueError(f"{listing}: empty split")
-    if len(set(names)) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"{listing}: {twice} is listed twice")
-    return names
-
-
-def read_image(path: str | Path) -> UInt8[Tensor, "3 height width"]:
-    """Read a picture as RGB. Raises ValueError, naming the file, if it is damaged or no picture.
-
-    A pixel's three values lie side by side in memory (channels last), as decoders give them and as
-    resizing is quick.
-    """
-    return torch.from_numpy(_decode(path, "RGB")).permute(2, 0, 1)
-
-
-def read_labels(
-    path: str | Path, palette: tuple[tuple[int, int, int], ...] | None = None
-) -> UInt8[Tensor, "height width"]:
-    """Read a label map of ids: an 8-bit PNG, greyscale or palette. Anything else is a ValueError.
-
-    Args:
-        palette: (red, green, blue) of each id. A palette PNG whose colours are others is refused then: its
-            indices are some program's numbers, not class ids.
-    """
-    return torch.from_numpy(_decode(path, None, palette))
-
-
-def palette_picture(ids: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """A picture whose pixels are the ids, uint8 (height, width), and whose palette is `colors`."""
-    picture = Image.fromarray(ids).convert("P")
-    picture.putpalette([value for color in colors for value in color])
-    return picture
-
-
-_NOT_IDS = {
-    "RGB": "colours, not ids: take the original palette or id PNGs, not pictures made of them",
-    "RGBA": "colours, not ids: take the original palette or id PNGs, not pictures made of them",
-    "I;16": "16 bits: instance ids, perhaps; take the 8-bit class ids",
-    "I": "more than 8 bits: instance ids, perhaps; take the 8-bit class ids",
-    "1": "one bit: a mask, not class ids",
-    "L;4": "4 bits of grey, which decoders scale: save the ids with 8 bits",
-    "L;2": "2 bits of grey, which decoders scale: save the ids with 8 bits",
-}
-
-
-def _decode(
-    path: str | Path,
-    mode: str | None,
-    palette: tuple[tuple[int, int, int], ...] | None = None,
-) -> np.ndarray:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    try:
-        with Image.open(path) as picture:
-            found = picture.mode
-            if found == "L" and picture.format == "PNG":
-                found = picture.tile[0][3]  # "L;4" is 4 bits in the file
-            pixels = np.array(picture.convert(mode) if mode else picture)
-            colors = picture.getpalette() or []
-    except Exception as error:  # Pillow has many words for a damaged file
-        raise ValueError(f"{path}: damaged or not a picture ({error})") from error
-    if mode is None and found not in ("L", "P"):
-        why = _NOT_IDS.get(found, "not ids")
-        raise ValueError(f"{path}: labels must be 8-bit ids (L or P), not {found} ({why})")
-    if palette is not None and found == "P":
-        others = [i for i, color in enumerate(palette) if tuple(colors[3 * i : 3 * i + 3]) != color]
-        for i in others:
-            if (pixels == i).any():
-                raise ValueError(
-                    f"{path}: the palette gives id {i} another colour than the data set's: these are "
-                    "not class ids; take the original PNGs"
-                )
-    return pixels
 
 
 def _size(tensor: Tensor) -> str:

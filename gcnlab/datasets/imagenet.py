@@ -15,9 +15,17 @@ from pathlib import Path
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from gcnlab.datasets.files import check_split, data_root, read_image, require_folder
+from gcnlab.datasets.lists import read_lines
+from gcnlab.datasets.pictures import read_image
+from gcnlab.datasets.trees import (
+    check_split,
+    data_root,
+    folders_in,
+    pictures_in,
+    require_folder,
+    stem_of,
+)
 
-_ENDINGS = {".jpeg", ".jpg", ".png"}
 _REMEDY = "this is no tree of ImageNet; `gcnlab data get imagenet` says where it comes from"
 
 
@@ -75,12 +83,12 @@ class ImageNet(Dataset):
 
     def __getitem__(self, index: int) -> tuple[tv_tensors.Image, int]:
         path, number = self.items[index]
-        image = tv_tensors.Image(read_image(path))
+        image = tv_tensors.Image(read_image(path, upright=False))
         return (image if self.transforms is None else self.transforms(image)), number
 
     def name(self, index: int) -> str:
         """File name of image `index`, without its ending."""
-        return self.items[index][0].stem
+        return stem_of(self.items[index][0])
 
     def _flat(self, folder: Path) -> list[tuple[Path, int]]:
         """Images in the order of their names, with the development kit's ground truth."""
@@ -100,7 +108,13 @@ class ImageNet(Dataset):
         except Exception as error:
             raise ValueError(f"{meta}: damaged, or not the development kit's ({error})") from error
         images = _images(folder)
-        numbers = [int(line) for line in truth.read_text().split()]
+        numbers = []
+        for number, line in read_lines(truth):
+            if not line.isdecimal():
+                raise ValueError(
+                    f"{truth}:{number}: {line!r} is no class number: take the kit's file"
+                )
+            numbers.append(int(line))
         if len(numbers) != len(images):
             raise ValueError(
                 f"{truth}: {len(numbers)} lines for the {len(images)} images in {folder}"
@@ -112,10 +126,8 @@ class ImageNet(Dataset):
 
 
 def _class_folders(folder: Path) -> list[str]:
-    return sorted(f.name for f in folder.iterdir() if f.is_dir() and f.name.startswith("n"))
+    return [f.name for f in folders_in(folder) if f.name.startswith("n")]
 
 
 def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in _ENDINGS)
+    return pictures_in(folder) if folder.is_dir() else []

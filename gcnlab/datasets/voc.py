@@ -29,6 +29,7 @@ from gcnlab.datasets.files import (
 )
 from gcnlab.datasets.labels import LabelSet
 from gcnlab.datasets.merged import Merged
+from gcnlab.datasets.trees import stem_of
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
@@ -99,12 +100,13 @@ class VOCSegmentation(ImagePairs):
         remedy = "this is no tree of VOC 2012; `gcnlab data get voc` fetches it"
         require_folder(self.root, remedy)
         names = read_names(self.root / "ImageSets" / "Segmentation" / f"{split}.txt", remedy)
-        self.images = [self.root / "JPEGImages" / f"{name}.jpg" for name in names]
+        images = [self.root / "JPEGImages" / f"{name}.jpg" for name in names]
         labelled = split != "test"
-        self.label_files = [
+        labels = [
             self.root / "SegmentationClass" / f"{name}.png" if labelled else None for name in names
         ]
-        require_files([*self.images, *self.label_files], f"{split} split of VOC 2012", remedy)
+        files = require_files([*images, *labels], f"{split} split of VOC 2012", remedy)
+        self.images, self.label_files = files[: len(names)], files[len(names) :]
 
     def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
         return read_labels(file, VOC.colors)
@@ -143,9 +145,10 @@ class SBDSegmentation(ImagePairs):
         parts = ("train", "val") if split == "trainval" else (split,)
         names = [name for part in parts for name in read_names(self.root / f"{part}.txt", remedy)]
         names = [name for name in names if name not in without]
-        self.images = [self.root / "img" / f"{name}.jpg" for name in names]
-        self.label_files = [self.root / "cls" / f"{name}.mat" for name in names]
-        require_files([*self.images, *self.label_files], f"{split} split of SBD", remedy)
+        images = [self.root / "img" / f"{name}.jpg" for name in names]
+        labels = [self.root / "cls" / f"{name}.mat" for name in names]
+        files = require_files([*images, *labels], f"{split} split of SBD", remedy)
+        self.images, self.label_files = files[: len(names)], files[len(names) :]
 
     def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
         return read_mat(file)
@@ -178,7 +181,7 @@ def voc_sbd_train(
     SBD's have none. Raises what `VOCSegmentation` and `SBDSegmentation` raise.
     """
     train, val = VOCSegmentation("train", voc_root), VOCSegmentation("val", voc_root)
-    known = frozenset(image.stem for part in (train, val) for image in part.images)
+    known = frozenset(stem_of(image) for part in (train, val) for image in part.images)
     merged = Merged([train, SBDSegmentation("trainval", sbd_root, without=known)], transforms)
     require_disjoint(merged, val)
     return merged
@@ -186,7 +189,7 @@ def voc_sbd_train(
 
 def require_disjoint(training: ImagePairs | Merged, validation: ImagePairs) -> None:
     """Raise ValueError, naming an image, if one is trained on and validated with."""
-    names = {image.stem for image in validation.images}
-    both = [image for image in training.images if image.stem in names]
+    names = {stem_of(image) for image in validation.images}
+    both = [image for image in training.images if stem_of(image) in names]
     if both:
         raise ValueError(f"{both[0]} is in the training set and in the validation set")

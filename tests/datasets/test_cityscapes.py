@@ -131,3 +131,10 @@ def test_arguments(drawn):
         Cityscapes("extra", drawn / "cityscapes")
     with pytest.raises(ValueError, match="coarse=True"):
         Cityscapes("train_extra", drawn / "cityscapes")
+
+
+def test_cityscapes_tables_take_ids_alone():
+    with pytest.raises(ValueError, match=r"train ids hold ids \[19\]"):
+        to_label_ids(torch.tensor([[0, 19]]))
+    with pytest.raises(ValueError, match="train ids must be class ids, not float32"):
+        to_label_ids(torch.zeros(1, 2))

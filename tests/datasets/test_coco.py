@@ -197,3 +197,25 @@ def test_an_image_of_another_size_than_annotated(root):
     Image.new("RGB", (20, 10)).save(data.images[0])
     with pytest.raises(ValueError, match=r"is 20×10 but its label .*instances_train2017\.json"):
         data[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_annotations_in_any_encoding_of_json(root, encoding):
+    file = root / "coco" / "annotations" / "instances_val2017.json"
+    expected = COCOAsVOC("val", root / "coco").images
+    file.write_text(file.read_text(), encoding=encoding)
+    assert COCOAsVOC("val", root / "coco").images == expected
+
+
+@pytest.mark.parametrize("folder", ["train2017/", "train2017\\", "/elsewhere/", "../"])
+def test_a_path_for_a_file_name_is_named(tmp_path, folder):
+    """An absolute one led out of the tree."""
+    root = tree(tmp_path, [(0, 1, rectangle(1, 4, 1, 4), False)])
+    file = root / "annotations" / "instances_train2017.json"
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = f"{folder}000000000000.jpg"
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"instances_train2017\.json, image 0: .* is a path; names"
+    ):
+        COCOAsVOC("train", root)
