@@ -354,6 +354,12 @@ def test_methods_and_rules_are_written_with_the_map(run, picture, tmp_path):
         assert np.allclose(maps[method], maps["plain"], atol=1e-5)
 
 
+def test_a_picture_can_be_checked_against_the_plain_way(run, picture, tmp_path, capsys):
+    more = ("--pixel", "10", "20", "--out", tmp_path / "field", "--check", "7")
+    gcnlab_command("vrf", run, picture, *more, *OCCLUDER)
+    assert "checked with 7 occluders: off by" in capsys.readouterr().out
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Three pictures of two sizes, and files that are none."""

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from gcnlab.cli.results import result_paths
 from gcnlab.datasets import LabelSet, trees
 from gcnlab.datasets.pictures import WHITE, read_image
-from gcnlab.receptive import Occluder
+from gcnlab.receptive import Occluder, Occlusion
 from gcnlab.training import TrainedRun, load_run
 
 
@@ -57,6 +57,9 @@ class Vrf:
     that holds that share of the sum of |discrepancy|."""
     batch_size: int = 16
     """Occluders at once."""
+    check: int = 0
+    """Occluders, spread over each picture, that are also run through the whole network to check the result. A
+    network's first picture is checked with 4 in any case."""
     out: Path = Path("vrf")
     """Path of the results, without ending; for a folder of pictures, the folder of the results."""
     device: str | None = None
@@ -104,6 +107,7 @@ class Vrf:
         image = read_image(path, background=WHITE)
         try:
             occlusion = occluder(run.config.normalization(image))
+            checked = self._checked(occlusion)
             field = occlusion.field(
                 self.pixel,
                 target,
@@ -143,11 +147,20 @@ class Vrf:
             agreement=field.agreement,
         )
         run_share = f", {field.evaluated:.0%} of the occluders run" if field.evaluated < 1 else ""
-        note = f"; {occlusion.note}" if occlusion.note and self.method != "plain" else ""
+        note = f"; {field.note}" if field.note else ""
         return (
             f"{path.name}: {name} at {self.pixel}: score {field.score:.3f}, region "
-            f"{100 * region.float().mean():.1f} % of the picture{run_share}; {out}.png, {out}.npz{note}"
+            f"{100 * region.float().mean():.1f} % of the picture{run_share}{checked}; {out}.png, {out}.npz{note}"
         )
+
+    def _checked(self, occlusion: Occlusion) -> str:
+        """What the check found that was asked for."""
+        if self.check == 0:
+            return ""
+        found = occlusion.check(self.pixel, self.window, self.stride, self.fill, self.check)
+        if found.windows == 0:
+            return ", nothing reused that could be checked"
+        return f", checked with {found.windows} occluders: off by {found.difference:.1g}"
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:

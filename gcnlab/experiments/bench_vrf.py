@@ -6,7 +6,8 @@ multiply-adds; it is printed beside what was measured. Per case:
 - *Captum* at its best `perturbations_per_eval`. Its time per window depends neither on their number nor on
   their size, so by default it is timed on 16 windows and scaled to all of them.
 - *exact* and *drill-down* on pairs of an image and a pixel, from a new `Occlusion` each time: its clean pass
-  counts, exporting the network's graph (once per network and image size) is given on its own.
+  counts; exporting the network's graph and checking it against the plain way (once per network and image size)
+  are given on their own.
 - *agreement*: intersection over union of drill-down's region with the region of all windows.
 
 Networks have random weights, unless they are shipped: time does not depend on weights, drill-down's agreement does.
@@ -188,6 +189,7 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
     samples = examples(case.size, pairs)
     image, pixel = samples[0]
     export, graph = timed(Graph, model, image[None])
+    check, _ = timed(Occlusion(model, image, graph=graph).check, pixel, WINDOW, case.stride)
     captum = captum_seconds(model, image, pixel, case, (1, 2, 4, 8), full_captum)
     exact, drill, agreements, shares, bounds = [], [], [], [], []
     arguments = {
@@ -221,6 +223,7 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
         "pairs": pairs,
         "captum": captum,
         "export_seconds": export._asdict(),
+        "check_seconds": check._asdict(),
         "exact": against(captum, exact) | {"bound": 1 / mean(1 / bound for bound in bounds)},
         "drilldown": against(captum, drill),
         "drilldown_share_run": mean(shares),

@@ -9,6 +9,7 @@ from torch import nn
 from gcnlab.annotations import Float, Tensor
 from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.occlusion import Occlusion
+from gcnlab.receptive.unit import check_image
 
 
 class Occluder:
@@ -28,6 +29,7 @@ class Occluder:
 
     def __call__(self, image: Float[Tensor, "channels height width"]) -> Occlusion:
         """See `Occlusion`, its errors too."""
+        check_image(image)
         if self.reuse and tuple(image.shape) != self._size:
             self._graph, self._size = self._export(image), tuple(image.shape)
         return Occlusion(self.model, image, self.reuse, self._graph)

@@ -21,20 +21,21 @@ import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from gcnlab.annotations import Bool, Float, Tensor
+from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Pair, Pixel, Whole, number, pixel_of, whole
 from gcnlab.receptive.drilldown import drill_down
 from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.incremental import IncrementalNet, NotReusable
 from gcnlab.receptive.plain import PlainNet
-from gcnlab.receptive.region import coverage, region
+from gcnlab.receptive.selfcheck import CHECKED, Check, hold_against_plain
 from gcnlab.receptive.unit import check_image, check_scores, locate, place_of
+from gcnlab.receptive.validfield import ValidField
 from gcnlab.receptive.windows import Windows
 
 METHODS = ("plain", "exact", "drilldown")
@@ -43,69 +44,6 @@ Watch = Callable[[float], None]
 
 KEPT = 8
 """Sets of windows whose drops an `Occlusion` remembers."""
-
-CHECKED = 4
-"""Windows of the first field of a network that are also run the plain way."""
-
-
-@dataclass(frozen=True)
-class ValidField:
-    """The valid receptive field of one unit on one image.
-
-    Attributes:
-        discrepancy: per pixel the mean of score(clean) − score(occluded) over the windows on it;
-            positive where the pixel speaks for the class. On the CPU.
-        pixel: (row, column) of the unit.
-        target: its class.
-        score: its score on the clean image.
-        window, stride: (height, width) of the occluder and of its steps, in pixels.
-        fill: the value it has.
-        evaluated: share of the windows that were run, 0 … 1; the others are interpolated.
-        agreement: expected intersection over union with the region of all windows, 0 … 1.
-        note: what was not reused, and where the unit lies if the score map has another size than the
-            image; empty if there is nothing to say.
-    """
-
-    discrepancy: Float[Tensor, "height width"]
-    pixel: tuple[int, int]
-    target: int
-    score: float
-    window: tuple[int, int]
-    stride: tuple[int, int]
-    fill: int | float
-    evaluated: int | float = 1.0
-    agreement: int | float = 1.0
-    note: str = ""
-
-    def region(
-        self, threshold: int | float = 0.2, rule: str = "maximum"
-    ) -> Bool[Tensor, "height width"]:
-        """Where `|discrepancy|` is large (see `gcnlab.receptive.region`)."""
-        return region(self.discrepancy, threshold, rule)
-
-    def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:
-        """Share of `mask`, (height, width) bool, that lies inside the region, 0 … 1."""
-        return coverage(self.region(threshold, rule), mask)
-
-
-@dataclass(frozen=True)
-class Check:
-    """The exact way held against the plain one, see `Occlusion.check`.
-
-    Attributes:
-        windows: how many were run both ways.
-        difference: the largest one, over these windows, all classes and the clean image's scores, in units of the score.
-        tolerance: up to which they agree: a thousandth of the largest change, and rounding.
-    """
-
-    windows: int
-    difference: float
-    tolerance: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the difference is within the tolerance."""
-        return self.difference <= self.tolerance
 
 
 class Occlusion:
@@ -166,11 +104,11 @@ class Occlusion:
 
     def check(
         self,
-        pixel: tuple[int, int],
-        window: int | tuple[int, int] = 32,
-        stride: int | tuple[int, int] = 16,
+        pixel: Pixel,
+        window: Pair = 32,
+        stride: Pair = 16,
         fill: int | float = 0.0,
-        count: int = CHECKED,
+        count: Whole = CHECKED,
     ) -> Check:
         """Run some windows both ways: from the kept activations, and through the whole network.
 
@@ -182,69 +120,36 @@ class Occlusion:
             window, stride, fill: see `valid_field`.
             count: windows, spread over the image, the one at the pixel among them; at most all.
 
+        Returns:
+            What was found. If nothing is reused, no window is run, and the ways agree.
+
         Raises:
             ValueError: an argument is out of its range; the message names it.
         """
-        if count < 1:
-            raise ValueError(f"count must be at least 1 window, not {count}")
-        windows = Windows(tuple(self.image.shape[-2:]), window, stride)
+        count, pixel = whole("count", count, 1), pixel_of(pixel)
+        size, map_size = tuple(self.image.shape[-2:]), tuple(self.scores.shape[-2:])
+        windows = Windows(size, window, stride)
         locate(self.scores, pixel, None)
+        members = windows.some(count, place_of(pixel, size, map_size))
         if self._net is None:
             return Check(0, 0.0, 0.0)
-        size = tuple(self.image.shape[-2:])
-        members = windows.some(count, place_of(pixel, size, tuple(self.scores.shape[-2:])))
+        exact = {}
         try:
-            exact = self._exactly(windows, members, pixel, fill)
+            for batch, drops in self._exact(windows, members, pixel, fill, len(members)):
+                exact.update(zip(batch, -drops))
         except NotReusable as error:
             self._give_up_reuse(str(error))
             return Check(0, 0.0, 0.0)
-        images = [self._plain_net.image[None], self._plain_net.occluded(windows, members, fill)]
-        try:
-            clean, *changed = self._plain_net.run(torch.cat(images))
-            found = self._compared(exact, torch.stack(changed) - clean, clean, pixel)
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception:  # it does not take a batch
-            found = None
-        if (
-            found is None or not found.agrees
-        ):  # once more without a batch, which the network may mix
-            clean = self._plain_net.run(images[0])[0]
-            changed = torch.cat([self._plain_net.run(image[None]) for image in images[1]])
-            found = self._compared(exact, changed - clean, clean, pixel)
-        if found.agrees:
-            self._net.graph.checked = True
-        else:
+        changes = np.stack([exact[member] for member in members])
+        images = self._plain_net.occluded(windows, members, fill)
+        found = hold_against_plain(self.scores, changes, self._plain_net, images, pixel)
+        self._net.graph.checked = True
+        if not found.agrees:
             self._give_up_reuse(
                 f"on {found.windows} windows the field from kept activations is off by {found.difference:.2g}, where "
                 f"rounding allows {found.tolerance:.2g}"
             )
         return found
-
-    def _compared(
-        self, exact: np.ndarray, plain: Tensor, clean: Tensor, pixel: tuple[int, int]
-    ) -> Check:
-        """The check of some windows, by the changes that both ways give."""
-        changes = plain[:, :, pixel[0], pixel[1]].double().numpy()
-        known = np.isfinite(exact) & np.isfinite(changes)  # the others are left to the plain way
-        exact, changes = np.where(known, exact, 0), np.where(known, changes, 0)
-        off = max(np.abs(exact - changes).max(), (self.scores - clean).abs().max().item())
-        eps = torch.finfo(self._net.scores.dtype).eps
-        tolerance = 1e-3 * np.abs(changes).max() + 100 * eps * clean.abs().max().item()
-        return Check(len(changes), float(off), float(tolerance))
-
-    def _exactly(
-        self,
-        windows: Windows,
-        members: list[tuple[int, int]],
-        pixel: tuple[int, int],
-        fill: int | float,
-    ) -> np.ndarray:
-        """Changes of every class at the members, from the clean image's activations."""
-        known = {}
-        for batch, drops in self._exact(windows, members, pixel, fill, len(members)):
-            known.update(zip(batch, -drops))
-        return np.stack([known[member] for member in members])
 
     def _give_up_reuse(self, why: str) -> None:
         """Go on the plain way, and say so."""
@@ -260,16 +165,16 @@ class Occlusion:
 
     def field(
         self,
-        pixel: tuple[int, int],
-        target: int | None = None,
-        window: int | tuple[int, int] = 32,
-        stride: int | tuple[int, int] = 16,
+        pixel: Pixel,
+        target: Whole | None = None,
+        window: Pair = 32,
+        stride: Pair = 16,
         fill: int | float = 0.0,
         method: str = "exact",
         agreement: int | float = 0.95,
         threshold: int | float = 0.2,
         rule: str = "maximum",
-        batch_size: int = 16,
+        batch_size: Whole = 16,
         progress: bool = False,
     ) -> ValidField:
         """The valid field of one unit; the arguments are those of `valid_field`."""
@@ -292,16 +197,16 @@ class Occlusion:
 
     def steps(
         self,
-        pixel: tuple[int, int],
-        target: int | None = None,
-        window: int | tuple[int, int] = 32,
-        stride: int | tuple[int, int] = 16,
+        pixel: Pixel,
+        target: Whole | None = None,
+        window: Pair = 32,
+        stride: Pair = 16,
         fill: int | float = 0.0,
         method: str = "drilldown",
         agreement: int | float = 0.95,
         threshold: int | float = 0.2,
         rule: str = "maximum",
-        batch_size: int = 16,
+        batch_size: Whole = 16,
         progress: bool = False,
         watch: Watch | None = None,
     ) -> Iterator[ValidField]:
@@ -313,9 +218,8 @@ class Occlusion:
         """
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}; choose {', '.join(METHODS)}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        size = tuple(self.image.shape[-2:])
+        batch_size, fill = whole("batch_size", batch_size, 1), number("fill", fill)
+        pixel, size = pixel_of(pixel), tuple(self.image.shape[-2:])
         windows = Windows(size, window, stride)
         locate(self.scores, pixel, target)
         if method != "plain" and self._net is not None and not self._net.graph.checked:
@@ -326,7 +230,7 @@ class Occlusion:
         def field(drops: np.ndarray, agreed: float) -> ValidField:
             return ValidField(
                 discrepancy=windows.spread(torch.from_numpy(drops)),
-                pixel=tuple(pixel),
+                pixel=pixel,
                 target=target,
                 score=self.scores[target, pixel[0], pixel[1]].item(),
                 window=windows.window,
@@ -361,10 +265,10 @@ class Occlusion:
 
     def savings(
         self,
-        pixel: tuple[int, int],
-        window: int | tuple[int, int] = 32,
-        stride: int | tuple[int, int] = 16,
-        batch_size: int = 16,
+        pixel: Pixel,
+        window: Pair = 32,
+        stride: Pair = 16,
+        batch_size: Whole = 16,
     ) -> float:
         """Multiply-adds of running the whole network for every window, over those of "exact".
 
@@ -373,6 +277,7 @@ class Occlusion:
         if self._net is None:
             return 1.0
         windows = Windows(tuple(self.image.shape[-2:]), window, stride)
+        pixel, batch_size = pixel_of(pixel), whole("batch_size", batch_size, 1)
         members = windows.members()
         plan = self._net.plan(windows.rows, windows.columns, members, pixel, batch_size)
         return self._net.macs * len(members) / max(plan.macs, 1.0)
@@ -385,7 +290,7 @@ class Occlusion:
             (rows, columns), (height, width) = map_size, size
             row, column = place_of(pixel, size, map_size)
             notes.append(
-                f"the score map is {rows}×{columns} for an image of {height}×{width}: unit {tuple(pixel)} lies at "
+                f"the score map is {rows}×{columns} for an image of {height}×{width}: unit {pixel} lies at "
                 f"row {row}, column {column} of the image"
             )
         return "; ".join(filter(None, notes))
@@ -394,7 +299,7 @@ class Occlusion:
         self, windows: Windows, pixel: tuple[int, int], fill: int | float, method: str
     ) -> "_Drops":
         """The scores' drops for these windows as far as they were run before; the last few sets are kept."""
-        key = (windows.window, windows.stride, tuple(pixel), fill, method == "plain")
+        key = (windows.window, windows.stride, pixel, fill, method == "plain")
         known = self._drops.pop(key, None) or _Drops(windows.shape, len(self.scores))
         self._drops[key] = known
         while len(self._drops) > KEPT:
@@ -466,16 +371,16 @@ class _Drops:
 def valid_field(
     model: nn.Module,
     image: Float[Tensor, "channels height width"],
-    pixel: tuple[int, int],
-    target: int | None = None,
-    window: int | tuple[int, int] = 32,
-    stride: int | tuple[int, int] = 16,
+    pixel: Pixel,
+    target: Whole | None = None,
+    window: Pair = 32,
+    stride: Pair = 16,
     fill: int | float = 0.0,
     method: str = "exact",
     agreement: int | float = 0.95,
     threshold: int | float = 0.2,
     rule: str = "maximum",
-    batch_size: int = 16,
+    batch_size: Whole = 16,
     progress: bool = False,
 ) -> ValidField:
     """Occlude the image at every window and watch one score.

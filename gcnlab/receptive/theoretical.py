@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gcnlab.arguments import Pair, Pixel, Whole, pair, pixel_of, whole
 from gcnlab.geometry import AxisMap
 from gcnlab.receptive.graph import Graph, Operation
 from gcnlab.receptive.nodes import arguments, kind, map_size
@@ -69,7 +70,7 @@ class TheoreticalField:
             f"offset {r.offset:g}, {c.offset:g}"
         )
 
-    def box(self, unit: tuple[int, int]) -> tuple[int, int, int, int]:
+    def box(self, unit: Pixel) -> tuple[int, int, int, int]:
         """(top, bottom, left, right) of the pixels that `unit` (row, column) sees, [top, bottom) and
         [left, right), beyond the border included.
 
@@ -78,7 +79,7 @@ class TheoreticalField:
         """
         if self.unknown_beyond is not None:
             raise ValueError(f"the field is not known: {self}")
-        axes = (self.rows, self.columns)
+        unit, axes = pixel_of(unit), (self.rows, self.columns)
         if not all(0 <= u < len(axis.start) for u, axis in zip(unit, axes)):
             size = " × ".join(str(len(axis.start)) for axis in axes)
             raise ValueError(f"unit {unit} is outside the {size} map of {self.at}")
@@ -93,9 +94,9 @@ class TheoreticalField:
 
 def theoretical_field(
     model: nn.Module,
-    input_size: int | tuple[int, int],
+    input_size: Pair,
     at: str | None = None,
-    channels: int = 3,
+    channels: Whole = 3,
 ) -> TheoreticalField:
     """Size, stride and offset per axis of the field of a map's units, through branches and sums.
 
@@ -110,7 +111,7 @@ def theoretical_field(
         ValueError: `at` names no submodule that makes a map.
         NotTraceable: the network cannot be exported as a graph.
     """
-    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    size, channels = pair("input_size", input_size, 1), whole("channels", channels, 1)
     return field_of(Graph(model, torch.zeros(1, channels, *size)), at)
 
 
