@@ -6,7 +6,8 @@ from gcnlab.evaluation.confusion import ConfusionMatrix
 from gcnlab.evaluation.crf import CRF, refine_probabilities
 from gcnlab.evaluation.curve import Curve, DistanceCounts
 from gcnlab.evaluation.inference import CITYSCAPES_CROPS, VOC_PADDED, Inference, score_map
-from gcnlab.evaluation.scores import BoundaryRule, Scores, evaluate, predict
+from gcnlab.evaluation.prediction import predict
+from gcnlab.evaluation.scores import BoundaryRule, Scores, evaluate
 
 __all__ = [
     "CITYSCAPES_CROPS",

@@ -78,7 +78,7 @@ def refine_probabilities(
         raise ValueError(
             f"the image has {tuple(image.shape[-2:])} pixels and the probabilities {(height, width)}"
         )
-    given = probabilities.detach().cpu().float()
+    given = probabilities.detach().cpu().to(torch.float32, copy=True)
     if not (given >= 0).all() or not torch.allclose(
         given.sum(0), torch.ones(height, width), atol=1e-3
     ):
@@ -105,7 +105,7 @@ def colors_of(
     image: Float[Tensor, "3 height width"], normalization: Normalization
 ) -> UInt8[Tensor, "3 height width"]:
     """The picture that a normalised image was made of, as the CRF takes it."""
-    return (255 * normalization.invert(image)).round().to(torch.uint8)
+    return (255 * normalization.invert(image.float())).round().to(torch.uint8)
 
 
 def _package():

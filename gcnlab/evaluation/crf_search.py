@@ -24,7 +24,9 @@ from gcnlab.evaluation.boundary import boundary_mask
 from gcnlab.evaluation.confusion import ConfusionMatrix
 from gcnlab.evaluation.crf import CRF, colors_of, refine_probabilities
 from gcnlab.evaluation.inference import Inference, probabilities
+from gcnlab.evaluation.prediction import check_classes, check_modes
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import check_network
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def search_crf(
     """Try a grid of CRFs on some images of a labelled set, and the best of them on the others.
 
     Args:
-        model: maps normalised images to scores.
+        model: maps normalised images to scores; left as it was.
         dataset: yields (normalised image, labels), and has `.labels`.
         normalization: what the images were normalised with.
         images: how many to search on, spread evenly.
@@ -128,8 +130,10 @@ def search_crf(
         progress: show progress bars.
 
     Raises:
-        ValueError: a bad setting, or the CRF's package is missing.
+        ValueError: a bad setting, a network that knows other classes, or the CRF's package is missing.
     """
+    check_network(model)
+    check_modes(inference, None, normalization)
     points = (grid or Grid()).points()
     chosen = spread(len(dataset), images)
     others = sorted(set(range(len(dataset))) - set(chosen))
@@ -156,13 +160,13 @@ def _score(
     title: str,
 ) -> list[CRFScores]:
     classes = dataset.labels.num_classes
-    device = next(iter(model.parameters()), torch.zeros(())).device
     near, far = ([ConfusionMatrix(classes) for _ in crfs] for _ in range(2))
     bar = tqdm(total=len(indices) * len(crfs), desc=title, unit="img", disable=not progress)
     with bar, tempfile.TemporaryDirectory() as folder:
         with evaluation_mode(model):
             for i in indices:
-                fused = probabilities(model, dataset[i][0][None].to(device), inference)
+                fused = probabilities(model, dataset[i][0][None], inference)
+                check_classes(model, fused.shape[1], dataset.labels)
                 torch.save(fused[0].cpu(), Path(folder, f"{i}.pt"))
         for i in indices:
             image, labels = dataset[i]

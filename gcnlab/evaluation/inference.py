@@ -15,7 +15,7 @@ The paper tests at several scales and, on Cityscapes, cuts the 1024×2048 image 
   (antialias=True), and the maps, when they do, too.
 
 **Memory.** All passes are added up in place, so the number of tiles, scales and mirrored passes costs none. For
-one image of H×W pixels and C classes, beside the network's weights, at most
+one image of H×W pixels and C classes, beside the network's weights and a copy of them, at most
 
     4 bytes × H·W × [ C + s²·(C + 3) + 2·max(1, s²) ] + one pass over one tile
 
@@ -25,13 +25,15 @@ a class being resized. `map_bytes` is the first term. Without `tile` the one til
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, no_type_check
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import check_images, check_network, pixel_scores
 from gcnlab.settings import check
 
 
@@ -91,48 +93,79 @@ class Inference:
             )
 
 
-@torch.inference_mode()
+@no_type_check  # its own checks say what to do instead
+@torch.no_grad()
 def score_map(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     inference: Inference | None = None,
+    device: torch.device | str | None = None,
 ) -> Float[Tensor, "batch classes height width"]:
-    """Fused class probabilities (or scores, by `inference.fuse`) at the images' own size.
+    """Fused class probabilities (or scores, by `inference.fuse`) at the images' own size, on the model's device.
+
+    Each image goes through the network by itself. Scores of another size than what the network was given (the
+    scaled tile) are resized to it, bilinearly (align_corners=False), before the softmax.
 
     Args:
-        model: maps normalised images to scores of the same height and width; runs in the mode
-            that it is in.
-        images: normalised, of any size, on the model's device.
+        model: maps normalised images to scores, one map per class; run in evaluation mode and left as it was.
+        images: normalised, of any size; they are brought to the model's device and precision.
         inference: the modes; None is one pass over the whole images.
+        device: where to run a model that has no weights to tell; any other has to be there already.
 
     Raises:
-        ValueError: the model's scores have another size than its input.
+        ValueError: images or a device that do not fit.
+        TypeError: what is given is no network or no tensor, or the network does not return scores.
     """
-    inference = inference or Inference()
-    size, share = tuple(images.shape[-2:]), 1 / len(inference.scales)
+    check_network(model)
+    check_images(images)
+    if inference is not None and not isinstance(inference, Inference):
+        raise TypeError(f"inference must be an Inference(…) or None, not {inference!r}")
+    network = _Network(model, device)
+    with evaluation_mode(model):
+        maps = [_score_one(network, image[None], inference or Inference()) for image in images]
+    return maps[0] if len(maps) == 1 else torch.cat(maps)
+
+
+@no_type_check
+def probabilities(
+    model: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    inference: Inference | None = None,
+    device: torch.device | str | None = None,
+) -> Float[Tensor, "batch classes height width"]:
+    """Fused class probabilities; those of the fused scores if `inference` fuses scores (see `score_map`)."""
+    fused = score_map(model, images, inference, device)
+    return fused.softmax(1) if inference and inference.fuse == "scores" else fused
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network, and where it runs if it has no weights to tell."""
+
+    model: nn.Module
+    device: torch.device | str | None
+
+    def __call__(self, image: Tensor) -> Tensor:
+        with evaluation_mode(self.model):  # each pass finds the network as the first one did
+            return pixel_scores(self.model, image, self.device)
+
+
+def _score_one(network: _Network, image: Tensor, inference: Inference) -> Tensor:
+    size, share = tuple(image.shape[-2:]), 1 / len(inference.scales)
+    image = image.as_subclass(Tensor)
     fused: Tensor | None = None
     for scale in inference.scales:
         scaled = scaled_size(size, scale)
         if scaled == size:
-            fused = _add_tiles(model, images, inference, share, fused)
+            fused = _add_tiles(network, image, inference, share, fused)
             continue
-        maps = _add_tiles(model, _resize(images, scaled), inference, share, None)
+        maps = _add_tiles(network, _resize(image, scaled), inference, share, None)
         if fused is None:
             fused = maps.new_zeros(*maps.shape[:2], *size)
         for i in range(maps.shape[1]):  # a class at a time, so that no third map is needed
             fused[:, i : i + 1] += _resize(maps[:, i : i + 1], size)
         del maps
     return fused
-
-
-def probabilities(
-    model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
-    inference: Inference | None = None,
-) -> Float[Tensor, "batch classes height width"]:
-    """Fused class probabilities; those of the fused scores if `inference` fuses scores."""
-    fused = score_map(model, images, inference)
-    return fused.softmax(1) if inference and inference.fuse == "scores" else fused
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -182,47 +215,42 @@ def tile_weights(
 
 
 def _add_tiles(
-    model: nn.Module, images: Tensor, inference: Inference, share: float, out: Tensor | None
+    network: _Network, images: Tensor, inference: Inference, share: float, out: Tensor | None
 ) -> Tensor:
     """Add `share` × the blended scores of all tiles to `out`, which is made if it is None."""
     size = images.shape[-2:]
     tile = tuple(map(min, zip(size, inference.tile or size)))
     offsets = [tile_offsets(n, t, inference.overlap) for n, t in zip(size, tile)]
     rows, columns = (
-        tile_weights(n, t, o, inference.blend, inference.margin).to(images.device)
+        tile_weights(n, t, o, inference.blend, inference.margin)
         for n, t, o in zip(size, tile, offsets)
     )
     for top, row_weights in zip(offsets[0], rows):
         for left, column_weights in zip(offsets[1], columns):
             part = images[..., top : top + tile[0], left : left + tile[1]]
-            scores = _one_tile(model, part, inference)
+            scores = _one_tile(network, part, inference)
             if out is None:
                 out = scores.new_zeros(*scores.shape[:2], *size)
             place = out[..., top : top + tile[0], left : left + tile[1]]
-            place.addcmul_(scores, row_weights[:, None] * column_weights, value=share)
+            weights = (row_weights[:, None] * column_weights).to(scores)
+            place.addcmul_(scores, weights, value=share)
             del scores
     return out
 
 
-def _one_tile(model: nn.Module, images: Tensor, inference: Inference) -> Tensor:
-    scores = _one_pass(model, images, inference)
+def _one_tile(network: _Network, images: Tensor, inference: Inference) -> Tensor:
+    scores = _one_pass(network, images, inference)
     if not inference.flip:
         return scores
-    return (scores + _one_pass(model, images.flip(-1), inference).flip(-1)) / 2
+    return (scores + _one_pass(network, images.flip(-1), inference).flip(-1)) / 2
 
 
-def _one_pass(model: nn.Module, images: Tensor, inference: Inference) -> Tensor:
+def _one_pass(network: _Network, images: Tensor, inference: Inference) -> Tensor:
     size = images.shape[-2:]
     least = inference.pad_to or size
     bottom, right = (max(0, wanted - side) for wanted, side in zip(least, size))
     padded = F.pad(images, (0, right, 0, bottom)) if bottom or right else images
-    scores = model(padded)
-    if scores.shape[-2:] != padded.shape[-2:]:
-        raise ValueError(
-            f"the network made {tuple(scores.shape[-2:])} scores of an image of "
-            f"{tuple(padded.shape[-2:])} pixels: inference needs a score for each pixel"
-        )
-    scores = scores[..., : size[0], : size[1]].float()
+    scores = network(padded)[..., : size[0], : size[1]]
     return scores.softmax(1) if inference.fuse == "probabilities" else scores
 
 

@@ -6,6 +6,7 @@ As it is they depend neither on that nor on the number of workers or processes.
 """
 
 from dataclasses import dataclass, field
+from typing import no_type_check
 
 import torch
 from torch import nn
@@ -13,17 +14,21 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from gcnlab.allocator import keep_freed_memory
-from gcnlab.annotations import Int, Tensor
-from gcnlab.datasets.labels import IGNORE
+from gcnlab.annotations import Tensor
+from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.datasets.transforms import Normalization
 from gcnlab.evaluation.boundary import Norm, VoidRule, boundary_distance
 from gcnlab.evaluation.boundary_iou import BandRule, BoundaryIoU
 from gcnlab.evaluation.confusion import ConfusionMatrix
-from gcnlab.evaluation.crf import CRF, colors_of, refine_probabilities
+from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.curve import Curve, DistanceCounts
-from gcnlab.evaluation.inference import Inference, probabilities, score_map
+from gcnlab.evaluation.inference import Inference
+from gcnlab.evaluation.prediction import check_modes, class_ids, predict
 from gcnlab.evaluation.processes import own_share, process, sum_over_processes
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import check_floats, check_network, device_of
+
+__all__ = ["BoundaryRule", "Scores", "evaluate", "predict"]
 
 
 @dataclass(frozen=True)
@@ -82,42 +87,7 @@ class Scores:
         )
 
 
-@torch.inference_mode()
-def predict(
-    model: nn.Module,
-    images: Tensor,
-    device: torch.device | str | None = None,
-    inference: Inference | None = None,
-    crf: CRF | None = None,
-    normalization: Normalization | None = None,
-) -> Int[Tensor, "batch height width"]:
-    """Class ids for a batch of normalised images (batch, 3, height, width), on the CPU.
-
-    Args:
-        model: maps normalised images to scores.
-        images: of any size that the model takes.
-        device: the model's, if it has no weights to tell.
-        inference: flip, scales, tiles; None is one pass over the whole images.
-        crf: refine the class probabilities with a dense CRF.
-        normalization: what the images were normalised with; the CRF works on their colours.
-
-    Raises:
-        ValueError: a CRF without the normalisation.
-    """
-    if crf is not None and normalization is None:
-        raise ValueError("a CRF works on colours: give the images' normalization with it")
-    images = images.to(device or next(model.parameters()).device)
-    if crf is None:
-        scores = model(images) if inference is None else score_map(model, images, inference)
-        return scores.argmax(1).cpu()
-    fused = probabilities(model, images, inference).cpu()
-    refined = [
-        refine_probabilities(colors_of(image, normalization), one, crf)
-        for image, one in zip(images.cpu(), fused)
-    ]
-    return torch.stack(refined).argmax(1)
-
-
+@no_type_check  # its own checks say what to do instead
 def evaluate(
     model: nn.Module,
     dataset: Dataset,
@@ -131,7 +101,9 @@ def evaluate(
     curve: int | None = None,
     band: BandRule | None = None,
 ) -> Scores:
-    """Score `model` on `dataset` in evaluation mode; the model's mode is restored afterwards.
+    """Score `model` on `dataset` in evaluation mode; the model and the random state are left as they were.
+
+    Scores of another size than the image are resized to it, bilinearly (align_corners=False).
 
     Where torch.distributed is initialised (torchrun), every process has to call this with the same
     arguments; each scores its share of the images, and all get the scores of the whole set.
@@ -149,13 +121,17 @@ def evaluate(
         normalization: what the images were normalised with; needed with `crf`.
         curve: also the accuracy against distance, up to that many pixels.
         band: also the boundary IoU, with that rule.
+
+    Raises:
+        ValueError: the network knows other classes than the data set, its scores are NaN, or there is no image.
+        TypeError: what is given is no network or no data set, or the network does not return scores.
     """
+    check_network(model)
+    check_modes(inference, crf, normalization)
     keep_freed_memory()
     rule = rule or BoundaryRule()
-    whole = dataset
-    while isinstance(whole, Subset):
-        whole = whole.dataset
-    names = whole.labels.names
+    classes = classes_of(dataset)
+    names = classes.names
     boundary, internal = ConfusionMatrix(len(names)), ConfusionMatrix(len(names))
     distance_counts = DistanceCounts(len(names), curve) if curve is not None else None
     bands = BoundaryIoU(len(names), band) if band is not None else None
@@ -171,8 +147,9 @@ def evaluate(
     hidden = not progress or process()[0] > 0
     bar = tqdm(total=len(share), desc="evaluate", unit="img", disable=hidden)
     with bar, evaluation_mode(model):
-        for image, labels in (pair for pairs in loader for pair in pairs):
-            predicted = predict(model, image[None], None, inference, crf, normalization)[0]
+        for image, labels in (_as_pair(pair) for pairs in loader for pair in pairs):
+            check_pair(image, labels)
+            predicted = class_ids(model, image, inference, crf, normalization, classes)
             distances = boundary_distance(labels, norm=rule.norm, void=rule.void)
             near = distances <= rule.distance
             void = labels.new_tensor(IGNORE)
@@ -184,7 +161,7 @@ def evaluate(
                 bands.update(predicted, labels)
             images += 1
             bar.update()
-    device = next(iter(model.parameters()), images).device
+    device = device_of(model)
     for counted in (boundary, internal, distance_counts, bands):
         if counted is not None:
             counted.counts = sum_over_processes(counted.counts, device)
@@ -208,3 +185,48 @@ def evaluate(
         mean_boundary_iou=None if bands is None else 100 * bands.mean(),
         curve=None if distance_counts is None else distance_counts.curve(),
     )
+
+
+@no_type_check
+def classes_of(dataset: Dataset) -> LabelSet:
+    """The classes of a data set, or of what it is a `Subset` of.
+
+    Raises:
+        TypeError: it has no `.labels`.
+        ValueError: it has no image.
+    """
+    whole = dataset
+    while isinstance(whole, Subset):
+        whole = whole.dataset
+    labels = getattr(whole, "labels", None)
+    if not isinstance(labels, LabelSet):
+        raise TypeError(
+            f"dataset must have `.labels`, a gcnlab.datasets.LabelSet that names its classes; a "
+            f"{type(whole).__name__} has none"
+        )
+    if not len(dataset):
+        raise ValueError(f"dataset: there is no image in this {type(whole).__name__}")
+    return labels
+
+
+@no_type_check
+def check_pair(image: Tensor, labels: Tensor) -> None:
+    """Raise TypeError or ValueError unless these are a normalised image and a label map of its size."""
+    check_floats("image", image)
+    if image.ndim != 3:
+        raise ValueError(f"image must be (channels, height, width), not {tuple(image.shape)}")
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a tensor of class ids, not a {type(labels).__name__}")
+    if labels.shape != image.shape[-2:]:
+        raise ValueError(
+            f"labels {tuple(labels.shape)} and image {tuple(image.shape[-2:])} differ in size"
+        )
+
+
+def _as_pair(item: object) -> tuple:
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise TypeError(
+            f"dataset must give pairs (image, labels), not a {type(item).__name__}"
+            + (f" of {len(item)}" if isinstance(item, (tuple, list, dict)) else "")
+        )
+    return tuple(item)

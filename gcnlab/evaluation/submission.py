@@ -31,8 +31,9 @@ from gcnlab.datasets.transforms import Normalization
 from gcnlab.datasets.voc import VOC, voc_palette
 from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.inference import Inference
-from gcnlab.evaluation.scores import predict
+from gcnlab.evaluation.prediction import check_modes, class_ids
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import check_floats, check_network
 
 Competition = Literal["comp5", "comp6"]
 
@@ -51,7 +52,7 @@ def submit(
     """Predict a split and pack it for its server; returns the archive.
 
     Args:
-        model: maps normalised images to scores.
+        model: maps normalised images to scores; left as it was.
         dataset: yields (normalised image, labels), with `.labels` of VOC or Cityscapes and `.name(i)`.
         out: new or empty folder for the files and their archive.
         split: its name, which VOC's folders carry.
@@ -60,8 +61,11 @@ def submit(
         progress: show a progress bar.
 
     Raises:
-        ValueError: the data set has no server, or `out` is not empty.
+        ValueError: the data set has no server, the network knows other classes, or `out` is not empty.
+        TypeError: what is given is no network, or it does not return scores.
     """
+    check_network(model)
+    check_modes(inference, crf, normalization)
     write = submission_format(dataset.labels)
     predictions = _predictions(model, dataset, inference, crf, normalization, progress)
     with evaluation_mode(model):
@@ -176,7 +180,9 @@ def _predictions(
 ) -> Iterator[tuple[str, Tensor]]:
     for i in tqdm(range(len(dataset)), desc="predict", unit="img", disable=not progress):
         image, _ = dataset[i]
-        yield dataset.name(i), predict(model, image[None], None, inference, crf, normalization)[0]
+        check_floats(dataset.name(i), image)
+        ids = class_ids(model, image, inference, crf, normalization, dataset.labels)
+        yield dataset.name(i), ids
 
 
 def _check_prediction(ids: Tensor, labels: LabelSet, name: str) -> None:

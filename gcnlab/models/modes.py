@@ -13,33 +13,103 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_held = threading.local()
+from gcnlab.models.memory import Kept
+
+_lock = threading.RLock()
+_networks: dict[int, "_Network"] = {}
+"""The networks that blocks are open for, in any thread, by their id."""
+_modes: dict[int, list] = {}
+"""The modules of all of them, by their id: the mode before, and how many networks' blocks they are in."""
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
     """Batch norm and dropout in evaluation mode inside the block.
 
-    After it, each module has its own mode again, all parameters and buffers have their values, and the random
-    state is as it was (PyTorch's, NumPy's and Python's). Blocks may be nested: the outermost one puts back.
+    After it, also after an error, all parameters and buffers are the ones that they were and have their values,
+    each module has its own mode again, and the global random state is as it was (PyTorch's, NumPy's and
+    Python's): a network that draws random numbers draws the same ones the next time.
+
+    Blocks may be nested, and be open in several threads at once. Each puts back what the network remembers, so
+    that the next image finds what the first one found; the last one puts back the modes. So a network must not
+    be trained while a block is open.
+
+    Raises:
+        ValueError: the network has lazy layers that have never run.
     """
-    models = _held.__dict__.setdefault("models", set())
-    if id(model) in models:
-        yield model
-        return
-    modes = {module: module.training for module in model.modules()}
-    models.add(id(model))
+    with _lock:
+        network = _networks.get(id(model)) or _Network(model)
+        _networks[id(model)] = network
+        network.blocks += 1
     try:
-        with _tensors_kept(model), _random_state_kept():
-            model.eval()
+        with _random_state_kept():
+            with _lock:
+                network.to_evaluation()
             yield model
     finally:
-        models.discard(id(model))
-        for module, training in modes.items():
-            module.training = training
+        with _lock:
+            network.blocks -= 1
+            if network.blocks:
+                network.inside.put_back()
+            else:
+                del _networks[id(model)]
+                network.put_back()
+
+
+class _Network:
+    """What is known of a network while blocks are open for it.
+
+    Attributes:
+        blocks: how many are open.
+        inside: what it remembers in evaluation mode. Some networks change their weights when they change their mode
+            (LoRA adds its factors to them).
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model, self.blocks = model, 0
+        self.modules = list(model.modules())
+        self.before = self.inside = Kept(model)
+        self.attributes: list[tuple[nn.Module, dict]] = []
+        for module in self.modules:
+            _modes.setdefault(id(module), [module.training, 0])[1] += 1
+
+    def to_evaluation(self) -> None:
+        """Also if the network's own forward has changed the mode since."""
+        if not any(module.training for module in self.modules):
+            return
+        own = [module for module in self.modules if type(module).train is not nn.Module.train]
+        before = [(module, dict(module.__dict__)) for module in own]
+        self.model.eval()
+        if own and not self.attributes:
+            self.attributes = [(module, _changed(module, values)) for module, values in before]
+            self.inside = Kept(self.model)
+
+    def put_back(self) -> None:
+        """Weights, buffers, modes; and the attributes that the change of mode has changed."""
+        try:
+            self.before.put_back()
+        finally:
+            for module, attributes in self.attributes:
+                module.__dict__.update(attributes)
+            for module in self.modules:
+                known = _modes[id(module)]
+                known[1] -= 1
+                if not known[1]:
+                    del _modes[id(module)]
+                    if module.training != known[0]:
+                        module.training = known[0]
+
+
+def _changed(module: nn.Module, before: dict) -> dict:
+    """The attributes that have another value now, with the one from before."""
+    now = module.__dict__
+    return {
+        name: value
+        for name, value in before.items()
+        if name != "training" and now.get(name) is not value
+    }
 
 
 @contextmanager
@@ -55,34 +125,6 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
         for module, attributes in before:
             module.__dict__.clear()
             module.__dict__.update(attributes)
-
-
-@contextmanager
-def _tensors_kept(model: nn.Module) -> Iterator[None]:
-    """Parameters and buffers keep their places and values."""
-    places = [
-        (holder, dict(holder))
-        for module in model.modules()
-        for holder in (module._parameters, module._buffers)
-    ]
-    tensors = {
-        tensor: tensor.detach().clone()
-        for _, held in places
-        for tensor in held.values()
-        if tensor is not None and not is_lazy(tensor)
-    }
-    try:
-        yield
-    finally:
-        for holder, held in places:
-            if any(is_lazy(tensor) for tensor in held.values() if tensor is not None):
-                continue  # the first run gives it its shape
-            holder.clear()
-            holder.update(held)
-        with torch.no_grad():
-            for tensor, value in tensors.items():
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
 
 
 @contextmanager

@@ -19,17 +19,16 @@ def prediction_picture(
     """A row for each image: the image, its labels, the prediction. Smaller images are padded with white.
 
     Args:
-        model: maps normalised images to scores; its mode is restored.
+        model: maps normalised images to scores; left as it was.
         pairs: (normalised image, label map), at least one.
         labels: for the colours.
         normalization: of the images.
     """
-    device = next(model.parameters()).device
     rows = []
-    with evaluation_mode(model), torch.inference_mode():
+    with evaluation_mode(model):
         for image, truth in pairs:
             image, truth = image.as_subclass(Tensor), truth.as_subclass(Tensor)
-            ids = predict(model, image[None].to(device))[0].cpu()
+            ids = predict(model, image[None])[0]
             photo = (normalization.invert(image) * 255).round().to(torch.uint8)
             maps = [labels.colorize(m).permute(2, 0, 1) for m in (truth, ids)]
             rows.append(torch.cat([photo, *maps], dim=2))

@@ -11,6 +11,7 @@ from gcnlab.annotations import Float, Int, Tensor
 from gcnlab.arguments import Whole, whole
 from gcnlab.loading import collate, loaded
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.scoring import class_scores, own_copy
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def hits(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], k
     return int((best == labels[:, None]).sum())
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate_classifier(
     model: nn.Module,
     dataset: Dataset,
@@ -50,7 +51,7 @@ def evaluate_classifier(
     num_workers: Whole = 0,
     progress: bool = True,
 ) -> TopK:
-    """Score `model` in evaluation mode, on the device that its weights are on; its mode is restored.
+    """Score `model` in evaluation mode, on the device that its weights are on, and leave it as it was.
 
     Args:
         model: maps normalised images to class scores.
@@ -60,13 +61,16 @@ def evaluate_classifier(
         progress: show a progress bar.
 
     Raises:
-        ValueError: images of several sizes, an argument out of range, or a data set that cannot be sent to processes.
+        ValueError: there is no image, images of several sizes, an argument out of range, a data set that cannot be
+            sent to processes, or scores that are NaN.
+        TypeError: the network does not return a row of class scores per image.
     """
     batch_size, num_workers = (
         whole("batch_size", batch_size, 1),
         whole("num_workers", num_workers, 0),
     )
-    device = next(model.parameters()).device
+    if not len(dataset):
+        raise ValueError(f"dataset: there is no image in this {type(dataset).__name__}")
     loader = DataLoader(
         dataset,
         batch_size,
@@ -78,7 +82,8 @@ def evaluate_classifier(
     bar = tqdm(total=len(dataset), desc="evaluate", unit="img", disable=not progress)
     with bar, evaluation_mode(model):
         for batch, labels in loaded(loader):
-            scores = model(batch.to(device, memory_format=torch.channels_last)).float().cpu()
+            own = own_copy(model, batch).contiguous(memory_format=torch.channels_last)
+            scores = class_scores(model, model(own), len(batch)).float().cpu()
             first, five = first + hits(scores, labels, 1), five + hits(scores, labels, 5)
             images += len(labels)
             bar.update(len(labels))

@@ -286,11 +286,6 @@ def test_predict_takes_the_largest_of_the_fused():
 # --- What is wrong is said
 
 
-def test_a_network_with_coarser_scores_is_refused():
-    with pytest.raises(ValueError, match=r"\(3, 4\) scores of an image of \(6, 8\)"):
-        score_map(nn.AvgPool2d(2), images(6, 8))
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
