@@ -30,6 +30,7 @@ from gcnlab.experiments.process import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder
+from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
 GROUPS = ((0, 80), (80, 130), (130, 192))
@@ -119,8 +120,9 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
                     continue
                 rng = np.random.default_rng([settings.seed, index, number])
                 pixel = inner_pixel(inner, mask, rng)
+                unit = unit_at(pixel, tuple(mask.shape), tuple(seen.scores.shape[-2:]))
                 valid = seen.field(
-                    pixel, target=item.kind, window=settings.window, stride=settings.stride
+                    unit, target=item.kind, window=settings.window, stride=settings.stride
                 )
                 objects.append(
                     ObjectCoverage(

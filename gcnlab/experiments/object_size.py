@@ -34,6 +34,7 @@ from gcnlab.experiments.process import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder, theoretical_field
+from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
 INNER = 7
@@ -223,9 +224,9 @@ def _count(
     for number in range(settings.fields):
         rng = np.random.default_rng([settings.seed, size, kind, number, 1])
         pixel = inner_pixel(inside[number], mask[number], rng)
-        valid = occluder(images[number]).field(
-            pixel, target=kind, window=settings.window, stride=settings.stride
-        )
+        seen = occluder(images[number])
+        unit = unit_at(pixel, tuple(images.shape[-2:]), tuple(seen.scores.shape[-2:]))
+        valid = seen.field(unit, target=kind, window=settings.window, stride=settings.stride)
         coverage.append(valid.coverage(mask[number], settings.threshold))
         region.append(valid.region(settings.threshold).float().mean().item())
     return _Counts(

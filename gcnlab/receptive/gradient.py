@@ -5,7 +5,8 @@ field", NIPS 2016); its magnitude, summed over the colour channels, is the field
 sees nothing, so its support can only be as large as the theoretical receptive field.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import no_type_check
 
 import torch
 from torch import nn
@@ -13,11 +14,12 @@ from torch import nn
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pixel, Whole
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import scores_of
+from gcnlab.models.scoring import check_network, scores_of
 from gcnlab.receptive.region import mean_field
-from gcnlab.receptive.unit import check_image, check_scores, locate
+from gcnlab.receptive.unit import check_image, check_scores, locate, middle_pixel
 
 
+@no_type_check  # its own checks say what to do instead
 def gradient_field(
     model: nn.Module,
     image: Float[Tensor, "channels height width"],
@@ -29,7 +31,8 @@ def gradient_field(
     Args:
         model: maps images to score maps; run in evaluation mode and left as it was.
         image: what the model takes (already normalised).
-        pixel: (row, column) on the score map.
+        pixel: (row, column) on the score map. Where that has another size than the image,
+            `gcnlab.receptive.unit.unit_at` tells which position holds a pixel of the image.
         target: class id; None for the class predicted there.
 
     Raises:
@@ -37,16 +40,27 @@ def gradient_field(
             not finite or have no gradient.
         TypeError: the model does not answer with a map of scores.
     """
+    return _gradient(model, image, pixel, target)[0]
+
+
+@no_type_check
+def _gradient(
+    model: nn.Module, image: Tensor, unit: tuple[int, int], target: int | None
+) -> tuple[Tensor, tuple[int, int]]:
+    """The field of a unit, and rows and columns of the score map."""
+    check_network(model)
     check_image(image)
-    leaf = image.detach().clone().requires_grad_()
+    leaf = image.detach().as_subclass(Tensor).clone().requires_grad_()
     with evaluation_mode(model), torch.enable_grad():
         scores = scores_of(model, leaf[None])[0]
         check_scores(scores)
-        score = scores[locate(scores.detach(), pixel, target), pixel[0], pixel[1]]
+        score = scores[locate(scores.detach(), unit, target), unit[0], unit[1]]
         if not score.requires_grad:
             raise ValueError(f"the scores of {type(model).__name__} have no gradient by the image")
-        (gradient,) = torch.autograd.grad(score, leaf)
-    return gradient.abs().sum(0).cpu()
+        (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True)
+    if gradient is None:
+        raise ValueError(f"the scores of {type(model).__name__} do not depend on the image")
+    return gradient.abs().sum(0).cpu(), tuple(scores.shape[-2:])
 
 
 def mean_gradient_field(
@@ -63,7 +77,8 @@ def mean_gradient_field(
 
     Args:
         model: see `gradient_field`.
-        examples: images and for each the pixel (row, column).
+        examples: images and for each the position (row, column) on the score map. The image's pixel in the middle
+            of that unit comes to lie in the middle.
         radius: of the result, in pixels; its side is 2·radius + 1.
         target: class id; None for the class predicted at each pixel.
 
@@ -73,7 +88,10 @@ def mean_gradient_field(
     Raises:
         ValueError: there is no image, and as `gradient_field`.
     """
-    fields = (
-        (gradient_field(model, image, pixel, target), tuple(pixel)) for image, pixel in examples
-    )
-    return mean_field(fields, radius)
+
+    def fields() -> Iterator[tuple[Tensor, tuple[int, int]]]:
+        for image, unit in examples:
+            field, map_size = _gradient(model, image, unit, target)
+            yield field, middle_pixel(unit, tuple(field.shape), map_size)
+
+    return mean_field(fields(), radius)

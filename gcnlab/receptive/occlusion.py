@@ -34,7 +34,7 @@ from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.incremental import IncrementalNet, NotReusable
 from gcnlab.receptive.plain import PlainNet
 from gcnlab.receptive.selfcheck import CHECKED, Check, hold_against_plain
-from gcnlab.receptive.unit import check_image, check_scores, locate, place_of
+from gcnlab.receptive.unit import check_image, check_scores, locate, middle_pixel
 from gcnlab.receptive.validfield import ValidField
 from gcnlab.receptive.windows import Windows
 
@@ -130,7 +130,7 @@ class Occlusion:
         size, map_size = tuple(self.image.shape[-2:]), tuple(self.scores.shape[-2:])
         windows = Windows(size, window, stride)
         locate(self.scores, pixel, None)
-        members = windows.some(count, place_of(pixel, size, map_size))
+        members = windows.some(count, middle_pixel(pixel, size, map_size))
         if self._net is None:
             return Check(0, 0.0, 0.0)
         exact = {}
@@ -288,7 +288,7 @@ class Occlusion:
         notes = [self._plain_net.note if method == "plain" else self.note]
         if size != map_size:
             (rows, columns), (height, width) = map_size, size
-            row, column = place_of(pixel, size, map_size)
+            row, column = middle_pixel(pixel, size, map_size)
             notes.append(
                 f"the score map is {rows}×{columns} for an image of {height}×{width}: unit {pixel} lies at "
                 f"row {row}, column {column} of the image"

@@ -1,4 +1,8 @@
-"""The unit whose receptive field is asked for: one class at one pixel of the score map."""
+"""The unit whose receptive field is asked for: one class at one position of the score map.
+
+A network may answer with a map of another size than the image (SegFormer: a quarter). Then a position on the map, a
+unit, is not a pixel of the image; the two are told apart here.
+"""
 
 from typing import Any
 
@@ -11,8 +15,68 @@ from gcnlab.arguments import Pixel, Whole, class_of, image_tensor, pixel_of
 def check_image(image: Tensor | Any) -> None:
     """Raise ValueError unless `image` is one float image (channels, height, width)."""
     image = image_tensor("image", image)
-    if image.ndim != 3:
+    if image.ndim == 4:
+        raise ValueError(f"image must be one image, not a batch {tuple(image.shape)}: image[0]")
+    if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"image must be (channels, height, width), not {tuple(image.shape)}")
+
+
+def unit_at(
+    pixel: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
+) -> tuple[int, int]:
+    """The unit (row, column) of a score map whose area holds a pixel of the image.
+
+    The map's units share the image out evenly: of 16 rows for 64 pixels each has 4. For a map as large as the image
+    it is the pixel itself.
+
+    Args:
+        pixel: (row, column) on the image.
+        image_size, map_size: (height, width).
+
+    Raises:
+        ValueError: the pixel is outside the image.
+    """
+    if not all(0 <= p < n for p, n in zip(pixel, image_size)):
+        size = "×".join(map(str, image_size))
+        raise ValueError(f"pixel (row, column) = {tuple(pixel)} is outside the {size} image")
+    row, column = (p * units // n for p, n, units in zip(pixel, image_size, map_size))
+    return row, column
+
+
+def pixels_of(
+    unit: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The rows and the columns, each [start, stop), of the pixels for which `unit_at` gives this unit.
+
+    They are none for some units of a map that is larger than the image.
+
+    Raises:
+        ValueError: the unit is outside the map.
+    """
+    if not all(0 <= u < n for u, n in zip(unit, map_size)):
+        size = "×".join(map(str, map_size))
+        raise ValueError(f"unit (row, column) = {tuple(unit)} is outside the {size} score map")
+    rows, columns = (
+        (-(-u * n // units), -(-(u + 1) * n // units))  # rounded up
+        for u, n, units in zip(unit, image_size, map_size)
+    )
+    return rows, columns
+
+
+def middle_pixel(
+    unit: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
+) -> tuple[int, int]:
+    """The pixel (row, column) in the middle of a unit's pixels; where it has none, the one that it lies in.
+
+    Raises:
+        ValueError: the unit is outside the map.
+    """
+    intervals = pixels_of(unit, image_size, map_size)
+    row, column = (
+        (start + stop) // 2 if start < stop else u * n // units
+        for (start, stop), u, n, units in zip(intervals, unit, image_size, map_size)
+    )
+    return row, column
 
 
 def check_scores(scores: Tensor) -> None:
@@ -36,10 +100,3 @@ def locate(
     if target is None:
         return int(torch.argmax(scores[:, row, column]))
     return class_of(target, classes)
-
-
-def place_of(
-    unit: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
-) -> tuple[int, int]:
-    """(row, column) of the image in the middle of a unit of the score map; itself, if sizes are alike."""
-    return tuple((2 * u + 1) * n // (2 * m) for u, n, m in zip(unit, image_size, map_size))

@@ -10,12 +10,14 @@ from torch import nn
 from gcnlab.annotations import Bool, Float, Shaped, Tensor, UInt8
 from gcnlab.datasets.labels import LabelSet
 from gcnlab.datasets.transforms import Normalization
+from gcnlab.models.scoring import check_network
 from gcnlab.receptive import coverage
+from gcnlab.receptive.unit import check_image
 from gcnlab.widgets.base import Explorer, describe
 from gcnlab.widgets.controls import Controls
 from gcnlab.widgets.painting import edges, object_under, paint
 from gcnlab.widgets.picture import Picture
-from gcnlab.widgets.session import Answer, Question, Session
+from gcnlab.widgets.session import Answer, Question, Session, private_copy
 from gcnlab.widgets.worker import take_turns
 
 
@@ -26,7 +28,9 @@ class VRFExplorer(Explorer):
     picture that it concerns.
 
     Args:
-        models: title → network that maps images to score maps.
+        models: title → network that maps images to score maps. They are asked as they are now: the explorer copies
+            them. Where a score map has another size than the image, the unit is asked whose area holds the
+            pixel, and the facts say which.
         image: what the models take (already normalised).
         picture: what to show, RGB, 0 … 255; None takes ImageNet's normalisation off `image`.
         labels: ids of classes or of objects, as large as the image: coverage is told of the part that
@@ -58,6 +62,9 @@ class VRFExplorer(Explorer):
     ):
         if not models:
             raise ValueError("there is no model to explore")
+        for model in models.values():
+            check_network(model)
+        check_image(image)
         size = tuple(image.shape[-2:])
         for name, given in (("labels", labels), ("picture", picture)):
             if given is not None and tuple(given.shape[-2:]) != size:
@@ -68,7 +75,9 @@ class VRFExplorer(Explorer):
         self.names = tuple(classes.names if isinstance(classes, LabelSet) else classes or ())
         background = self.names.index("background") if "background" in self.names else None
         self._image, self._labels, self._background = picture, labels, background
-        self._sessions = {title: Session(model, image) for title, model in models.items()}
+        self._sessions = {
+            title: Session(private_copy(model), image) for title, model in models.items()
+        }
         self.answers: dict[str, Answer] = {}
         side = min(size)
         defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
@@ -184,6 +193,8 @@ class VRFExplorer(Explorer):
         name = self.names[answer.target] if answer.target < len(self.names) else answer.target
         predicted = ", predicted" if answer.question.target is None else ""
         facts = [("class", f"{name}{predicted}"), ("score", f"{answer.score:.2f}")]
+        if answer.asked:
+            facts.append(("asked", answer.asked))
         if answer.region is None:
             return facts
         if (covered := self.coverage(title)) is not None:

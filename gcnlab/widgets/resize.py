@@ -14,11 +14,12 @@ from torch import nn
 from gcnlab.annotations import Bool, Tensor, UInt8
 from gcnlab.datasets.shapes import SHAPES, Scene, ShapeObject, render
 from gcnlab.datasets.transforms import Normalization
+from gcnlab.models.scoring import check_network, resized
 from gcnlab.receptive import coverage
 from gcnlab.widgets.base import Explorer, describe
 from gcnlab.widgets.painting import edges, paint, tint
 from gcnlab.widgets.picture import Picture
-from gcnlab.widgets.session import Answer, Question, Session
+from gcnlab.widgets.session import Answer, Question, Session, private_copy
 from gcnlab.widgets.worker import take_turns
 
 
@@ -29,7 +30,9 @@ class ResizeExplorer(Explorer):
     the model predicts. Dragging the dot moves the object.
 
     Args:
-        models: title → network trained on Shapes.
+        models: title → network trained on Shapes. They are asked as they are now: the explorer copies them. Score
+            maps of another size than the image are resized to it for the prediction; for the field the unit is
+            asked whose area holds the object's middle, and the facts say which.
         kind: what the object is, as in `SHAPES.names`.
         size: diameter of its circumscribed circle, in pixels; None for a third of the image.
         angle: rotation, in degrees.
@@ -62,7 +65,10 @@ class ResizeExplorer(Explorer):
     ):
         if not models:
             raise ValueError("there is no model to explore")
-        self._models, self._image_size, self._background = models, image_size, background
+        for model in models.values():
+            check_network(model)
+        self._models = {title: private_copy(model) for title, model in models.items()}
+        self._image_size, self._background = image_size, background
         self._normalize = normalization or Normalization()
         self._sessions: dict[str, Session] = {}
         self.answers: dict[str, Answer] = {}
@@ -178,10 +184,11 @@ class ResizeExplorer(Explorer):
                 self._show_prediction(title)
             else:
                 covered = f"{self.coverage(title):.0%} covered"
+                asked = [("asked", answer.asked)] if answer.asked else []
                 field.show(
                     paint(self._image, answer.field, answer.region, self.question.view),
                     region=edges(answer.region),
-                    facts=[("object", covered), ("time", f"{answer.seconds:.1f} s")],
+                    facts=[*asked, ("object", covered), ("time", f"{answer.seconds:.1f} s")],
                     note=answer.note,
                     generation=generation,
                 )
@@ -193,12 +200,14 @@ class ResizeExplorer(Explorer):
             prediction.show(facts=[], busy=False, generation=generation)
 
     def _show_prediction(self, title: str) -> None:
-        classes = self._sessions[title].occlusion.scores.argmax(0)
-        if classes.shape != self._mask.shape:
-            sizes = " and ".join("×".join(map(str, t.shape)) for t in (classes, self._mask))
-            raise ValueError(f"the score map and the image differ in size: {sizes}")
+        scores = self._sessions[title].occlusion.scores
+        if len(scores) != SHAPES.num_classes:
+            raise ValueError(
+                f"the network knows {len(scores)} classes, but Shapes has {SHAPES.num_classes}"
+            )
+        classes = resized(scores[None], tuple(self._mask.shape))[0].argmax(0)
         self.predictions[title] = classes
-        found = SHAPES.names[self.answers[title].target]
+        found = SHAPES.names[int(classes[self.question.pixel])]
         wrong = "" if found == SHAPES.names[self.item.kind] else ", wrong"
         self.predicted[title].show(
             tint(self._image, SHAPES.colorize(classes)),

@@ -1,5 +1,6 @@
 """Questions to one model about one image: what is asked, what is answered, and what is kept in between."""
 
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from gcnlab.receptive import (
     locate,
     region,
 )
+from gcnlab.receptive.unit import unit_at
 from gcnlab.widgets.painting import VIEWS
 
 METHODS = {
@@ -36,7 +38,7 @@ class Question:
     """What the explorer shows; each control is one field.
 
     Attributes:
-        pixel: (row, column) of the unit.
+        pixel: (row, column) on the image; asked is the unit whose area holds it.
         method: "exact" or "drilldown" for the valid receptive field, "gradient", "theoretical".
         target: class id; None for the class that each model predicts there.
         window, stride: side of the occluder and of its steps, in pixels.
@@ -74,7 +76,7 @@ class Answer:
     Attributes:
         question: what was asked.
         target: the class, predicted or asked for.
-        score: its score at the pixel.
+        score: its score at the unit.
         classes: how many the model knows.
         field: the map; None while there is none.
         region: where it is large; None while there is none.
@@ -82,6 +84,8 @@ class Answer:
         agreement: expected intersection over union with the region of all positions, 0 … 1.
         note: what could not be reused, or is not known, in words.
         seconds: spent on it.
+        unit: (row, column) on the score map; the pixel, if the map is as large as the image.
+        map_size: rows and columns of the score map, if it has another size than the image; else None.
     """
 
     question: Question
@@ -94,6 +98,27 @@ class Answer:
     agreement: int | float = 1.0
     note: str = ""
     seconds: int | float = 0.0
+    unit: tuple[int, int] | None = None
+    map_size: tuple[int, int] | None = None
+
+    @property
+    def asked(self) -> str:
+        """Which unit was asked, in words; empty if the score map is as large as the image."""
+        if self.map_size is None:
+            return ""
+        rows, columns = self.map_size
+        return f"unit {self.unit} of {rows}×{columns}"
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A copy of a network for a thread of its own, so that the caller may go on training the network meanwhile.
+
+    A network that Python cannot copy is taken itself; then only what `evaluation_mode` does protects it.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # whatever keeps a user's module from being copied
+        return model
 
 
 class Session:
@@ -167,29 +192,35 @@ class Session:
     def _answers(self, question: Question, watch: Watch) -> Iterator[Answer]:
         watch(0.0)
         scores = self.occlusion.scores
-        target = locate(scores, question.pixel, question.target)
+        image_size, map_size = tuple(self.image.shape[-2:]), tuple(scores.shape[-2:])
+        unit = unit_at(question.pixel, image_size, map_size)
+        target = locate(scores, unit, question.target)
         answer = Answer(
             question=question,
             target=target,
-            score=scores[(target, *question.pixel)].item(),
+            score=scores[(target, *unit)].item(),
             classes=len(scores),
+            unit=unit,
+            map_size=None if map_size == image_size else map_size,
         )
         yield answer
-        for found in self._fields(question, target, watch):
+        for found in self._fields(question, unit, target, watch):
             watch(1.0)
             if (field := found.get("field")) is not None:
                 found.setdefault("region", region(field, question.threshold, question.rule))
             answer = replace(answer, **found)
             yield answer
 
-    def _fields(self, question: Question, target: int, watch: Watch) -> Iterator[dict]:
+    def _fields(
+        self, question: Question, unit: tuple[int, int], target: int, watch: Watch
+    ) -> Iterator[dict]:
         if question.method == "gradient":
-            yield {"field": gradient_field(self.model, self.image, question.pixel, target)}
+            yield {"field": gradient_field(self.model, self.image, unit, target)}
         elif question.method == "theoretical":
-            yield self._rectangle(question.pixel)
+            yield self._rectangle(unit)
         else:
             steps = self.occlusion.steps(
-                question.pixel,
+                unit,
                 target,
                 question.window,
                 question.stride,
@@ -208,10 +239,10 @@ class Session:
                     "note": self.occlusion.note,
                 }
 
-    def _rectangle(self, pixel: tuple[int, int]) -> dict:
+    def _rectangle(self, unit: tuple[int, int]) -> dict:
         if self.theoretical.unknown_beyond is not None:
             return {"note": f"the field is not known beyond {self.theoretical.unknown_beyond}"}
-        top, bottom, left, right = self.theoretical.box(pixel)
+        top, bottom, left, right = self.theoretical.box(unit)
         seen = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
         seen[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
         size = f"{bottom - top} × {right - left} pixels, beyond the border included"

@@ -155,7 +155,7 @@ def test_a_burst_of_clicks_ends_on_the_last(explore):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pixel": (48, 0)}, "outside the 48×64 score map"),
+        ({"pixel": (48, 0)}, "outside the 48×64 image"),
         ({"window": 49}, "window 49×49 is larger than the image, 48×64"),
         ({"window": 4, "stride": 5}, "it skips pixels"),
         ({"target": 2}, "target 2 is outside the classes 0 … 1"),
