@@ -61,8 +61,8 @@ class Kept:
             for chunk in self._chunks:
                 chunk.put_back()
             for tensor, value in self._others:
-                if not _equal(tensor.detach(), value):
-                    tensor.detach().copy_(value)
+                if not _equal(tensor, value):
+                    tensor.copy_(value)
 
 
 class _Chunk:

@@ -39,23 +39,23 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
     Raises:
         ValueError: the network has lazy layers that have never run.
     """
-    with _lock:
-        network = _networks.get(id(model)) or _Network(model)
-        _networks[id(model)] = network
-        network.blocks += 1
-    try:
-        with _random_state_kept():
+    with _random_state_kept():
+        with _lock:
+            network = _networks.get(id(model)) or _Network(model)
+            _networks[id(model)] = network
+            network.blocks += 1
+        try:
             with _lock:
                 network.to_evaluation()
             yield model
-    finally:
-        with _lock:
-            network.blocks -= 1
-            if network.blocks:
-                network.inside.put_back()
-            else:
-                del _networks[id(model)]
-                network.put_back()
+        finally:
+            with _lock:
+                network.blocks -= 1
+                if network.blocks:
+                    network.inside.put_back()
+                else:
+                    del _networks[id(model)]
+                    network.put_back()
 
 
 class _Network:

@@ -1,6 +1,7 @@
 """Top-1 and top-5 of a classifier, as Table 6 gives them."""
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from gcnlab.annotations import Float, Int, Tensor
 from gcnlab.arguments import Whole, whole
 from gcnlab.loading import collate, loaded
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import class_scores, own_copy
+from gcnlab.models.scoring import check_network, class_scores, own_copy
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def hits(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], k
     return int((best == labels[:, None]).sum())
 
 
+@no_type_check  # its own checks say what to do instead
 @torch.no_grad()
 def evaluate_classifier(
     model: nn.Module,
@@ -65,6 +67,7 @@ def evaluate_classifier(
             sent to processes, or scores that are NaN.
         TypeError: the network does not return a row of class scores per image.
     """
+    check_network(model)
     batch_size, num_workers = (
         whole("batch_size", batch_size, 1),
         whole("num_workers", num_workers, 0),

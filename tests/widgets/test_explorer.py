@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from models import Broken, NotFinite, Slow, Summing, integer_image
+from models import Broken, NotFinite, Quarter, Slow, Summing, integer_image
 from PIL import Image
 
 from gcnlab.datasets import SHAPES
@@ -68,6 +68,40 @@ def test_every_method_has_its_region(explore, method):
         assert (answer.region == wanted).all()
     else:
         assert (answer.region == expected(model, (20, 30))[1]).all()
+
+
+@pytest.mark.parametrize("method", ["exact", "drilldown", "gradient", "theoretical"])
+@pytest.mark.parametrize("pixel", [(10, 10), (0, 63), (47, 5)])
+def test_a_map_of_another_size_is_asked_at_the_unit_that_holds_the_pixel(explore, method, pixel):
+    explorer = explore(Quarter(), method=method, pixel=pixel, window=4, stride=4).wait()
+    answer, picture = explorer.answers["model 0"], explorer.pictures["model 0"]
+    top, left = (p // 4 * 4 for p in pixel)
+    wanted = torch.zeros(48, 64, dtype=torch.bool)
+    wanted[top : top + 4, left : left + 4] = True
+    assert torch.equal(answer.region, wanted)
+    assert answer.score == IMAGE[:, top : top + 4, left : left + 4].sum().item()
+    assert dict(picture.facts)["asked"] == f"unit ({top // 4}, {left // 4}) of 12×16"
+    assert picture.pixel == list(pixel)
+    assert picture.error == ""
+
+
+def test_a_map_of_the_images_size_is_asked_without_a_word(explore):
+    explorer = explore(Summing(3)).wait()
+    assert "asked" not in dict(explorer.pictures["model 0"].facts)
+
+
+def test_the_network_may_be_trained_while_the_explorer_works(explore):
+    """It has a copy: modes and weights are the caller's, and the answers are of the network that was given."""
+    model = Slow(2).train()
+    explorer = explore(model, window=16, stride=16)
+    assert model.training
+    with torch.no_grad():
+        model.conv.weight[0] = 5
+    explorer.wait()
+    assert model.training
+    assert (model.conv.weight[0] == 5).all()
+    field = valid_field(Slow(2), IMAGE, (20, 30), window=16, stride=16)
+    assert torch.equal(explorer.answers["model 0"].field, field.discrepancy)
 
 
 def test_a_pointed_pixel_is_what_all_models_are_asked_about(explore):

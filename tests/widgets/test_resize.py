@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from models import Broken
+from models import Broken, Quarter
 from torch import nn
 
 from gcnlab.datasets import NORMALIZATIONS, SHAPES, Scene, ShapeObject, render
@@ -108,3 +108,24 @@ def test_the_middle_lies_on_the_object(kind):
 def test_an_empty_mask_has_no_middle():
     with pytest.raises(ValueError, match="it has no middle"):
         middle_of(torch.zeros(3, 3, dtype=torch.bool))
+
+
+def test_coarse_scores_are_resized_for_the_prediction_and_asked_by_unit():
+    explorer = ResizeExplorer({"quarter": Quarter(7)}, size=40, image_size=64).wait()
+    image, mask = explorer._image, explorer.mask
+    scores = Quarter(7)(NORMALIZATIONS["imagenet"](image)[None])
+    whole = nn.functional.interpolate(scores, (64, 64), mode="bilinear", align_corners=False)
+    assert torch.equal(explorer.predictions["quarter"], whole[0].argmax(0))
+    row, column = (p // 4 for p in middle_of(mask))
+    assert dict(explorer.pictures["quarter"].facts)["asked"] == f"unit ({row}, {column}) of 16×16"
+    assert explorer.answers["quarter"].region.nonzero().min(0).values.tolist() == [
+        4 * row,
+        4 * column,
+    ]
+    explorer.close()
+
+
+def test_other_classes_than_shapes_are_refused():
+    explorer = ResizeExplorer({"voc": nn.Conv2d(3, 21, 1)}, size=40, image_size=64).wait()
+    assert "knows 21 classes, but Shapes has 7" in explorer.pictures["voc"].error
+    explorer.close()
