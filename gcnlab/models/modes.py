@@ -32,9 +32,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
     each module has its own mode again, and the global random state is as it was (PyTorch's, NumPy's and
     Python's): a network that draws random numbers draws the same ones the next time.
 
-    Blocks may be nested, and be open in several threads at once. Each puts back what the network remembers, so
-    that the next image finds what the first one found; the last one puts back the modes. So a network must not
-    be trained while a block is open.
+    Blocks may be nested, and be open in several threads at once; the last one to end puts back. A block inside
+    another one finds the network as the first such block found it: so an image is not asked of a network that other
+    images have changed. A network must not be trained while a block is open.
 
     Raises:
         ValueError: the network has lazy layers that have never run.
@@ -50,10 +50,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
             yield model
         finally:
             with _lock:
+                network.used = True
                 network.blocks -= 1
-                if network.blocks:
-                    network.inside.put_back()
-                else:
+                if not network.blocks:
                     del _networks[id(model)]
                     network.put_back()
 
@@ -63,12 +62,13 @@ class _Network:
 
     Attributes:
         blocks: how many are open.
+        used: whether one has ended since: then the network may have changed.
         inside: what it remembers in evaluation mode. Some networks change their weights when they change their mode
             (LoRA adds its factors to them).
     """
 
     def __init__(self, model: nn.Module):
-        self.model, self.blocks = model, 0
+        self.model, self.blocks, self.used = model, 0, False
         self.modules = list(model.modules())
         self.before = self.inside = Kept(model)
         self.attributes: list[tuple[nn.Module, dict]] = []
@@ -76,7 +76,10 @@ class _Network:
             _modes.setdefault(id(module), [module.training, 0])[1] += 1
 
     def to_evaluation(self) -> None:
-        """Also if the network's own forward has changed the mode since."""
+        """As it was in the first block; also if the network's own forward has changed the mode since."""
+        if self.used:
+            self.inside.put_back()
+            self.used = False
         if not any(module.training for module in self.modules):
             return
         own = [module for module in self.modules if type(module).train is not nn.Module.train]

@@ -111,7 +111,9 @@ def test_an_empty_mask_has_no_middle():
 
 
 def test_coarse_scores_are_resized_for_the_prediction_and_asked_by_unit():
-    explorer = ResizeExplorer({"quarter": Quarter(7)}, size=40, image_size=64).wait()
+    explorer = ResizeExplorer(
+        {"quarter": Quarter(7)}, size=40, image_size=64, target=0, window=4, stride=4
+    ).wait()
     image, mask = explorer._image, explorer.mask
     scores = Quarter(7)(NORMALIZATIONS["imagenet"](image)[None])
     whole = nn.functional.interpolate(scores, (64, 64), mode="bilinear", align_corners=False)
