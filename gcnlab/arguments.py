@@ -119,9 +119,14 @@ def image_tensor(name: str, image: Any) -> Tensor:
     if isinstance(image, np.ndarray):
         looks_like_a_picture = image.ndim == 3 and image.shape[-1] in (1, 3, 4)
         axes = ".permute(2, 0, 1)" if looks_like_a_picture else ""
+        what = name if name.isidentifier() else "…"
         why = ", as its axes look like height × width × colours" if looks_like_a_picture else ""
         raise ValueError(
-            f"{name} must be a tensor, not an array of NumPy: torch.from_numpy(…){axes}{why}; then normalise it"
+            f"{name} must be a tensor, not an array of NumPy: torch.from_numpy({what}){axes}{why}; then normalise it"
+        )
+    if isinstance(image, list | tuple):
+        raise ValueError(
+            f"{name} must be one tensor, not a {type(image).__name__}: torch.stack puts images together"
         )
     if not isinstance(image, Tensor):
         raise ValueError(
@@ -130,7 +135,8 @@ def image_tensor(name: str, image: Any) -> Tensor:
         )
     if not image.is_floating_point():
         raise ValueError(
-            f"{name} must hold the normalised values that the model takes, not {image.dtype}"
+            f"{name} must hold the normalised values that the model takes, not {image.dtype}: normalise first "
+            "(gcnlab.datasets.Normalization)"
         )
     return image
 

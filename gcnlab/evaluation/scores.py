@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Tensor
+from gcnlab.arguments import Whole, image_tensor, whole
 from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.datasets.transforms import Normalization
 from gcnlab.evaluation.boundary import Norm, VoidRule, boundary_distance
@@ -25,8 +26,9 @@ from gcnlab.evaluation.curve import Curve, DistanceCounts
 from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids, predict
 from gcnlab.evaluation.processes import own_share, process, sum_over_processes
+from gcnlab.loading import loaded
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_floats, check_network, device_of
+from gcnlab.models.scoring import check_network, device_of
 
 __all__ = ["BoundaryRule", "Scores", "evaluate", "predict"]
 
@@ -92,8 +94,8 @@ def evaluate(
     model: nn.Module,
     dataset: Dataset,
     rule: BoundaryRule | None = None,
-    batch_size: int = 4,
-    num_workers: int = 0,
+    batch_size: Whole = 4,
+    num_workers: Whole = 0,
     progress: bool = True,
     inference: Inference | None = None,
     crf: CRF | None = None,
@@ -123,11 +125,14 @@ def evaluate(
         band: also the boundary IoU, with that rule.
 
     Raises:
-        ValueError: the network knows other classes than the data set, its scores are NaN, or there is no image.
+        ValueError: the network knows other classes than the data set, its scores are NaN, there is no image, an
+            argument is out of range, or the data set cannot be sent to the processes that load.
         TypeError: what is given is no network or no data set, or the network does not return scores.
     """
     check_network(model)
     check_modes(inference, crf, normalization)
+    batch_size = whole("batch_size", batch_size, 1)
+    num_workers = whole("num_workers", num_workers, 0)
     keep_freed_memory()
     rule = rule or BoundaryRule()
     classes = classes_of(dataset)
@@ -147,7 +152,7 @@ def evaluate(
     hidden = not progress or process()[0] > 0
     bar = tqdm(total=len(share), desc="evaluate", unit="img", disable=hidden)
     with bar, evaluation_mode(model):
-        for image, labels in (_as_pair(pair) for pairs in loader for pair in pairs):
+        for image, labels in (_as_pair(pair) for pairs in loaded(loader) for pair in pairs):
             check_pair(image, labels)
             predicted = class_ids(model, image, inference, crf, normalization, classes)
             distances = boundary_distance(labels, norm=rule.norm, void=rule.void)
@@ -195,24 +200,24 @@ def classes_of(dataset: Dataset) -> LabelSet:
         TypeError: it has no `.labels`.
         ValueError: it has no image.
     """
-    whole = dataset
-    while isinstance(whole, Subset):
-        whole = whole.dataset
-    labels = getattr(whole, "labels", None)
+    source = dataset
+    while isinstance(source, Subset):
+        source = source.dataset
+    labels = getattr(source, "labels", None)
     if not isinstance(labels, LabelSet):
         raise TypeError(
             f"dataset must have `.labels`, a gcnlab.datasets.LabelSet that names its classes; a "
-            f"{type(whole).__name__} has none"
+            f"{type(source).__name__} has none"
         )
     if not len(dataset):
-        raise ValueError(f"dataset: there is no image in this {type(whole).__name__}")
+        raise ValueError(f"dataset: there is no image in this {type(source).__name__}")
     return labels
 
 
 @no_type_check
 def check_pair(image: Tensor, labels: Tensor) -> None:
     """Raise TypeError or ValueError unless these are a normalised image and a label map of its size."""
-    check_floats("image", image)
+    image_tensor("image", image)
     if image.ndim != 3:
         raise ValueError(f"image must be (channels, height, width), not {tuple(image.shape)}")
     if not isinstance(labels, Tensor):

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from gcnlab.annotations import Shaped, Tensor
+from gcnlab.arguments import image_tensor
 from gcnlab.datasets.cityscapes import CITYSCAPES, to_label_ids
 from gcnlab.datasets.files import palette_picture
 from gcnlab.datasets.labels import IGNORE, LabelSet, check_labels
@@ -33,7 +34,7 @@ from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_floats, check_network
+from gcnlab.models.scoring import check_network
 
 Competition = Literal["comp5", "comp6"]
 
@@ -180,7 +181,7 @@ def _predictions(
 ) -> Iterator[tuple[str, Tensor]]:
     for i in tqdm(range(len(dataset)), desc="predict", unit="img", disable=not progress):
         image, _ = dataset[i]
-        check_floats(dataset.name(i), image)
+        image_tensor(dataset.name(i), image)
         ids = class_ids(model, image, inference, crf, normalization, dataset.labels)
         yield dataset.name(i), ids
 

@@ -8,12 +8,12 @@ Hugging Face "logits". Rows and columns need not be those of the image.
 from collections.abc import Iterator, Mapping
 from typing import no_type_check
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import image_tensor
 
 SCORES = ("out", "logits")
 """What a dict of outputs calls the scores."""
@@ -89,8 +89,8 @@ def check_network(model: nn.Module) -> None:
 
 @no_type_check
 def check_images(images: Float[Tensor, "batch channels height width"]) -> None:
-    """Raise TypeError or ValueError, with the way out, unless `images` is a batch of normalised images."""
-    check_floats("images", images)
+    """Raise ValueError, with the way out, unless `images` is a batch of normalised images."""
+    image_tensor("images", images)
     if images.ndim == 3:
         raise ValueError(
             f"images must be a batch, not one image of {tuple(images.shape)}: add the batch axis, image[None]"
@@ -101,28 +101,6 @@ def check_images(images: Float[Tensor, "batch channels height width"]) -> None:
         )
     if 0 in images.shape:
         raise ValueError(f"images: there is nothing to score in {tuple(images.shape)}")
-
-
-@no_type_check
-def check_floats(name: str, image: Tensor) -> None:
-    """Raise TypeError or ValueError unless `image` is a tensor of normalised values.
-
-    Args:
-        name: of the argument.
-    """
-    if isinstance(image, np.ndarray):
-        raise TypeError(f"{name} must be a tensor, not a NumPy array: torch.from_numpy({name})")
-    if isinstance(image, (list, tuple)):
-        raise TypeError(
-            f"{name} must be one tensor, not a {type(image).__name__}: torch.stack puts images together"
-        )
-    if not isinstance(image, Tensor):
-        raise TypeError(f"{name} must be a tensor, not a {type(image).__name__}")
-    if not image.is_floating_point():
-        raise ValueError(
-            f"{name} must hold the normalised values that the model takes, not {_dtype(image)}: "
-            "normalise first (gcnlab.datasets.Normalization)"
-        )
 
 
 def score_maps(

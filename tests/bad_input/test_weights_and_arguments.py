@@ -466,7 +466,7 @@ CASES = {
         ["3×8×8", "3×8×9"],
     ),
     "grey among colours": (
-        lambda d: trained([(torch.zeros(c, 8, 8), torch.zeros(8, 8)) for c in (1, 3)]),
+        lambda d: trained([(torch.zeros(c, 8, 8), torch.zeros(8, 8).long()) for c in (1, 3)]),
         ["1×8×8", "3×8×8"],
     ),
     "a picture of NumPy in a data set": (
