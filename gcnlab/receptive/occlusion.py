@@ -99,7 +99,11 @@ class Occlusion:
         notes = [self._note, self._plain_net.note if self._net is None else ""]
         if self._net is not None and self._net.whole:
             layers = ", ".join(self._net.whole[:3]) + (" …" if self._net.whole[3:] else "")
-            notes.append(f"computed on the whole map for every window from here on: {layers}")
+            mostly = 2 * len(self._net.whole) > len(self._net.operations)
+            quicker = ' (which is most of the network: method="plain" is quicker)' if mostly else ""
+            notes.append(
+                f"computed on the whole map for every window from here on: {layers}{quicker}"
+            )
         return "; ".join(filter(None, notes))
 
     def check(

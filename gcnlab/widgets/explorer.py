@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor, UInt8
+from gcnlab.arguments import Pixel
 from gcnlab.datasets.labels import LabelSet
 from gcnlab.datasets.transforms import Normalization
 from gcnlab.models.scoring import check_network
@@ -17,7 +18,7 @@ from gcnlab.widgets.base import Explorer, describe
 from gcnlab.widgets.controls import Controls
 from gcnlab.widgets.painting import edges, object_under, paint
 from gcnlab.widgets.picture import Picture
-from gcnlab.widgets.session import Answer, Question, Session, private_copy
+from gcnlab.widgets.session import Answer, Question, Session, private_copy, target_id
 from gcnlab.widgets.worker import take_turns
 
 
@@ -38,7 +39,7 @@ class VRFExplorer(Explorer):
         classes: names of the classes, or a data set's labels; None: they are numbered. A class that is called
             "background" is no object.
         pixel: (row, column) to begin with; None for the middle.
-        **question: what to begin with: method, target (an id), window, stride, threshold, view …
+        **question: what to begin with: method, target (an id or a name), window, stride, threshold, view …
             (see `Question`). Window and stride are an eighth and a sixteenth of the shorter side, if not given.
 
     Attributes:
@@ -57,7 +58,7 @@ class VRFExplorer(Explorer):
         picture: UInt8[Tensor, "3 rows columns"] | None = None,
         labels: Shaped[Tensor, "label_rows label_columns"] | None = None,
         classes: LabelSet | Sequence[str] | None = None,
-        pixel: tuple[int, int] | None = None,
+        pixel: Pixel | None = None,
         **question,
     ):
         if not models:
@@ -82,7 +83,8 @@ class VRFExplorer(Explorer):
         side = min(size)
         defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
         middle = (size[0] // 2, size[1] // 2)
-        self.question = Question(pixel=pixel or middle, **(defaults | question))
+        question["target"] = target_id(question.get("target"), self.names)
+        self.question = Question(pixel=middle if pixel is None else pixel, **(defaults | question))
         super().__init__()
         self.pictures = {title: Picture(self.lock, title=title) for title in models}
         for shown in self.pictures.values():
@@ -110,10 +112,8 @@ class VRFExplorer(Explorer):
         Raises:
             ValueError: there is no such method, view or class name.
         """
-        if isinstance(name := changes.get("target"), str):
-            if name not in self.names:
-                raise ValueError(f"unknown class {name!r}; choose {', '.join(self.names)}")
-            changes["target"] = self.names.index(name)
+        if "target" in changes:
+            changes["target"] = target_id(changes["target"], self.names)
         with self.lock:
             before, self.question = self.question, replace(self.question, **changes)
             self._controls.show(self.question)

@@ -19,7 +19,7 @@ from gcnlab.receptive import coverage
 from gcnlab.widgets.base import Explorer, describe
 from gcnlab.widgets.painting import edges, paint, tint
 from gcnlab.widgets.picture import Picture
-from gcnlab.widgets.session import Answer, Question, Session, private_copy
+from gcnlab.widgets.session import Answer, Question, Session, private_copy, target_id
 from gcnlab.widgets.worker import take_turns
 
 
@@ -78,6 +78,7 @@ class ResizeExplorer(Explorer):
             _kind(kind), (middle, middle), float(size or image_size / 3), float(angle), texture
         )
         defaults = {"window": max(1, image_size // 8), "stride": max(1, image_size // 16)}
+        question["target"] = target_id(question.get("target"), SHAPES.names)
         self.question = Question(pixel=(0, 0), **(defaults | question))
         super().__init__()
         self.pictures = {title: Picture(self.lock, title=title) for title in models}

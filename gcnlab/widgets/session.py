@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Bool, Float, Tensor
+from gcnlab.arguments import Pixel, Whole, pixel_of, whole
 from gcnlab.receptive import (
     Graph,
     NotTraceable,
@@ -52,7 +53,7 @@ class Question:
             the model: there the answer is the error.
     """
 
-    pixel: tuple[int, int]
+    pixel: Pixel
     method: str = "exact"
     target: int | None = None
     window: int = 32
@@ -64,9 +65,26 @@ class Question:
     view: str = "region"
 
     def __post_init__(self):
+        object.__setattr__(self, "pixel", pixel_of(self.pixel))
         for name, value, known in (("method", self.method, METHODS), ("view", self.view, VIEWS)):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose {', '.join(known)}")
+
+
+def target_id(target: Whole | str | None, names: Sequence[str]) -> int | None:
+    """A class by its id or its name, as an id.
+
+    Raises:
+        ValueError: no class has that name, or it is no whole number.
+    """
+    if target is None:
+        return None
+    if not isinstance(target, str):
+        return whole("target", target, 0)
+    if target not in names:
+        known = f"choose {', '.join(names)}" if names else "give its id: no names are known"
+        raise ValueError(f"unknown class {target!r}; {known}")
+    return names.index(target)
 
 
 @dataclass(frozen=True)

@@ -235,6 +235,15 @@ def test_bad_questions_are_refused(explore):
         explore(Summing(3), labels=torch.zeros(3, 3))
 
 
+def test_the_first_question_may_name_the_class(explore):
+    names = {"classes": ("sum", "nothing")}
+    assert explore(Summing(3), target="nothing", **names).wait().question.target == 1
+    with pytest.raises(ValueError, match="unknown class 'cat'; choose sum, nothing"):
+        explore(Summing(3), target="cat", **names)
+    with pytest.raises(ValueError, match="unknown class 'sum'; give its id"):
+        explore(Summing(3), target="sum")
+
+
 def test_close_stops_the_thread(explore):
     explorer = explore(Slow(2))
     explorer.close()
