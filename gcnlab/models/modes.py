@@ -117,17 +117,26 @@ def _changed(module: nn.Module, before: dict) -> dict:
 
 @contextmanager
 def attributes_kept(model: nn.Module) -> Iterator[None]:
-    """What the block sets as attributes of the modules is taken back after it.
+    """What the block sets as attributes of the modules, or puts into their lists, dicts and sets, is taken back.
 
     For runs that are only traced: a module that caches a mask would keep a tensor without values.
     """
     before = [(module, dict(module.__dict__)) for module in model.modules()]
+    containers = {
+        id(value): (value, value.copy())
+        for _, attributes in before
+        for value in attributes.values()
+        if type(value) in (list, dict, set)
+    }
     try:
         yield
     finally:
         for module, attributes in before:
             module.__dict__.clear()
             module.__dict__.update(attributes)
+        for value, content in containers.values():
+            value.clear()
+            value.extend(content) if isinstance(value, list) else value.update(content)
 
 
 @contextmanager

@@ -446,6 +446,7 @@ def relu(clean: Tensor) -> Pass:
 def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
     """f(x + Δx) − f(x) of any local function of one or several maps, position by position."""
     node = operation.node
+    enlarged = operand_that_is_enlarged(operation)
     constants = [n for n in node.all_input_nodes if n not in operation.inputs]
 
     def difference(patches: list[Patch | None], box: Box) -> Tensor:
@@ -454,7 +455,13 @@ def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
             own = read_by(operation, box, i)
             clean[n] = part(values[n], own)
             changed[n] = clean[n] if patch is None else clean[n] + patch.on(own)
-        return result(clean | changed) - result(clean)
+        delta = result(clean | changed) - result(clean)
+        if enlarged is not None:
+            before, after = clean[enlarged], changed[enlarged]
+            noise = DIGITS * torch.finfo(after.dtype).eps * before.abs()
+            lost = (after != before) & (after != 0) & (after.abs() <= noise)
+            delta = delta.masked_fill(lost, float("nan"))
+        return delta
 
     def result(maps: dict[Node, Tensor]) -> Tensor:
         args, kwargs = map_arg((node.args, node.kwargs), maps.__getitem__)
@@ -462,6 +469,34 @@ def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
         return answer[0] if isinstance(answer, tuple) else answer
 
     return difference
+
+
+ENLARGING = {
+    aten.div.Tensor: 1,
+    aten.reciprocal.default: 0,
+    aten.rsqrt.default: 0,
+    aten.sqrt.default: 0,
+    aten.log.default: 0,
+    aten.log2.default: 0,
+    aten.log10.default: 0,
+    aten.pow.Tensor_Scalar: 0,
+    aten.pow.Tensor_Tensor: 0,
+}
+"""Operations that enlarge an error where one of their operands is close to zero: which one."""
+
+DIGITS = 100
+"""A changed value of no more than so many last digits of the clean one is taken for rounding."""
+
+
+def operand_that_is_enlarged(operation: Operation) -> Node | None:
+    """The map whose rounding the operation may enlarge. Where a value is nothing but rounding, its difference is
+    said to be no number; the window is then run the plain way."""
+    target, args = operation.node.target, operation.node.args
+    place = ENLARGING.get(target)
+    if target is aten.pow.Tensor_Scalar and args[1] >= 1:
+        place = None
+    operand = None if place is None else args[place]
+    return operand if operand in operation.inputs else None
 
 
 def cut(constant: Tensor, box: Box, node: Node) -> Tensor:

@@ -21,10 +21,10 @@ from gcnlab.receptive.nodes import (
     SHAPED,
     draws_random_numbers,
     evaluate,
-    jumps,
     map_size,
     name,
     shaped_constant,
+    why_unusable,
 )
 
 
@@ -87,6 +87,7 @@ class Graph:
                 torch.no_grad(),
             ):
                 warnings.simplefilter("ignore")
+                model(image.clone())  # for real, so that what the network caches has values
                 program = torch.export.export(_Scores(model), (image,), strict=False)
                 program = program.run_decompositions({})
         except Exception as error:  # whatever keeps PyTorch from exporting
@@ -106,6 +107,9 @@ class Graph:
         self.output = output.args[0][-1]
         with torch.no_grad():
             self.operations = self._operations(program.graph)
+        if any(module._forward_hooks for module in model.modules()):
+            with evaluation_mode(model), torch.no_grad():
+                model(image.clone())  # what hooks record has values again
 
     def _operations(self, graph: torch.fx.Graph) -> list[Operation]:
         wanted = {self.output}
@@ -116,6 +120,8 @@ class Graph:
         for node in graph.nodes:
             if node not in wanted or node.op == "placeholder":
                 continue
+            if node.op != "call_function":
+                raise NotTraceable(f"a part of it is a graph of its own ({node.name})")
             if draws_random_numbers(node):
                 raise NotTraceable(f"{name(node)} draws random numbers")
             inputs = tuple(n for n in node.all_input_nodes if n in dependent)
@@ -126,8 +132,7 @@ class Graph:
                 self.constants[node] = evaluate(node, self.constants)
                 continue
             dependent.add(node)
-            if jumps(node) and not self.unusable:
-                self.unusable = f"{name(node)} jumps, and the rounding of a difference would tip it"
+            self.unusable = self.unusable or why_unusable(node)
             axes = _proven_axes(node, inputs, local, set(node.users) & wanted)
             if axes is not None:
                 local.add(node)

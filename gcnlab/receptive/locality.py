@@ -150,16 +150,18 @@ def _answers_are_followed(node: Node, users: set[Node]) -> bool:
 def _axes(node: Node, source: Node) -> Axes | None:
     """Of an operation on one map of real numbers."""
     target, argument = node.target, arguments(node)
+    if node.args[0] is not source and target is not aten.cat.default:
+        return None  # weights that depend on the image
+    if any(other is source for other in (*node.args[1:], *node.kwargs.values())):
+        return None  # the map is its own weights
     if target in CONVOLUTION or target in TRANSPOSED:
-        if node.args[0] is not source:
-            return None  # weights that depend on the image
         if target in TRANSPOSED or argument.get("transposed", False):
             windows = (_window(node, axis, argument) for axis in (0, 1))
             return tuple(Transposed(window) for window in windows)
         return tuple(_window(node, axis, argument) for axis in (0, 1))
     if target in BATCH_NORM:
         fixed = not argument.get("training", False) and argument.get("running_var") is not None
-        return (SAME, SAME) if fixed and node.args[0] is source else None
+        return (SAME, SAME) if fixed else None
     if target in MAX_POOL or target is aten.avg_pool2d.default:
         return _pooling_axes(node, argument)
     if target in PADDING:

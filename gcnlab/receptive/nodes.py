@@ -102,17 +102,34 @@ JUMPING = (
     aten.remainder.Tensor,
     aten.remainder.Scalar,
     aten.threshold.default,
+    aten.remainder.Scalar_Tensor,
     aten.hardshrink.default,
+    aten.copysign.Tensor,
+    aten.copysign.Scalar,
+    aten.atan2.default,
+    aten.angle.default,
+    aten.frexp.Tensor,
+    aten.nextafter.default,
+    # These pass over values that are no numbers, by which a difference tells that it is not known.
+    aten.nan_to_num.default,
+    aten.fmax.default,
+    aten.fmin.default,
 )
+"""Operations whose result jumps, though it is a real number."""
 
 
-def jumps(node: Node) -> bool:
-    """Whether an operation's result is not a continuous function of its inputs: a mask, a number of something, a
-    step."""
+def why_unusable(node: Node) -> str:
+    """Why differences cannot be passed through an operation with the digits that are promised; empty if they can.
+
+    Its result may jump: a mask, a number of something, a step. Or it has too few digits.
+    """
     value = node.meta.get("val")
-    if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
-        return True
-    return node.target in JUMPING
+    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+        return f"{name(node)} computes in {str(value.dtype).removeprefix('torch.')}, whose rounding shows"
+    counts = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
+    if counts or node.target in JUMPING:
+        return f"{name(node)} jumps, and the rounding of a difference would tip it"
+    return ""
 
 
 SHAPED = (

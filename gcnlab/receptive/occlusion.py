@@ -223,6 +223,8 @@ class Occlusion:
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}; choose {', '.join(METHODS)}")
         batch_size, fill = whole("batch_size", batch_size, 1), number("fill", fill)
+        if isinstance(fill, int) and abs(fill) > 1e38:
+            raise ValueError("fill must be a number that an image can hold, up to 1e38")
         pixel, size = pixel_of(pixel), tuple(self.image.shape[-2:])
         windows = Windows(size, window, stride)
         locate(self.scores, pixel, target)
@@ -325,7 +327,7 @@ class Occlusion:
             try:
                 for batch, drops in self._exact(windows, members, pixel, fill, batch_size):
                     good = np.isfinite(drops).all(1)
-                    # An infinite value inside (a mask of −∞) has no difference: these are run the plain way.
+                    # No number: infinite inside (a mask of −∞), or nothing but rounding. Run the plain way.
                     batch = [member for member, finite in zip(batch, good) if finite]
                     done.update(batch)
                     if batch:

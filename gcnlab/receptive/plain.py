@@ -66,7 +66,7 @@ class PlainNet:
             batch = members[start : start + at_once]
             scores = self.run(self.occluded(windows, batch, fill))[:, :, row, column]
             check_changes(scores, windows, batch, fill)
-            yield batch, scores - self.scores[:, row, column]
+            yield batch, scores.double() - self.scores[:, row, column].double()
 
     def occluded(
         self, windows: Windows, members: list[tuple[int, int]], fill: int | float
@@ -79,23 +79,28 @@ class PlainNet:
 
     def run(self, images: Tensor) -> Float[Tensor, "batch classes rows columns"]:
         """Scores of some images, on the CPU, in single precision at least."""
-        with evaluation_mode(self.model), torch.inference_mode():
+        # no_grad: a network may cache what it computes, or use autograd inside, which inference_mode forbids.
+        with evaluation_mode(self.model), torch.no_grad():
             scores = scores_of(self.model, images)
         return scores.to("cpu", torch.promote_types(scores.dtype, torch.float32))
 
     def _apart(self, fill: int | float) -> bool:
         """Whether each image of a batch has the scores that it has alone; what is wrong goes into the note."""
         name = type(self.model).__name__
-        with evaluation_mode(self.model):  # one block: random numbers go on from run to run
-            try:
-                both = self.run(torch.stack([self.image, torch.full_like(self.image, fill)]))
-            except (MemoryError, torch.OutOfMemoryError):
-                raise
-            except Exception:  # it is made for one image; what is wrong with that one will be said
-                both = None
-            again = self.run(self.image[None])[0]
+        try:
+            both = self.run(torch.stack([self.image, torch.full_like(self.image, fill)]))
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # it is made for one image; what is wrong with that one will be said
+            both = None
+        with evaluation_mode(self.model), torch.no_grad():  # in one block random numbers go on
+            _, again = (scores_of(self.model, self.image[None])[0] for _ in range(2))
+        again = again.to(self.scores)
         if not self.alike(again, self.scores):
-            self.note = f"{name} gives the same image other scores each time: the field is that of chance, too"
+            self.note = (
+                f"{name} gives the same image other scores each time: every window is run by itself, with the "
+                "same random numbers"
+            )
         elif both is None:
             self.note = f"{name} takes one image at a time: every window is run by itself"
         elif not self.alike(both[0], self.scores):

@@ -101,7 +101,7 @@ def theoretical_field(
     """Size, stride and offset per axis of the field of a map's units, through branches and sums.
 
     Args:
-        model: maps images to score maps; only its geometry is looked at.
+        model: maps images to score maps; it is run on an image of zeros, and left as it was.
         input_size: (height, width) of the image, in pixels.
         at: path of the submodule whose output is asked for ("backbone.layer4"); None for the
             score map.

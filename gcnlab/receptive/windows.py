@@ -85,7 +85,10 @@ class Windows:
     def spread(self, drops: Float[Tensor, "rows columns"]) -> Float[Tensor, "height width"]:
         """Give each pixel the mean of the drops of the windows on it."""
         (down, heights), (across, widths) = self.cells()
-        means = torch.from_numpy(down @ drops.double().numpy() @ across.T).float()
+        means = torch.from_numpy(down @ drops.double().numpy() @ across.T)
+        largest = means.abs().max()
+        if largest == 0 or 1e-30 < largest < 1e38:  # what single precision can hold
+            means = means.float()
         tall = means.repeat_interleave(torch.from_numpy(heights), 0)
         return tall.repeat_interleave(torch.from_numpy(widths), 1)
 

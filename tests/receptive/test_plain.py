@@ -1,5 +1,6 @@
 """The plain way, the check against it, and what becomes of failures."""
 
+import functools
 import warnings
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import gcnlab.receptive.incremental
-from gcnlab.receptive import Occluder, Occlusion, gradient_field, valid_field
+from gcnlab.receptive import Occluder, Occlusion, gradient_field, theoretical_field, valid_field
 from gcnlab.receptive.graph import Graph
 from tests.receptive.networks import Around
 
@@ -63,7 +64,7 @@ def test_images_that_influence_each_other_are_run_one_by_one(kind, words):
     torch.testing.assert_close(exact.discrepancy, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_random_scores_are_told():
+def test_random_scores_are_told_and_every_window_has_the_same_numbers():
     class Dropping(nn.Conv2d):
         def forward(self, x):
             return F.dropout(super().forward(x), 0.5, training=True)
@@ -75,6 +76,10 @@ def test_random_scores_are_told():
     assert "draws random numbers" in field.note
     assert "other scores each time" in field.note
     assert torch.equal(torch.get_rng_state(), state)
+    again = valid_field(net, image, (5, 6), 0, 4, 4, batch_size=3)
+    assert torch.equal(field.discrepancy, again.discrepancy)
+    far = field.discrepancy[:, 8:]  # of columns that the unit does not see
+    assert not far.any()
 
 
 class Normalises(nn.Module):
@@ -122,10 +127,116 @@ def test_networks_of_another_precision(dtype):
     image = torch.randn(3, 16, 17)
     expected = valid_field(net, image, (8, 8), 0, 4, 4).discrepancy
     digits = 20 * torch.finfo(dtype).eps + 1e-6
-    for method in ("exact", "plain"):
-        field = valid_field(net.to(dtype), image, (8, 8), 0, 4, 4, method=method)
-        torch.testing.assert_close(field.discrepancy, expected, atol=digits, rtol=0)
-        assert field.note == ""
+    plain, exact = (
+        valid_field(net.to(dtype), image, (8, 8), 0, 4, 4, method=m) for m in ("plain", "exact")
+    )
+    torch.testing.assert_close(plain.discrepancy, expected, atol=digits, rtol=0)
+    torch.testing.assert_close(exact.discrepancy, plain.discrepancy, atol=1e-6, rtol=0)
+    assert ("whose rounding shows" in exact.note) == (dtype != torch.float64)
+
+
+def test_what_networks_keep_is_not_left_without_values():
+    """In a dict, in a list, by a hook, in a function's memory."""
+    records = {}
+
+    @functools.lru_cache
+    def grid(width):
+        return torch.linspace(0, 1, width)
+
+    class Keeps(nn.Conv2d):
+        def __init__(self):
+            super().__init__(3, 2, 3, padding=1)
+            self.cache, self.log = {}, []
+
+        def forward(self, x):
+            width = x.shape[-1]
+            if width not in self.cache:
+                self.cache[width] = torch.linspace(1, 2, width)
+            self.log.append(x)
+            return super().forward(x) * self.cache[width] + grid(width)
+
+    net, image = Keeps(), torch.randn(3, 12, 12)
+    net.register_forward_hook(lambda module, given, answer: records.update(last=answer))
+    for ask in (
+        lambda: theoretical_field(net, 12),
+        lambda: valid_field(net, image, (5, 6), 0, 4, 4),
+        lambda: gradient_field(net, image, (5, 6), 0),
+    ):
+        ask()
+        for kept in (*net.cache.values(), *net.log, *records.values(), grid(12)):
+            assert type(kept) is torch.Tensor
+    net.train()(image[None]).sum().backward()
+
+
+def test_a_network_may_use_autograd_inside():
+    class Slope(nn.Conv2d):
+        def forward(self, x):
+            with torch.enable_grad():
+                own = x.detach().requires_grad_()
+                (slope,) = torch.autograd.grad((own**3).sum(), own)
+            return super().forward(slope)
+
+    torch.manual_seed(0)
+    net, image = Slope(3, 2, 3, padding=1), torch.randn(3, 12, 12)
+    field = valid_field(net, image, (5, 6), 0, 4, 4)
+    expected = by_hand(net, image, (5, 6), 4, 4)
+    torch.testing.assert_close(field.discrepancy, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_part_with_a_graph_of_its_own_goes_the_plain_way():
+    class Chooses(nn.Conv2d):
+        def forward(self, x):
+            y = super().forward(x)
+            return torch.cond(x.mean() > 0, lambda y: 2 * y, lambda y: 3 * y, (y,))
+
+    torch.manual_seed(0)
+    net, image = Chooses(3, 2, 3, padding=1), torch.randn(3, 12, 12)
+    field = valid_field(net, image, (5, 6), 0, 4, 4)
+    expected = by_hand(net, image, (5, 6), 4, 4)
+    torch.testing.assert_close(field.discrepancy, expected, atol=1e-5, rtol=1e-4)
+    assert "a graph of its own" in field.note
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda y: F.normalize(y, dim=1),
+        lambda y: y / y.abs().sum(1, keepdim=True),
+        lambda y: (y.abs() + 1e-30).log(),
+        lambda y: torch.atan2(y[:, :1], y[:, 1:2]),
+        lambda y: torch.cat([y[:, :1] * 1000, F.normalize(y, dim=1)], 1),
+    ],
+)
+def test_rounding_is_not_enlarged_under_an_occluder_of_zeros(ending):
+    """Without biases the features there are zero, or nothing but rounding: what has their direction or their
+    logarithm would be anything."""
+
+    class Directions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+            self.b = nn.Conv2d(8, 4, 3, padding=1, bias=False)
+
+        def forward(self, x):
+            return ending(self.b(F.relu(self.a(x))) + 1e-20)
+
+    torch.manual_seed(0)
+    net, image = Directions().eval(), torch.randn(3, 24, 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the check may see it, too
+        exact, plain = Occlusion(net, image), Occlusion(net, image, reuse=False)
+        for pixel in [(11, 9), (0, 0), (20, 15)]:
+            fields = [o.field(pixel, 0, 7, 3).discrepancy for o in (exact, plain)]
+            scale = fields[1].abs().max()
+            assert (fields[0] - fields[1]).abs().max() <= 1e-4 * scale + 1e-6
+
+
+def test_scores_beyond_single_precision():
+    torch.manual_seed(0)
+    net = Around(nn.Conv2d(3, 2, 3, padding=1), lambda f, x: f(x) * 1e60).double()
+    field = valid_field(net, torch.randn(3, 12, 12).double(), (5, 6), 0, 4, 4)
+    assert field.discrepancy.isfinite().all()
+    assert field.region(0.2).any()
 
 
 def small_net():
