@@ -1,4 +1,4 @@
-"""Batches out of a data set, and what can go wrong on the way: sizes that differ, processes that cannot have the data.
+"""Batches out of a data set, and what can go wrong on the way: sizes that differ, data that cannot be sent to worker processes.
 
 Processes that load images are spawned: a data set is pickled for them, and its class is imported anew. A class that
 was defined in a notebook or at a prompt is nowhere to be imported from, and the process dies at its start.
@@ -48,8 +48,8 @@ def check_sendable(what: Any, instead: str) -> None:
         probe.dump(what)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"{_name_of(what)} cannot be sent to other processes ({' '.join(str(error).split())[:120]}): a lambda or a "
-            f"function inside of a function has to become one of a file, an open file be opened later; or {instead}"
+            f"{_name_of(what)} cannot be sent to other processes ({' '.join(str(error).split())[:120]}): move "
+            f"lambdas and nested functions to the top level of a module, and open files only when they are read; or {instead}"
         ) from error
     except (
         RuntimeError
@@ -57,13 +57,13 @@ def check_sendable(what: Any, instead: str) -> None:
         pass
     if probe.unfound and not _main_has_a_file():
         raise ValueError(
-            f"{probe.unfound[0]} was defined in a notebook or at a prompt, where other processes cannot import it from: "
+            f"{probe.unfound[0]} was defined in a notebook or at a prompt, from where other processes cannot import it: "
             f"put it into a file and import it, or {instead}"
         )
 
 
 def loaded(loader: DataLoader) -> Iterator[Any]:
-    """The loader's batches; an error of one of its processes in the words that it had there.
+    """The loader's batches; an error in a worker process is raised here with its original message.
 
     Raises:
         ValueError: the data set cannot be sent to the processes.

@@ -64,7 +64,7 @@ def check_file_name(name: str, source: str) -> None:
     """Raise ValueError, naming `source`, if `name` is a path, or a hidden file's."""
     if "/" in name or "\\" in name:
         alone = PureWindowsPath(name).name  # of either kind of slash
-        raise ValueError(f"{source}: {name!r} is a path; names are wanted: {alone}")
+        raise ValueError(f"{source}: {name!r} is a path; give the name alone: {alone}")
     if name.startswith("."):
         raise ValueError(f"{source}: {name!r} is a hidden file's name: take it out")
 
@@ -81,7 +81,7 @@ def _name(line: str, source: str) -> str:
     if line.lower().endswith(_ENDINGS):
         alone = PureWindowsPath(line).stem
         raise ValueError(
-            f"{source}: {line!r} has an ending; names are wanted, without ending or folder: {alone}"
+            f"{source}: {line!r} has a file extension; give the name without folder or extension: {alone}"
         )
     check_file_name(line, source)
     return unicodedata.normalize("NFC", line)

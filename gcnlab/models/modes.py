@@ -1,7 +1,8 @@
 """Run a network in evaluation mode, and leave everything as it was.
 
 A network may do in its forward what it likes: count in a buffer, clamp its weights, draw random numbers.
-What it changes is put back, so that asking for scores changes nothing that the caller has.
+What it changes in its parameters, buffers and modes is put back, and so is the random state. Tensors stored as plain
+attributes are not.
 """
 
 import random
@@ -143,8 +144,8 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
 def _random_state_kept() -> Iterator[None]:
     """The random state is put back.
 
-    In a thread of its own (the explorer's) only if that thread drew numbers: another thread may draw meanwhile, and
-    would get the same numbers twice.
+    Outside the main thread (in the explorer) this happens only if a PyTorch operation of the thread drew numbers; draws
+    from NumPy or Python alone are not noticed. Otherwise another thread that draws meanwhile would get the same numbers twice.
     """
     if threading.current_thread() is not threading.main_thread():
         drawing = _Drawing()

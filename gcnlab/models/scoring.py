@@ -1,4 +1,4 @@
-"""Ask any network for score maps: its device, its precision, the form of its answer.
+"""Ask any network for score maps: its device, its precision, the form of its output.
 
 A network is whatever maps images (batch, channels, height, width) to scores (batch, classes, rows, columns).
 It may have no weights, compute in half precision, or wrap the scores in a dict: torchvision calls them "out",
@@ -55,7 +55,8 @@ def resized(
 ) -> Float[Tensor, "batch classes height width"]:
     """Score maps of another size than the image, bilinearly brought to the image's (height, width).
 
-    Pixels are areas (align_corners=False), as in SegFormer's own post-processing. Scores of the size are not touched.
+    Pixels are areas (align_corners=False), as in SegFormer's own post-processing. The result has at least
+    single precision. Scores that already have this size are not interpolated.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if tuple(scores.shape[-2:]) == tuple(size):

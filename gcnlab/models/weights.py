@@ -89,7 +89,7 @@ def check_is_file(path: Path, what: str) -> None:
         advice = f"; give one of its files: {', '.join(inside[:4])}" if inside else ""
         raise IsADirectoryError(f"{path} is a folder, not a {what}{advice}")
     if not path.is_file():
-        home = "; ~ is for the shell alone: give Path.expanduser() of it" if _at_home(path) else ""
+        home = "; only the shell expands ~: use Path(…).expanduser()" if _at_home(path) else ""
         raise FileNotFoundError(f"no {what} {path}{home}")
 
 
@@ -118,7 +118,9 @@ def state_dict_in(content: Any, source: str) -> dict[str, Tensor]:
 
 
 def without_prefixes(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """A state dict without what wrappers put before the names of all its weights, one in the other perhaps.
+    """A state dict without the prefixes that wrappers put before the names of all weights; wrappers may be nested.
+
+    `_orig_mod.` (torch.compile) is removed wherever it occurs in a name.
 
     Raises:
         ValueError: two names are the same without.
@@ -228,7 +230,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{path}: to read it needs the package safetensors: pip install safetensors"
+            f"{path}: reading it needs the package safetensors: pip install safetensors"
         ) from error
     try:
         return load_file(path)
@@ -276,7 +278,7 @@ def _other_archive(path: Path) -> str:
             "torch.save(torch.jit.load(FILE).state_dict(), …)"
         )
     if any("exported_program" in name or "archive_format" in name for name in names):
-        return "a program of torch.export: save the network's state_dict() in its place"
+        return "a program of torch.export: save the network's state_dict() instead"
     if "data.pkl" in names:
         return ""
     if any(name.endswith(".npy") for name in names):
@@ -292,7 +294,7 @@ def _what_is_code(path: Path, error: Exception) -> str:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # not a zip file
         names = re.findall(r"GLOBAL ([\w.]+)", str(error))
-    advice = "save its state_dict() in its place, with the code that made it"
+    advice = "load it with the code that made it, and save its state_dict() instead"
     if any(name.startswith("torch.nn.modules.") for name in names):
         return f"it holds a whole network, which is code: {advice}"
     if names:

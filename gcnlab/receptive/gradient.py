@@ -38,7 +38,7 @@ def gradient_field(
     Raises:
         ValueError: the pixel or class is outside the score map, the image is not one image, its scores are
             not finite or have no gradient.
-        TypeError: the model does not answer with a map of scores.
+        TypeError: the model does not return a score map.
     """
     return _gradient(model, image, pixel, target)[0]
 

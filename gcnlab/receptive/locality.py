@@ -7,9 +7,9 @@ An operation is *local* if it is proven here that
   `gcnlab.geometry` says;
 - for a batch of images it does to each what it does to one.
 
-Whatever is not listed, or is given arguments that are not, is not local: every output may read everything.
-Padding with reflection, slices of the batch that take less than all of it, windows folded into the batch,
-normalisation over the map, attention: all are right, and slow.
+Every other operation, or a listed one with other arguments, counts as not local: every output may read everything.
+Examples are reflection padding, slices that take part of the batch, windows folded into the batch, normalisation over
+the map, and attention. Their results are still right, but slow to compute.
 """
 
 import operator
@@ -126,7 +126,7 @@ def axes_of(
     if isinstance(node.meta["val"], (tuple, list)) and not _answers_are_followed(node, users):
         return None
     if node.target is operator.getitem:
-        # A part of what an operation answers with; that it may be local was seen there.
+        # One output of an operation with several, whose locality was decided there.
         return ((SAME, SAME),) if inputs[0] in local else None
     axes = _pointwise_axes(node, inputs)
     if axes is None and len(inputs) == 1 and is_floating(node) and is_floating(inputs[0]):
@@ -138,7 +138,7 @@ def axes_of(
 
 
 def _answers_are_followed(node: Node, users: set[Node]) -> bool:
-    """Whether of several answers only those are read that are maps like the first.
+    """Whether only outputs are read that are maps like the first one: any output of a split, else only the first.
 
     Max-pooling also tells where each maximum lies, in numbers that count over the whole map.
     """
@@ -148,7 +148,7 @@ def _answers_are_followed(node: Node, users: set[Node]) -> bool:
 
 
 def _axes(node: Node, source: Node) -> Axes | None:
-    """Of an operation on one map of real numbers."""
+    """How rows and columns are read by an operation on one floating-point map; None if it is not proven to be local."""
     target, argument = node.target, arguments(node)
     if node.args[0] is not source and target is not aten.cat.default:
         return None  # weights that depend on the image
@@ -199,7 +199,8 @@ def _along_channels(node: Node, source: Node, argument: dict) -> bool:
 
 
 def _pointwise_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | None:
-    """Of an operation position by position, whose inputs may be spread over rows or columns."""
+    """How a pointwise operation reads each of its inputs, which may be broadcast along rows or columns; None if it is
+    not pointwise."""
     tags = getattr(node.target, "tags", ())
     spread = node.target is aten.expand.default
     if not spread and node.target not in POINTWISE and torch.Tag.pointwise not in tags:
@@ -220,7 +221,7 @@ def _pointwise_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | 
 
 
 def _cat_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | None:
-    """Of maps that are laid side by side."""
+    """How a concatenation reads each of its maps; None if it is not proven to be local."""
     tensors, axis = node.args[0], _axis(arguments(node).get("dim", 0)) - 2
     if len(set(inputs) & set(tensors)) != len(inputs) or axis == -2:
         return None

@@ -68,7 +68,9 @@ def module_path(node: Node) -> str:
 
 def name(node: Node) -> str:
     """Module and kind, as messages call an operation: "layer4.0.conv1 (conv2d)"."""
-    if node.target is operator.getitem:  # one of the answers of the operation that is meant
+    if (
+        node.target is operator.getitem
+    ):  # one output of an operation with several; name the operation
         node = node.args[0]
     path = module_path(node)
     return f"{path} ({kind(node)})" if path else kind(node)
@@ -110,7 +112,7 @@ JUMPING = (
     aten.angle.default,
     aten.frexp.Tensor,
     aten.nextafter.default,
-    # These pass over values that are no numbers, by which a difference tells that it is not known.
+    # These hide NaN, which marks a difference that is not known.
     aten.nan_to_num.default,
     aten.fmax.default,
     aten.fmin.default,
@@ -119,9 +121,9 @@ JUMPING = (
 
 
 def why_unusable(node: Node) -> str:
-    """Why differences cannot be passed through an operation with the digits that are promised; empty if they can.
+    """Why differences cannot be passed through an operation accurately enough; empty if they can.
 
-    Its result may jump: a mask, a number of something, a step. Or it has too few digits.
+    Its result may be discontinuous (a mask, an integer, a step function), or in half precision.
     """
     value = node.meta.get("val")
     if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):

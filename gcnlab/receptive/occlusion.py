@@ -40,7 +40,8 @@ from gcnlab.receptive.windows import Windows
 
 METHODS = ("plain", "exact", "drilldown")
 Watch = Callable[[float], None]
-"""Is told the share of the work that is done, 0 … 1, and ends the work by raising an exception."""
+"""A callback. It gets the share, 0 … 1, of the windows still missing for the next field that have now been run. An
+exception raised in it cancels the work."""
 
 KEPT = 8
 """Sets of windows whose drops an `Occlusion` remembers."""
@@ -65,7 +66,7 @@ class Occlusion:
 
     Raises:
         ValueError: the image is not one image, or its scores are not finite.
-        TypeError: the model does not answer with a map of scores.
+        TypeError: the model does not return a score map.
     """
 
     def __init__(
@@ -95,7 +96,8 @@ class Occlusion:
 
     @property
     def note(self) -> str:
-        """What keeps activations from being reused, in words; empty if nothing does."""
+        """Why activations are not reused, which operations are run on the whole map, or what the plain way had to do; empty
+        if there is nothing to say, also with `reuse=False`."""
         notes = [self._note, self._plain_net.note if self._net is None else ""]
         if self._net is not None and self._net.whole:
             layers = ", ".join(self._net.whole[:3]) + (" …" if self._net.whole[3:] else "")
@@ -150,8 +152,8 @@ class Occlusion:
         self._net.graph.checked = True
         if not found.agrees:
             self._give_up_reuse(
-                f"on {found.windows} windows the field from kept activations is off by {found.difference:.2g}, where "
-                f"rounding allows {found.tolerance:.2g}"
+                f"on {found.windows} windows the field from kept activations differs from the plain way by "
+                f"{found.difference:.2g}; the tolerance is {found.tolerance:.2g}"
             )
         return found
 
@@ -214,11 +216,11 @@ class Occlusion:
         progress: bool = False,
         watch: Watch | None = None,
     ) -> Iterator[ValidField]:
-        """The same, as a series of pictures that get sharper; the last one is the result.
+        """The valid field of one unit, as a series of fields that get finer; the last one is the result.
 
-        "drilldown" gives the first picture after a few windows, the other methods give one picture, the
-        last. To cancel, stop iterating, or raise an exception in `watch`, which is called after every batch
-        with the share of the next picture's windows that have been run: what was run is kept.
+        The arguments are those of `valid_field`, but the default method is "drilldown", which yields its first field
+        after a few windows. The other methods yield one field. To cancel, stop iterating, or raise an exception in `watch`, which is called after every batch
+        with the share of the missing windows of the next field that have been run: what was run is kept.
         """
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}; choose {', '.join(METHODS)}")
@@ -276,7 +278,7 @@ class Occlusion:
         stride: Pair = 16,
         batch_size: Whole = 16,
     ) -> float:
-        """Multiply-adds of running the whole network for every window, over those of "exact".
+        """Multiply-adds of the convolutions when the whole network is run for every window, over those of "exact".
 
         This bounds what reuse can win, if both run at the same multiply-adds per second. Nothing is run.
         """
@@ -289,7 +291,7 @@ class Occlusion:
         return self._net.macs * len(members) / max(plan.macs, 1.0)
 
     def _field_note(self, pixel: tuple[int, int], method: str) -> str:
-        """What there is to say of a field; where its unit lies, if that is not plain."""
+        """The note of a field: what was not reused, and where its unit lies if the score map and the image differ in size."""
         size, map_size = tuple(self.image.shape[-2:]), tuple(self.scores.shape[-2:])
         notes = [self._plain_net.note if method == "plain" else self.note]
         if size != map_size:
@@ -403,8 +405,8 @@ def valid_field(
         fill: value of the occluder in all channels, in the units of `image`. 0 is the mean colour
             of a normalised image.
         method: "exact": from the clean image's activations; "drilldown": so for a part of the windows;
-            "plain": the whole network is run for every window. What cannot be reused is run as
-            it is; `Occlusion.note` tells.
+            "plain": the whole network is run for every window. An operation that cannot be
+            reused is run on its whole input; the `note` of the returned field names it.
         agreement: for "drilldown", the intersection over union wanted with the region of all
             windows, in (0, 1].
         threshold, rule: for "drilldown", those of that region.
@@ -413,7 +415,7 @@ def valid_field(
 
     Raises:
         ValueError: an argument is out of its range, or the scores are not finite; the message names it.
-        TypeError: the model does not answer with a map of scores.
+        TypeError: the model does not return a score map.
     """
     occlusion = Occlusion(model, image, reuse=method != "plain")
     return occlusion.field(

@@ -34,10 +34,10 @@ class PlainNet:
 
     @cached_property
     def scores(self) -> Float[Tensor, "classes rows columns"]:
-        """Of the clean image, on the CPU, in single precision at least.
+        """Score map of the clean image, on the CPU, in at least single precision.
 
         Raises:
-            TypeError: the model does not answer with a map of scores.
+            TypeError: the model does not return a score map.
             ValueError: the scores are not finite.
         """
         scores = self.run(self.image[None])[0]
@@ -54,8 +54,12 @@ class PlainNet:
     ) -> Iterator[tuple[list[tuple[int, int]], Float[Tensor, "changes classes"]]]:
         """What the scores at `pixel` change by when windows of the image are filled.
 
+        Args:
+            members: (row, column), in the grid of windows, of those to fill.
+            batch_size: images at once, at most.
+
         Yields:
-            Some of the members, and for each of them changed − clean of every class.
+            A batch of `members`, and for each of them changed − clean of every class.
 
         Raises:
             ValueError: a change is not finite.
@@ -115,7 +119,7 @@ class PlainNet:
 
     @property
     def rounding(self) -> float:
-        """What is taken for rounding, as a share of the largest score: half of the digits."""
+        """Differences up to this share of the largest score count as rounding: the square root of eps."""
         return torch.finfo(self.image.dtype).eps ** 0.5
 
 

@@ -17,10 +17,10 @@ CHECKED = 4
 
 
 SHARE = 1e-4
-"""Of a class's largest change, that the two ways may differ by."""
+"""By which share of a class's largest change the two ways may differ."""
 
 ROUNDING = 100
-"""Last digits of a class's largest score, that they may differ by too."""
+"""How many eps of a class's largest score they may differ by in addition."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,10 @@ class Check:
 
     Attributes:
         windows: how many were run both ways.
-        difference: the largest one of a class, over these windows and the clean image's scores, in units of the
-            score; of the class that comes closest to its tolerance, or is furthest beyond it.
-        tolerance: up to which they agree: 1e-4 of the class's largest change, and rounding.
+        difference: the largest difference between the two ways, in units of the score, over these windows and the
+            clean score map. It is that of the class whose difference is largest relative to its tolerance.
+        tolerance: the largest difference at which they count as equal: 1e-4 of that class's largest change, plus
+            100 eps of its largest score.
     """
 
     windows: int

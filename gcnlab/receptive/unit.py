@@ -1,7 +1,8 @@
 """The unit whose receptive field is asked for: one class at one position of the score map.
 
-A network may answer with a map of another size than the image (SegFormer: a quarter). Then a position on the map, a
-unit, is not a pixel of the image; the two are told apart here.
+A network may return a map of another size than the image (SegFormer: a quarter). Then a position on the map, a
+unit, is not a pixel of the image; the functions here convert one into the other. The argument `pixel` of
+`valid_field`, `Occlusion`, `gradient_field` and `locate` is a position on the score map, that is, a unit.
 """
 
 from typing import Any

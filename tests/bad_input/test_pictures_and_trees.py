@@ -248,13 +248,13 @@ CASES: dict[str, Case] = {
     # Lists
     "names with endings": (
         voc_list(b"2007_000039\n2007_000032.jpg\n"),
-        ("train.txt:2", "without ending", ": 2007_000032"),
+        ("train.txt:2", "without folder or extension", ": 2007_000032"),
     ),
     "paths for names": (
         voc_list(b"SegmentationClass/2007_000032\n"),
-        ("train.txt:1", "is a path", "names are wanted: 2007_000032"),
+        ("train.txt:1", "is a path", "give the name alone: 2007_000032"),
     ),
-    "paths from Windows": (sbd_list("img\\2008_000002\n"), ("train.txt:1", "wanted: 2008_000002")),
+    "paths from Windows": (sbd_list("img\\2008_000002\n"), ("train.txt:1", "alone: 2008_000002")),
     "a list of VOC's Main task": (
         voc_list(b"2007_000032  1\r\n2007_000039 -1\r\n"),
         ("train.txt:1", "two columns", "ImageSets/Segmentation"),

@@ -63,19 +63,19 @@ def test_characters_that_end_no_line(tmp_path):
     [
         (
             "JPEGImages/2007_000032.jpg",
-            "has an ending; names are wanted, without ending or folder: 2007_000032",
+            "has a file extension; give the name without folder or extension: 2007_000032",
         ),
-        ("JPEGImages\\2007_000032", "is a path; names are wanted: 2007_000032"),
+        ("JPEGImages\\2007_000032", "is a path; give the name alone: 2007_000032"),
         (
             "C:\\VOC\\JPEGImages\\2007_000032.jpg",
-            "has an ending; names are wanted, without ending or folder: 2007_000032",
+            "has a file extension; give the name without folder or extension: 2007_000032",
         ),
         (
             "2007_000032.jpg",
-            "has an ending; names are wanted, without ending or folder: 2007_000032",
+            "has a file extension; give the name without folder or extension: 2007_000032",
         ),
-        ("2007_000032.PNG", "has an ending"),
-        ("2008_000002.mat", "has an ending"),
+        ("2007_000032.PNG", "has a file extension"),
+        ("2008_000002.mat", "has a file extension"),
         ("2007_000032 1", "has two columns, as the lists of VOC's Main task"),
         ("2007_000032 -1", "has two columns"),
         ("2007_000032  0", "has two columns"),

@@ -192,7 +192,10 @@ def random_table(found: dict) -> list[str]:
         ("some operations run as a whole", ways["partly whole"]),
         ("the plain way, since an operation jumps", jumping(found)),
         ("the plain way, for another reason", ways["plain"] - jumping(found)),
-        ("largest difference from the plain way", f"{found['largest_difference']:.0e}"),
+        (
+            "largest difference from the plain way, as a share of the largest value",
+            f"{found['largest_difference']:.0e}",
+        ),
         ("networks that differ by more than 1e-4", len(found["differ_by_more_than_1e-4"])),
         ("networks whose first field failed its check", len(found["failed_their_check"])),
         ("theoretical field known", theory["known"]),
@@ -209,12 +212,12 @@ def jumping(found: dict) -> int:
 def others_table(found: dict) -> list[str]:
     """The networks of others as lines of a page."""
     lines = [
-        "| network | against the plain way | difference | operations run as a whole |",
+        "| network | times as fast as the plain way | difference, as a share of the largest value | operations run as a whole |",
         "|---|---|---|---|",
     ]
     for row in found["rows"]:
         if row["operations"] is None:
-            whole = f"all: {row['note'].split(': ', 1)[1].split(',')[0]}"
+            whole = f"the plain way: {row['note'].split(': ', 1)[1].split(',')[0]}"
         else:
             kinds = Counter(kind(name) for name in row["run_as_a_whole"])
             first = ", ".join(f"{name}" for name, _ in kinds.most_common(3))

@@ -264,7 +264,7 @@ def test_the_first_field_is_checked_and_goes_on_the_plain_way_if_it_is_wrong(mon
     net, image = small_net()
     plain = valid_field(net, image, (9, 9), 0, 6, 6, method="plain")
     occlusion = Occlusion(net, image)
-    with pytest.warns(UserWarning, match="is off by"):
+    with pytest.warns(UserWarning, match="differs from the plain way by"):
         field = occlusion.field((9, 9), 0, 6, 6)
     torch.testing.assert_close(field.discrepancy, plain.discrepancy)
     assert "every window runs the whole network: on 4 windows" in field.note
@@ -277,7 +277,7 @@ def test_the_next_image_does_not_try_again(monkeypatch):
     sabotage(monkeypatch, lambda delta: 1.1 * delta)
     net, image = small_net()
     occluder = Occluder(net)
-    with pytest.warns(UserWarning, match="is off by"):
+    with pytest.warns(UserWarning, match="differs from the plain way by"):
         first = occluder(image).field((9, 9), 0, 6, 6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
