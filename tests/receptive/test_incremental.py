@@ -18,6 +18,14 @@ from gcnlab.receptive.incremental import IncrementalNet
 from tests.receptive.networks import LAYERS, Attention, C, random_network
 
 
+pytestmark = [
+    # PyTorch says so once for convolutions that random networks may well have.
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+    # A random network may fail its check, and then goes the plain way: one of 2,000 did.
+    pytest.mark.filterwarnings("ignore:.*every window runs the whole network"),
+]
+
+
 def agree(ours, theirs):
     """Equal within 1e-4 of the largest value."""
     scale = theirs.abs().max().clamp(min=1e-3)
