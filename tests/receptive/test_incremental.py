@@ -17,7 +17,6 @@ from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.incremental import IncrementalNet
 from tests.receptive.networks import LAYERS, Attention, C, random_network
 
-
 pytestmark = [
     # PyTorch says so once for convolutions that random networks may well have.
     pytest.mark.filterwarnings("ignore:Using padding='same'"),
