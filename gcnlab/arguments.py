@@ -1,7 +1,7 @@
 """Checks of what is handed in: each refusal is one line that names the argument and the fix.
 
 A number may be Python's or NumPy's: the result is always Python's, so that it can be compared, printed and
-written to JSON. `True` is no number, and 2.0 is no whole number.
+written to JSON. `True` does not count as a number, nor 2.0 as a whole number.
 """
 
 import difflib
@@ -158,6 +158,12 @@ def shown(value: Any) -> str:
     """A value in a message: short, and in one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, not too long."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= 160 else f"{lines[0][:157]}…"
 
 
 def _is_bool(value: Any) -> bool:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from gcnlab.annotations import Tensor
+from gcnlab.arguments import first_line
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
 """What wrappers put before the names of all weights."""
@@ -186,12 +187,6 @@ def check_values(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source:
             raise ValueError(
                 f"{source}: {name} holds NaN or infinite values: its training diverged, or the file is damaged"
             )
-
-
-def first_line(error: BaseException) -> str:
-    """An error's first line, not too long."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) <= 160 else f"{lines[0][:157]}…"
 
 
 def _common_prefix(names: Collection[str]) -> str | None:

@@ -49,8 +49,7 @@ class Patch:
         if not any(margins):
             return self.delta
         if empty(meet(self.box, box)):
-            size = [max(0, stop - start) for start, stop in box]
-            return self.delta.new_zeros(*self.delta.shape[:2], *size)
+            return self.delta.new_zeros(*self.delta.shape[:2], *size_of(box))
         return F.pad(self.delta, margins)
 
     def taken(self, box: Box) -> Tensor:
@@ -81,6 +80,12 @@ def meet(one: Box, other: Box) -> Box:
 def empty(box: Box) -> bool:
     """Whether a rectangle holds nothing."""
     return any(start >= stop for start, stop in box)
+
+
+def size_of(box: Box) -> tuple[int, int]:
+    """Rows and columns of a rectangle; 0 where it holds nothing."""
+    rows, columns = (max(0, stop - start) for start, stop in box)
+    return rows, columns
 
 
 def part(clean: Tensor, box: Box) -> Tensor:
@@ -114,7 +119,6 @@ def is_linear(operation: Operation) -> bool:
         *ops.SPLITS,
         *CHOOSING,
         aten.cat.default,
-        aten.slice.Tensor,
         aten.avg_pool2d.default,
         aten.expand.default,
         ops.operator.getitem,
@@ -222,13 +226,10 @@ def thin_convolution(operation: Operation, weight: Tensor) -> Pass:
     def convolved(patches: list[Patch | None], box: Box) -> Tensor:
         (patch,) = patches
         maps = F.conv2d(patch.delta, by_tap).split(len(weight), 1)
-        total = patch.delta.new_zeros(
-            len(patch.delta), len(weight), *(stop - start for start, stop in box)
-        )
-        for tap, moved in zip(taps, maps):
+        total = patch.delta.new_zeros(len(patch.delta), len(weight), *size_of(box))
+        for tap, through_it in zip(taps, maps):
             shift = [axis.padding - t * axis.dilation for axis, t in zip(operation.axes[0], tap)]
-            to = tuple((start + by, stop + by) for (start, stop), by in zip(patch.box, shift))
-            add_into(total, box, Patch(to, moved))
+            add_into(total, box, moved(Patch(patch.box, through_it), shift))
         return total
 
     return convolved
@@ -241,10 +242,8 @@ def transposed_convolution(operation: Operation, weight: Tensor, groups: int) ->
     def spread_out(patches: list[Patch | None], box: Box) -> Tensor:
         tile = read_by(operation, box)
         if empty(tile):  # a position between two windows
-            size = [stop - start for start, stop in box]
-            return patches[0].delta.new_zeros(
-                len(patches[0].delta), weight.shape[1] * groups, *size
-            )
+            delta = patches[0].delta
+            return delta.new_zeros(len(delta), weight.shape[1] * groups, *size_of(box))
         spread = F.conv_transpose2d(
             patches[0].on(tile), weight, None, stride, 0, groups=groups, dilation=dilation
         )
@@ -272,7 +271,7 @@ def addition(operation: Operation) -> Pass:
     ]
 
     def sum_of(patches: list[Patch | None], box: Box) -> Tensor:
-        size = [stop - start for start, stop in box]
+        size = size_of(box)
         changed = []
         for i, factor in terms:
             patch = patches[i]
@@ -312,7 +311,7 @@ def concatenation(operation: Operation) -> Pass:
 
     def beside(patches: list[Patch | None], box: Box) -> Tensor:
         there = next(p for p in patches if p is not None).delta
-        size = [stop - start for start, stop in box]
+        size = size_of(box)
         total = there.new_zeros(len(there), channels(operation.node), *size)
         for i, patch in enumerate(patches):
             if patch is not None:
@@ -322,7 +321,7 @@ def concatenation(operation: Operation) -> Pass:
 
     def joined(patches: list[Patch | None], box: Box) -> Tensor:
         there = next(p for p in patches if p is not None).delta
-        size = [stop - start for start, stop in box]
+        size = size_of(box)
         pieces = []
         for node in tensors:
             patch = patches[operation.inputs.index(node)] if node in operation.inputs else None
@@ -346,7 +345,7 @@ def expansion(operation: Operation) -> Pass:
     width = channels(operation.node)
 
     def spread(patches: list[Patch | None], box: Box) -> Tensor:
-        size = [stop - start for start, stop in box]
+        size = size_of(box)
         there = patches[0].on(read_by(operation, box))
         return there.expand(-1, width, *size).clone()
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.fx import Node
 
 from gcnlab.annotations import Tensor
+from gcnlab.arguments import first_line
 from gcnlab.models.modes import attributes_kept, evaluation_mode
 from gcnlab.models.scoring import device_of, dtype_of, score_maps
 from gcnlab.receptive.locality import Axes, axes_of
@@ -91,8 +92,9 @@ class Graph:
                 program = torch.export.export(_Scores(model), (image,), strict=False)
                 program = program.run_decompositions({})
         except Exception as error:  # whatever keeps PyTorch from exporting
-            why = str(error).strip().split("\n")[0]
-            raise NotTraceable(f"{type(model).__name__} cannot be exported: {why}") from error
+            raise NotTraceable(
+                f"{type(model).__name__} cannot be exported: {first_line(error)}"
+            ) from error
         signature = program.graph_signature
         values = {**program.state_dict, **program.constants}
         names = {

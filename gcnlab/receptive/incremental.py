@@ -33,8 +33,8 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import first_line
 from gcnlab.geometry import Window
-from gcnlab.models.modes import evaluation_mode
 from gcnlab.models.scoring import device_of, dtype_of
 from gcnlab.receptive.differences import (
     Box,
@@ -45,7 +45,7 @@ from gcnlab.receptive.differences import (
     difference_of,
     part,
 )
-from gcnlab.receptive.graph import Graph, Operation
+from gcnlab.receptive.graph import Graph, NotTraceable, Operation
 from gcnlab.receptive.locality import BATCH_NORM, CONVOLUTION, TRANSPOSED
 from gcnlab.receptive.nodes import evaluate, map_size
 from gcnlab.receptive.windows import Interval
@@ -104,10 +104,9 @@ class IncrementalNet:
     """A network with the activations of one image, for many small changes of that image.
 
     Args:
-        model: maps images to score maps; run in evaluation mode and left as it was. Its weights
-            are read when this is made.
+        model: maps images to score maps; as it is in evaluation mode. Its weights are read when this is made.
         image: (channels, height, width), what the model takes.
-        graph: of the model for images of this size, if there is one already.
+        graph: of the model for images of this size, if there is one already, or why there is none.
 
     Raises:
         NotTraceable: the network cannot be exported as a graph.
@@ -123,13 +122,15 @@ class IncrementalNet:
         self,
         model: nn.Module,
         image: Float[Tensor, "channels height width"],
-        graph: Graph | None = None,
+        graph: Graph | NotTraceable | None = None,
     ):
         self.image = image.to(device_of(model), dtype_of(model) or image.dtype)
+        if isinstance(graph, NotTraceable):
+            raise graph
         self.graph = graph or Graph(model, self.image[None])
         if self.graph.unusable:
             raise NotReusable(self.graph.unusable)
-        with evaluation_mode(model), torch.inference_mode():
+        with torch.inference_mode():  # the model itself is not run
             self.operations = self.graph.operations
             self._last_use = {n: i for i, o in enumerate(self.operations) for n in o.inputs}
             start = time.perf_counter()
@@ -383,8 +384,9 @@ def _named(operation: Operation) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError):
         raise  # not the operation's fault
     except Exception as error:
-        why = str(error).strip().split("\n")[0]
-        raise NotReusable(f"{operation.name}: {type(error).__name__}: {why}") from error
+        raise NotReusable(
+            f"{operation.name}: {type(error).__name__}: {first_line(error)}"
+        ) from error
 
 
 def length(node: Node, axis: int) -> int:

@@ -150,7 +150,7 @@ def _answers_are_followed(node: Node, users: set[Node]) -> bool:
 def _axes(node: Node, source: Node) -> Axes | None:
     """How rows and columns are read by an operation on one floating-point map; None if it is not proven to be local."""
     target, argument = node.target, arguments(node)
-    if node.args[0] is not source and target is not aten.cat.default:
+    if node.args[0] is not source:
         return None  # weights that depend on the image
     if any(other is source for other in (*node.args[1:], *node.kwargs.values())):
         return None  # the map is its own weights
@@ -170,7 +170,7 @@ def _axes(node: Node, source: Node) -> Axes | None:
         matrices = resampling_matrices(node)
         return matrices and _table_axes(matrices, source, node)
     if target is aten.slice.Tensor:
-        return _slice_axes(node, source, argument)
+        return _slice_axes(source, argument)
     if target in PASSED_ON:
         return SAME, SAME
     if target in RESHAPING:
@@ -265,7 +265,7 @@ def _window(node: Node, axis: int, argument: dict) -> Window:
     return Window(kernel, _pair(argument.get("stride", 1))[axis], padding, dilation)
 
 
-def _slice_axes(node: Node, source: Node, argument: dict) -> Axes | None:
+def _slice_axes(source: Node, argument: dict) -> Axes | None:
     axis = _axis(argument.get("dim", 0)) - 2
     if axis < 0:
         return SAME, SAME  # of the channels; of the batch, which is one image before and after

@@ -25,7 +25,7 @@ class Occluder:
     def __init__(self, model: nn.Module, reuse: bool = True):
         self.model, self.reuse = model, reuse
         self._size: tuple[int, ...] | None = None
-        self._graph: Graph | None = None
+        self._graph: Graph | NotTraceable | None = None
 
     def __call__(self, image: Float[Tensor, "channels height width"]) -> Occlusion:
         """See `Occlusion`, its errors too."""
@@ -34,8 +34,8 @@ class Occluder:
             self._graph, self._size = self._export(image), tuple(image.shape)
         return Occlusion(self.model, image, self.reuse, self._graph)
 
-    def _export(self, image: Tensor) -> Graph | None:
+    def _export(self, image: Tensor) -> Graph | NotTraceable:
         try:
             return Graph(self.model, image[None])
-        except NotTraceable:
-            return None  # Occlusion says so in its note
+        except NotTraceable as error:
+            return error  # Occlusion says so in its note

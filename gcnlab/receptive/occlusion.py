@@ -59,7 +59,7 @@ class Occlusion:
         image: (channels, height, width), what the model takes (already normalised).
         reuse: keep activations. Without, or if the network cannot be exported as a graph, the whole network is
             run for every window, with every method.
-        graph: of the network for images of this size, to save exporting it again.
+        graph: of the network for images of this size, or why there is none, to save exporting it again.
 
     Attributes:
         scores: of the clean image, (classes, rows, columns), on the CPU.
@@ -74,7 +74,7 @@ class Occlusion:
         model: nn.Module,
         image: Float[Tensor, "channels height width"],
         reuse: bool = True,
-        graph: Graph | None = None,
+        graph: Graph | NotTraceable | None = None,
     ):
         check_image(image)
         self.model, self.image = model, image.detach()
@@ -219,8 +219,10 @@ class Occlusion:
         """The valid field of one unit, as a series of fields that get finer; the last one is the result.
 
         The arguments are those of `valid_field`, but the default method is "drilldown", which yields its first field
-        after a few windows. The other methods yield one field. To cancel, stop iterating, or raise an exception in `watch`, which is called after every batch
-        with the share of the missing windows of the next field that have been run: what was run is kept.
+        after a few windows. The other methods yield one field.
+
+        To cancel, stop iterating, or raise an exception in `watch`, which is called after every batch with the share
+        of the missing windows of the next field that have been run: what was run is kept.
         """
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}; choose {', '.join(METHODS)}")
@@ -291,7 +293,7 @@ class Occlusion:
         return self._net.macs * len(members) / max(plan.macs, 1.0)
 
     def _field_note(self, pixel: tuple[int, int], method: str) -> str:
-        """The note of a field: what was not reused, and where its unit lies if the score map and the image differ in size."""
+        """The note of a field: what was not reused, and where its unit lies if map and image differ in size."""
         size, map_size = tuple(self.image.shape[-2:]), tuple(self.scores.shape[-2:])
         notes = [self._plain_net.note if method == "plain" else self.note]
         if size != map_size:
@@ -366,7 +368,7 @@ class Occlusion:
             for batch, changes in self._plain_net.changes(
                 windows, members, pixel, fill, batch_size
             ):
-                yield batch, -changes.double().numpy()
+                yield batch, -changes.numpy()
 
 
 class _Drops:

@@ -30,6 +30,7 @@ class PlainNet:
 
     def __init__(self, model: nn.Module, image: Float[Tensor, "channels height width"]):
         self.model, self.note = model, ""
+        self._apart: dict[int | float, bool] = {}  # by fill: whether images go in batches
         self.image = image.to(device_of(model), dtype_of(model) or image.dtype)
 
     @cached_property
@@ -65,7 +66,9 @@ class PlainNet:
             ValueError: a change is not finite.
         """
         row, column = pixel
-        at_once = batch_size if batch_size > 1 and self._apart(fill) else 1
+        if batch_size > 1 and fill not in self._apart:
+            self._apart[fill] = self._are_apart(fill)
+        at_once = batch_size if batch_size > 1 and self._apart[fill] else 1
         for start in range(0, len(members), at_once):
             batch = members[start : start + at_once]
             scores = self.run(self.occluded(windows, batch, fill))[:, :, row, column]
@@ -88,7 +91,7 @@ class PlainNet:
             scores = scores_of(self.model, images)
         return scores.to("cpu", torch.promote_types(scores.dtype, torch.float32))
 
-    def _apart(self, fill: int | float) -> bool:
+    def _are_apart(self, fill: int | float) -> bool:
         """Whether each image of a batch has the scores that it has alone; what is wrong goes into the note."""
         name = type(self.model).__name__
         try:

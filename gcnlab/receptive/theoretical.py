@@ -148,7 +148,7 @@ class _Span:
     """What each of some units reads of one map, along one axis.
 
     Attributes:
-        start, stop: per unit; [start, stop) is empty if start ≥ stop.
+        start, stop: per unit; FAR and −FAR for a unit that reads nothing, so that a hull is a minimum and a maximum.
         step: from unit to unit; None if branches differ in it.
     """
 
@@ -158,21 +158,14 @@ class _Span:
 
     def through(self, axis: AxisMap) -> "_Span":
         """What the same units read of an operation's input."""
-        seen = self.start < self.stop
         start, stop = axis.reads(self.start, self.stop)
+        seen = (self.start < self.stop) & (start < stop)
         step = None if self.step is None else self.step * axis.step
         return _Span(np.where(seen, start, FAR), np.where(seen, stop, -FAR), step)
 
     def joined(self, other: "_Span") -> "_Span":
         """The hull of two branches."""
-        start = np.minimum(
-            np.where(self.start < self.stop, self.start, FAR),
-            np.where(other.start < other.stop, other.start, FAR),
-        )
-        stop = np.maximum(
-            np.where(self.start < self.stop, self.stop, -FAR),
-            np.where(other.start < other.stop, other.stop, -FAR),
-        )
+        start, stop = np.minimum(self.start, other.start), np.maximum(self.stop, other.stop)
         return _Span(start, stop, self.step if self.step == other.step else None)
 
     def field(self) -> AxisField:

@@ -4,8 +4,7 @@ from typing import Any
 
 import torch
 
-from gcnlab.arguments import nearest, shown
-from gcnlab.models.weights import first_line
+from gcnlab.arguments import first_line, nearest, shown
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 """What a message offers."""

@@ -178,8 +178,8 @@ class Session:
         """The image's activations."""
         try:
             graph = self.graph
-        except NotTraceable:
-            graph = None  # then Occlusion does without, and says so
+        except NotTraceable as error:
+            graph = error  # then Occlusion does without, and says so
         return Occlusion(self.model, self.image, graph=graph)
 
     @cached_property

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+import gcnlab.receptive.incremental
 import gcnlab.receptive.many
 from gcnlab.models import SegmentationNet
 from gcnlab.receptive import Occluder, valid_field
-from gcnlab.receptive.graph import Graph
+from gcnlab.receptive.graph import Graph, NotTraceable
 
 
 def test_fields_are_those_of_each_image_and_the_graph_is_made_once_per_size(monkeypatch):
@@ -35,10 +36,25 @@ def test_a_network_that_cannot_be_exported_is_run_plainly():
 
     net, image = Twofold(3, 2, 3, padding=1), torch.rand(3, 12, 12)
     occlusion = Occluder(net)(image)
-    assert "every window runs the whole network" in occlusion.note
+    assert "every window runs the whole network: Twofold cannot be exported" in occlusion.note
     field = occlusion.field((5, 5), 0, window=4, stride=4)
     expected = valid_field(net, image, (5, 5), 0, window=4, stride=4, method="plain")
     torch.testing.assert_close(field.discrepancy, expected.discrepancy)
+
+
+def test_what_cannot_be_exported_is_tried_once_per_size(monkeypatch):
+    tried = []
+
+    def refused(model, image):
+        tried.append(tuple(image.shape[-2:]))
+        raise NotTraceable("it is not to be exported")
+
+    for module in (gcnlab.receptive.many, gcnlab.receptive.incremental):
+        monkeypatch.setattr(module, "Graph", refused)
+    occluder = Occluder(nn.Conv2d(3, 2, 1))
+    notes = [occluder(torch.rand(3, *size)).note for size in [(8, 8), (8, 8), (9, 8)]]
+    assert tried == [(8, 8), (9, 8)]
+    assert all("it is not to be exported" in note for note in notes)
 
 
 def test_without_reuse_nothing_is_exported(monkeypatch):

@@ -64,6 +64,24 @@ def test_images_that_influence_each_other_are_run_one_by_one(kind, words):
     torch.testing.assert_close(exact.discrepancy, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_whether_images_go_in_batches_is_found_out_once():
+    class Counting(nn.Conv2d):
+        images = 0
+
+        def forward(self, x):
+            self.images += len(x)
+            return super().forward(x)
+
+    net, image = Counting(3, 2, 3, padding=1), torch.randn(3, 12, 12)
+    occlusion, counts = Occlusion(net, image, reuse=False), []
+    for pixel in [(5, 6), (1, 1), (9, 9)]:
+        before = net.images
+        occlusion.field(pixel, 0, 4, 4)
+        counts.append(net.images - before)
+    assert counts[1:] == [9, 9]  # the windows, and nothing else
+    assert counts[0] > 9
+
+
 def test_random_scores_are_told_and_every_window_has_the_same_numbers():
     class Dropping(nn.Conv2d):
         def forward(self, x):
