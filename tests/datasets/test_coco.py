@@ -216,6 +216,6 @@ def test_a_path_for_a_file_name_is_named(tmp_path, folder):
     content["images"][0]["file_name"] = f"{folder}000000000000.jpg"
     file.write_text(json.dumps(content))
     with pytest.raises(
-        ValueError, match=r"instances_train2017\.json, image 0: .* is a path; names"
+        ValueError, match=r"instances_train2017\.json, image 0: .* is a path; give the name alone"
     ):
         COCOAsVOC("train", root)
