@@ -1,7 +1,8 @@
-"""Checks of what is handed in: each refusal is one line that names the argument and the fix.
+"""Validate arguments and settings: each error is one line that names the argument and the fix.
 
-A number may be Python's or NumPy's: the result is always Python's, so that it can be compared, printed and
-written to JSON. `True` does not count as a number, nor 2.0 as a whole number.
+Numbers may come from Python, NumPy or PyTorch. The result is always a Python number, which can be
+compared, printed and written to JSON. `True` is not accepted as a number, nor 2.0 as an integer.
+This module does not import PyTorch, so that settings and `--help` load quickly.
 """
 
 import difflib
@@ -11,23 +12,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
-
-from gcnlab.annotations import Tensor
 
 Whole = int | Any
-"""In a signature: a whole number, NumPy's too. `whole` checks it, not its type: the message names the argument."""
+"""An integer in a signature, also one of NumPy. `whole` checks it, so that the error names the argument."""
 Pair = int | tuple[int, int] | Any
-"""In a signature: a whole number, or two (rows, columns)."""
+"""One integer, or two: (rows, columns)."""
 Pixel = tuple[int, int] | Any
-"""In a signature: (row, column)."""
+"""A pixel: (row, column)."""
 
 
 def whole(name: str, value: Any, at_least: int | None = None) -> int:
-    """`value` as an int: Python's, NumPy's, or a tensor of one whole number.
+    """Return `value`, an integer of Python or NumPy or a tensor with one integer, as an int.
 
     Raises:
-        ValueError: naming the argument: a bool, a float, a string, or less than `at_least`.
+        ValueError: `value` is a bool, a float or a string, or is less than `at_least`.
     """
     try:
         if _is_bool(value):
@@ -41,23 +39,22 @@ def whole(name: str, value: Any, at_least: int | None = None) -> int:
 
 
 def number(name: str, value: Any) -> int | float:
-    """`value` as a float, or as an int if it is one.
+    """Return `value` as an int if it is an integer, else as a float.
 
     Raises:
-        ValueError: naming the argument: a bool, a string.
+        ValueError: `value` is a bool or not a number.
     """
-    scalar = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
-    value = value.item() if scalar else value
+    value = value.item() if getattr(value, "ndim", None) == 0 else value
     if _is_bool(value) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a number, not {shown(value)}")
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def flag(name: str, value: Any) -> bool:
-    """`value` as a bool.
+    """Return `value` as a bool.
 
     Raises:
-        ValueError: naming the argument: a string such as "no" would count as true.
+        ValueError: `value` is not a bool. (A string such as "no" would count as true.)
     """
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, not {shown(value)}")
@@ -65,10 +62,10 @@ def flag(name: str, value: Any) -> bool:
 
 
 def pair(name: str, value: Any, at_least: int | None = None) -> tuple[int, int]:
-    """(rows, columns) out of one whole number, which is for both, or of two.
+    """Return (rows, columns). One integer stands for both.
 
     Raises:
-        ValueError: naming the argument.
+        ValueError: `value` is not one or two integers, or one is less than `at_least`.
     """
     several = items(value)
     if several is None:
@@ -80,10 +77,10 @@ def pair(name: str, value: Any, at_least: int | None = None) -> tuple[int, int]:
 
 
 def pixel_of(value: Any) -> tuple[int, int]:
-    """A pixel (row, column) as two ints; where it lies is not looked at.
+    """Return a pixel (row, column) as two ints. Its position in the image is not checked.
 
     Raises:
-        ValueError: it is not two whole numbers.
+        ValueError: `value` is not two integers.
     """
     several = items(value)
     if several is None or len(several) != 2:
@@ -93,15 +90,15 @@ def pixel_of(value: Any) -> tuple[int, int]:
 
 
 def class_of(value: Any, classes: int, name: str = "target") -> int:
-    """A class id as an int.
+    """Return a class id as an int.
 
     Raises:
-        ValueError: it is a name, no whole number, or outside 0 … classes − 1.
+        ValueError: `value` is a name, is not an integer, or is outside 0 … classes − 1.
     """
     if isinstance(value, str):
         raise ValueError(
-            f"{name} must be a class's id, 0 … {classes - 1}, not {value!r}: the network knows no names; "
-            "with a data set's labels, give labels.names.index(NAME)"
+            f"{name} must be a class id, 0 … {classes - 1}, not the name {value!r}; "
+            "with the labels of the data set, use labels.names.index(NAME)"
         )
     found = whole(name, value)
     if not 0 <= found < classes:
@@ -109,62 +106,33 @@ def class_of(value: Any, classes: int, name: str = "target") -> int:
     return found
 
 
-def image_tensor(name: str, image: Any) -> Tensor:
-    """`image`, if it is a tensor of floats.
-
-    Raises:
-        ValueError: it is NumPy's or a picture, with the call that makes a tensor of it; or its values are whole
-            numbers, 0 … 255 perhaps, and not normalised.
-    """
-    if isinstance(image, np.ndarray):
-        looks_like_a_picture = image.ndim == 3 and image.shape[-1] in (1, 3, 4)
-        axes = ".permute(2, 0, 1)" if looks_like_a_picture else ""
-        what = name if name.isidentifier() else "…"
-        why = ", as its axes look like height × width × colours" if looks_like_a_picture else ""
-        raise ValueError(
-            f"{name} must be a tensor, not an array of NumPy: torch.from_numpy({what}){axes}{why}; then normalise it"
-        )
-    if isinstance(image, list | tuple):
-        raise ValueError(
-            f"{name} must be one tensor, not a {type(image).__name__}: torch.stack puts images together"
-        )
-    if not isinstance(image, Tensor):
-        raise ValueError(
-            f"{name} must be a tensor (channels, height, width), not a {type(image).__name__}: "
-            "gcnlab.datasets.read_image reads a picture's file, torch.from_numpy takes an array"
-        )
-    if not image.is_floating_point():
-        raise ValueError(
-            f"{name} must hold the normalised values that the model takes, not {image.dtype}: normalise first "
-            "(gcnlab.datasets.Normalization)"
-        )
-    return image
-
-
 def items(value: Any) -> list | None:
-    """What a list, a tuple, or an array with one axis holds; None for anything else."""
-    if isinstance(value, np.ndarray | torch.Tensor) and value.ndim == 1:
+    """Return the items of a list, a tuple, or a one-dimensional array; None for anything else."""
+    if isinstance(value, list | tuple) or getattr(value, "ndim", None) == 1:
         return list(value)
-    return list(value) if isinstance(value, list | tuple) else None
+    return None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean …?" for the known name that is most like `name`; empty if none is."""
+    """Return "; did you mean …?" with the known name closest to `name`, or "" if none is close."""
     found = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {found[0]}?" if found else ""
 
 
 def shown(value: Any) -> str:
-    """A value in a message: short, and in one line."""
+    """Return a value for an error message: short, on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def first_line(error: BaseException) -> str:
-    """An error's first line, not too long."""
+    """Return the first line of an error, at most 160 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0] if len(lines[0]) <= 160 else f"{lines[0][:157]}…"
 
 
 def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) in (bool, torch.bool)
+    return isinstance(value, bool | np.bool_) or str(getattr(value, "dtype", "")) in (
+        "bool",
+        "torch.bool",
+    )

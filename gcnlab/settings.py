@@ -1,4 +1,4 @@
-"""Settings as plain values and back, and the words for a setting that is wrong."""
+"""Convert settings to plain values and back, and check them."""
 
 import types
 from dataclasses import fields, is_dataclass
@@ -9,7 +9,7 @@ from gcnlab.arguments import flag, items, nearest, number, shown, whole
 
 
 def to_plain(value: Any) -> Any:
-    """Dictionaries, lists, numbers, strings: what JSON and a checkpoint hold."""
+    """Convert to dictionaries, lists, numbers and strings, as JSON and checkpoints hold them."""
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -18,14 +18,19 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(cls: type, values: Any, prefix: str) -> Any:
-    """A dataclass of settings out of plain values.
+    """Make a dataclass of settings from plain values.
+
+    Args:
+        cls: the dataclass.
+        values: the settings by name.
+        prefix: put before the name of a setting in errors, such as "training.".
 
     Raises:
-        ValueError: a setting, named behind `prefix`, does not exist, is missing or is out of range.
+        ValueError: a setting is unknown, missing or out of range.
     """
     if not isinstance(values, dict):
         raise ValueError(
-            f"{prefix.removesuffix('.') or 'the settings'} must be names with values, not {shown(values)}"
+            f"{prefix.removesuffix('.') or 'the settings'} must be a dictionary, not {shown(values)}"
         )
     known = {f.name: f for f in fields(cls)}
     arguments = {}
@@ -45,15 +50,16 @@ def from_plain(cls: type, values: Any, prefix: str) -> Any:
 
 
 def settle(settings: Any, prefix: str) -> None:
-    """Bring a dataclass's values to the types that its fields declare: NumPy's numbers become Python's, lists become
-    tuples, strings become paths. To be called first in `__post_init__`.
+    """Convert the values of a dataclass to the declared types; call it first in `__post_init__`.
+
+    NumPy numbers become Python numbers, lists become tuples, strings become paths.
 
     Raises:
-        ValueError: naming the setting behind `prefix`: its value cannot be brought to that type.
+        ValueError: a value cannot be converted; the error names the setting after `prefix`.
     """
     for f in fields(settings):
         value = _settled(prefix + f.name, getattr(settings, f.name), f.type)
-        object.__setattr__(settings, f.name, value)  # they are frozen
+        object.__setattr__(settings, f.name, value)  # the dataclass is frozen
 
 
 def _settled(name: str, value: Any, kind: Any) -> Any:
@@ -76,7 +82,7 @@ def _settled(name: str, value: Any, kind: Any) -> Any:
         return Path(value) if Path in kinds else str(value)
     if any(get_origin(one) is tuple for one in kinds):
         raise ValueError(f"{name} must be several values, not {shown(value)}")
-    return value  # a choice of names, or settings: whoever declares them checks them
+    return value  # a choice of names or nested settings, which check themselves
 
 
 def _settled_tuple(name: str, values: list, kinds: tuple) -> tuple:
@@ -88,18 +94,18 @@ def _settled_tuple(name: str, values: list, kinds: tuple) -> tuple:
 
 
 def check(name: str, good: bool, expected: str) -> None:
-    """Raise ValueError, naming the setting, if it is not `good`."""
+    """Raise ValueError with the name of the setting unless `good`."""
     if not good:
         raise ValueError(f"{name} must be {expected}")
 
 
 def check_choice(name: str, value: Any, choices: tuple) -> None:
-    """Raise ValueError, naming the setting, if its value is none of the choices."""
+    """Raise ValueError with the name of the setting unless its value is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}: unknown {shown(value)}; choose one of {', '.join(choices)}")
 
 
 def check_kind(name: str, value: Any, kind: type) -> None:
-    """Raise ValueError, naming the setting, if its value is not a dataclass of that kind."""
+    """Raise ValueError with the name of the setting unless its value is an instance of `kind`."""
     if not isinstance(value, kind):
         raise ValueError(f"{name} must be a {kind.__name__}, not {shown(value)}")

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Tensor
-from gcnlab.arguments import Whole, image_tensor, whole
+from gcnlab.arguments import Whole, whole
 from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.datasets.transforms import Normalization
 from gcnlab.evaluation.boundary import Norm, VoidRule, boundary_distance
@@ -26,6 +26,7 @@ from gcnlab.evaluation.curve import Curve, DistanceCounts
 from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids, predict
 from gcnlab.evaluation.processes import own_share, process, sum_over_processes
+from gcnlab.images import image_tensor
 from gcnlab.loading import loaded
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.models.scoring import check_network, device_of

@@ -24,7 +24,6 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from gcnlab.annotations import Shaped, Tensor
-from gcnlab.arguments import image_tensor
 from gcnlab.datasets.cityscapes import CITYSCAPES, to_label_ids
 from gcnlab.datasets.files import palette_picture
 from gcnlab.datasets.labels import IGNORE, LabelSet, check_labels
@@ -33,6 +32,7 @@ from gcnlab.datasets.voc import VOC, voc_palette
 from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids
+from gcnlab.images import image_tensor
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.models.scoring import check_network
 

@@ -1,24 +1,8 @@
-"""Global convolutional networks: blocks, heads, backbones, and the segmentation network."""
+"""Global convolutional networks: blocks, heads, backbones, and the segmentation network.
 
-from gcnlab.models.backbones import BACKBONES, ResNetBackbone, build_backbone, build_classifier
-from gcnlab.models.blocks import BoundaryRefinement, GlobalConvBlock
-from gcnlab.models.heads import make_head
-from gcnlab.models.resnet import mini_resnet, mini_resnet_gcn, resnet50_gcn
-from gcnlab.models.segmenter import SegmentationNet, count_weights
-from gcnlab.models.upsampling import BilinearDeconv
+The names are in `__init__.pyi`; each is imported when it is first used.
+"""
 
-__all__ = [
-    "BACKBONES",
-    "BilinearDeconv",
-    "BoundaryRefinement",
-    "GlobalConvBlock",
-    "ResNetBackbone",
-    "SegmentationNet",
-    "build_backbone",
-    "build_classifier",
-    "count_weights",
-    "make_head",
-    "mini_resnet",
-    "mini_resnet_gcn",
-    "resnet50_gcn",
-]
+from gcnlab.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

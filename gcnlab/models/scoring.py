@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.arguments import image_tensor
+from gcnlab.images import image_tensor
 
 SCORES = ("out", "logits")
 """What a dict of outputs calls the scores."""

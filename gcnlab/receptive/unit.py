@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.arguments import Pixel, Whole, class_of, image_tensor, pixel_of
+from gcnlab.arguments import Pixel, Whole, class_of, pixel_of
+from gcnlab.images import image_tensor
 
 
 def check_image(image: Tensor | Any) -> None:

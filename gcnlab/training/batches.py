@@ -7,7 +7,8 @@ import torch
 from torch.utils.data import Dataset
 
 from gcnlab.annotations import Tensor
-from gcnlab.arguments import image_tensor, shown
+from gcnlab.arguments import shown
+from gcnlab.images import image_tensor
 from gcnlab.training.optimization import TrainingConfig
 
 

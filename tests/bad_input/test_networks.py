@@ -92,7 +92,7 @@ CASES = {
     "a path": (lambda: score_map(NET, "bird.jpg"), "images must be a tensor", "str"),
     "one image without a batch axis": (lambda: predict(NET, IMAGES[0]), "batch axis", "image[None]"),
     "a grey picture": (lambda: score_map(NET, IMAGES[0, 0]), "(batch, channels, height, width)"),
-    "bytes": (lambda: predict(NET, IMAGES.byte()), "uint8", "normalise first"),
+    "bytes": (lambda: predict(NET, IMAGES.byte()), "uint8", "normalise it first"),
     "an empty batch": (lambda: predict(NET, IMAGES[:0]), "images", "nothing to score"),
     "an image without rows": (lambda: score_map(NET, IMAGES[..., :0, :]), "nothing to score"),
     "a NumPy image for a field": (lambda: gradient_field(NET, np.zeros((3, 8, 8)), (0, 0)), "torch.from_numpy"),

@@ -395,7 +395,7 @@ CASES = {
     ),
     "a value for a group of settings": (
         lambda d: RunConfig.from_dict({"model": "mini"}),
-        ["model must be names with values", "'mini'"],
+        ["model must be a dictionary", "'mini'"],
     ),
     "settings in the wrong place": (
         lambda d: made(RunConfig, model=DataConfig(), data=DataConfig(), training=TrainingConfig()),
@@ -440,7 +440,7 @@ CASES = {
     ),
     "a picture of NumPy": (
         lambda d: as_users_call(gradient_field, CONV, np.zeros((8, 8, 3), np.uint8), (0, 0)),
-        ["torch.from_numpy", ".permute(2, 0, 1)", "height × width"],
+        ["torch.from_numpy", ".permute(2, 0, 1)", "(height, width"],
     ),
     "an array with the right axes": (
         lambda d: check_image(np.zeros((3, 8, 8), np.float32)),
