@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "gcnlab"
 MAY_IMPORT = {
     "allocator": set(),
     "lazy": set(),
+    "pretrained": {"arguments"},
     "annotations": set(),
     "arguments": {"annotations"},
     "loading": {"annotations", "arguments"},
@@ -20,16 +21,16 @@ MAY_IMPORT = {
     "settings": {"arguments"},
     "check": set(),
     "images": {"annotations"},
-    "models": {"lazy", "annotations", "arguments", "images"},
+    "models": {"pretrained", "lazy", "annotations", "arguments", "images"},
     "datasets": {"lazy", "annotations", "arguments"},
     "evaluation": {"lazy", "images", "allocator", "annotations", "arguments", "loading", "settings", "datasets", "models"},
     "geometry": set(),
     "receptive": {"lazy", "images", "annotations", "arguments", "geometry", "models"},
-    "training": {"lazy", "images", "allocator", "annotations", "arguments", "loading", "provenance", "settings", "datasets", "models", "evaluation"},
-    "experiments": {"allocator", "annotations", "arguments", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
+    "training": {"pretrained", "lazy", "images", "allocator", "annotations", "arguments", "loading", "provenance", "settings", "datasets", "models", "evaluation"},
+    "experiments": {"pretrained", "allocator", "annotations", "arguments", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
     "plots": {"annotations", "datasets.labels", "receptive.region", "experiments", "plots"},
     "widgets": {"annotations", "arguments", "datasets", "models", "receptive", "plots"},
-    "cli": {"annotations", "arguments", "provenance", "models", "datasets", "evaluation", "receptive", "training", "experiments", "plots"},
+    "cli": {"pretrained", "annotations", "arguments", "provenance", "models", "datasets", "evaluation", "receptive", "training", "experiments", "plots"},
 }  # fmt: skip
 
 
