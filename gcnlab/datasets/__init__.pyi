@@ -1,13 +1,15 @@
 from .cached import Cached
-from .camvid import CAMVID, CamVid
-from .cityscapes import CITYSCAPES, Cityscapes, cityscapes_train_with_coarse
+from .camvid import CamVid
+from .cityscapes import Cityscapes, cityscapes_train_with_coarse
 from .coco import COCOAsVOC, voc_sbd_coco_train
 from .files import data_root, read_image, read_labels
+from .ids import check_labels
 from .imagenet import ImageNet
-from .labels import IGNORE, LabelSet, check_labels
-from .shapes import SHAPES, Scene, ShapeObject, Shapes, render
-from .transforms import NORMALIZATIONS, Normalization, evaluation_transform, training_transform
-from .voc import VOC, SBDSegmentation, VOCSegmentation, voc_sbd_train
+from .labels import CAMVID, CITYSCAPES, IGNORE, SHAPES, VOC, LabelSet
+from .normalization import NORMALIZATIONS, Normalization
+from .shapes import Scene, ShapeObject, Shapes, render
+from .transforms import evaluation_transform, training_transform
+from .voc import SBDSegmentation, VOCSegmentation, voc_sbd_train
 
 __all__ = [
     "CAMVID",

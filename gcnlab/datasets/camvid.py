@@ -14,38 +14,9 @@ from pathlib import Path, PureWindowsPath
 
 from gcnlab.annotations import Tensor, UInt8
 from gcnlab.datasets.files import ImagePairs, check_split, data_root, read_labels, require_files
-from gcnlab.datasets.labels import IGNORE, LabelSet
+from gcnlab.datasets.labels import CAMVID, IGNORE
 from gcnlab.datasets.lists import check_file_name, read_lines
 from gcnlab.datasets.trees import pictures_in
-
-CAMVID = LabelSet(
-    names=(
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    colors=(
-        (128, 190, 230),
-        (140, 70, 60),
-        (240, 220, 130),
-        (110, 90, 120),
-        (220, 150, 190),
-        (60, 130, 60),
-        (250, 180, 0),
-        (160, 160, 110),
-        (0, 70, 160),
-        (220, 40, 40),
-        (110, 20, 60),
-    ),
-)
 
 _VOID = 11
 

@@ -23,38 +23,10 @@ from gcnlab.datasets.files import (
     require_files,
     require_folder,
 )
-from gcnlab.datasets.labels import IGNORE, LabelSet, check_ids, check_integers
+from gcnlab.datasets.ids import check_ids, check_integers
+from gcnlab.datasets.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, IGNORE
 from gcnlab.datasets.merged import Merged
 from gcnlab.datasets.trees import folders_in, pictures_in, stem_of
-
-_CLASSES = (  # label id, name, colour; the train id is the position
-    (7, "road", (128, 64, 128)),
-    (8, "sidewalk", (244, 35, 232)),
-    (11, "building", (70, 70, 70)),
-    (12, "wall", (102, 102, 156)),
-    (13, "fence", (190, 153, 153)),
-    (17, "pole", (153, 153, 153)),
-    (19, "traffic light", (250, 170, 30)),
-    (20, "traffic sign", (220, 220, 0)),
-    (21, "vegetation", (107, 142, 35)),
-    (22, "terrain", (152, 251, 152)),
-    (23, "sky", (70, 130, 180)),
-    (24, "person", (220, 20, 60)),
-    (25, "rider", (255, 0, 0)),
-    (26, "car", (0, 0, 142)),
-    (27, "truck", (0, 0, 70)),
-    (28, "bus", (0, 60, 100)),
-    (31, "train", (0, 80, 100)),
-    (32, "motorcycle", (0, 0, 230)),
-    (33, "bicycle", (119, 11, 32)),
-)
-
-LABEL_IDS = tuple(label for label, _, _ in _CLASSES)
-"""Label id of each train id."""
-
-CITYSCAPES = LabelSet(
-    names=tuple(name for _, name, _ in _CLASSES), colors=tuple(color for _, _, color in _CLASSES)
-)
 
 _LAST_ID = 33
 _IMAGE = "_leftImg8bit"
@@ -104,7 +76,7 @@ def to_train_ids(
             f"{source}: ids {wrong[:5]} are no label ids of Cityscapes (0 … {_LAST_ID}){hint}"
         )
     table = torch.full((256,), IGNORE, dtype=torch.uint8)
-    table[list(LABEL_IDS)] = torch.arange(len(LABEL_IDS), dtype=torch.uint8)
+    table[list(CITYSCAPES_LABEL_IDS)] = torch.arange(len(CITYSCAPES_LABEL_IDS), dtype=torch.uint8)
     return table[label_ids.long()]
 
 
@@ -114,9 +86,9 @@ def to_label_ids(train_ids: Shaped[Tensor, "height width"]) -> UInt8[Tensor, "he
     Raises:
         ValueError: an id is no train id.
     """
-    check_ids(train_ids, len(LABEL_IDS), "train ids", void=IGNORE)
+    check_ids(train_ids, len(CITYSCAPES_LABEL_IDS), "train ids", void=IGNORE)
     table = torch.zeros(256, dtype=torch.uint8)
-    table[: len(LABEL_IDS)] = torch.tensor(LABEL_IDS, dtype=torch.uint8)
+    table[: len(CITYSCAPES_LABEL_IDS)] = torch.tensor(CITYSCAPES_LABEL_IDS, dtype=torch.uint8)
     return table[train_ids.long()]
 
 

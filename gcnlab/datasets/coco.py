@@ -27,10 +27,10 @@ from gcnlab.datasets.files import (
     require_files,
     require_folder,
 )
-from gcnlab.datasets.labels import IGNORE
+from gcnlab.datasets.labels import IGNORE, VOC
 from gcnlab.datasets.lists import check_file_name
 from gcnlab.datasets.merged import Merged
-from gcnlab.datasets.voc import VOC, VOCSegmentation, require_disjoint, voc_sbd_train
+from gcnlab.datasets.voc import VOCSegmentation, require_disjoint, voc_sbd_train
 
 CATEGORIES = {
     5: "aeroplane",

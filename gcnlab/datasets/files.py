@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from gcnlab.annotations import Tensor, UInt8
-from gcnlab.datasets.labels import IGNORE, LabelSet, check_labels
+from gcnlab.datasets.ids import check_labels
+from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.datasets.lists import read_names
 from gcnlab.datasets.pictures import palette_picture, read_image, read_labels
 from gcnlab.datasets.trees import check_split, data_root, require_files, require_folder, stem_of

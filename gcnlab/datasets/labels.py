@@ -1,12 +1,13 @@
-"""What the ids of a label map mean: names, colours, and the id that is not scored."""
+"""The meaning of the ids in a label map: the names and colours of each data set's classes.
 
-from collections.abc import Iterable
+This module imports torch only to colour a map, so that settings can name a data set's classes without it.
+"""
+
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from gcnlab.annotations import Shaped, Tensor, UInt8
+if TYPE_CHECKING:
+    import torch
 
 IGNORE = 255
 """The void id: no loss, no score. Padding is labelled with it."""
@@ -36,104 +37,133 @@ class LabelSet:
     def num_classes(self) -> int:
         return len(self.names)
 
-    def colorize(self, labels: Shaped[Tensor, "height width"]) -> UInt8[Tensor, "height width 3"]:
-        """An RGB picture of a label map; void is white.
+    def colorize(self, labels: "torch.Tensor") -> "torch.Tensor":
+        """Colour a label map of shape (height, width); void becomes white.
+
+        Returns:
+            An RGB picture, uint8 (height, width, 3).
 
         Raises:
-            ValueError: an id is neither a class nor void, or `labels` are no ids.
+            ValueError: an id is neither a class nor void, or `labels` holds no ids.
         """
+        import torch
+
+        from gcnlab.datasets.ids import check_ids
+
         check_ids(labels, self.num_classes, "labels", void=IGNORE)
         table = torch.full((256, 3), 255, dtype=torch.uint8)
         table[: self.num_classes] = torch.tensor(self.colors, dtype=torch.uint8)
         return table[labels.long().cpu()]
 
 
-def check_integers(ids: Tensor, what: str) -> None:
-    """Raise ValueError, naming `what` ("labels"), unless they are whole numbers: neither scores nor a mask."""
-    if ids.dtype == torch.bool:
-        raise ValueError(f"{what} must be class ids, not a mask of bools: make ids of it, .long()")
-    if ids.is_floating_point() or ids.is_complex():
-        kind = str(ids.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"{what} must be class ids, not {kind}: of scores take argmax(1), of ids .long()"
-        )
+SHAPES = LabelSet(
+    names=("background", "disc", "square", "triangle", "star", "cross", "semicircle"),
+    colors=(
+        (60, 60, 60),
+        (0, 114, 178),
+        (230, 159, 0),
+        (0, 158, 115),
+        (204, 121, 167),
+        (213, 94, 0),
+        (86, 180, 233),
+    ),
+)
+
+CAMVID = LabelSet(
+    names=(
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ),
+    colors=(
+        (128, 190, 230),
+        (140, 70, 60),
+        (240, 220, 130),
+        (110, 90, 120),
+        (220, 150, 190),
+        (60, 130, 60),
+        (250, 180, 0),
+        (160, 160, 110),
+        (0, 70, 160),
+        (220, 40, 40),
+        (110, 20, 60),
+    ),
+)
 
 
-def check_ids(ids: Tensor, num_classes: int | None, what: str, void: int | None = None) -> None:
-    """Raise ValueError unless all ids are classes, or void: what every score and picture of label maps asks.
-
-    Args:
-        ids: of any shape.
-        num_classes: classes are 0 … num_classes − 1; None: 0 or more.
-        what: they are, in the message: "labels", "predictions".
-        void: an id that may be there too.
-    """
-    check_integers(ids, what)
-    if wrong := _strange(ids, num_classes, void):
-        classes = "0 or more" if num_classes is None else f"0 … {num_classes - 1}"
-        also = "" if void is None else f", void is {void}"
-        raise ValueError(f"{what} hold ids [{_some(wrong)}]: classes are {classes}{also}")
+def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """The devkit's colours: the id's bits, three at a time, become the high bits of red, green and blue."""
+    colors = []
+    for number in range(count):
+        rgb = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                rgb[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        colors.append(tuple(rgb))
+    return tuple(colors)
 
 
-def scored_ids(
-    predictions: Tensor, labels: Tensor, num_classes: int, void: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What a score counts of predicted ids and labels: (where there is a label, the predictions there, the labels).
+VOC = LabelSet(
+    names=(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    colors=voc_palette(21),
+)
 
-    What is predicted on void is not looked at.
+_CITYSCAPES_CLASSES = (  # label id, name, colour; the train id is the position
+    (7, "road", (128, 64, 128)),
+    (8, "sidewalk", (244, 35, 232)),
+    (11, "building", (70, 70, 70)),
+    (12, "wall", (102, 102, 156)),
+    (13, "fence", (190, 153, 153)),
+    (17, "pole", (153, 153, 153)),
+    (19, "traffic light", (250, 170, 30)),
+    (20, "traffic sign", (220, 220, 0)),
+    (21, "vegetation", (107, 142, 35)),
+    (22, "terrain", (152, 251, 152)),
+    (23, "sky", (70, 130, 180)),
+    (24, "person", (220, 20, 60)),
+    (25, "rider", (255, 0, 0)),
+    (26, "car", (0, 0, 142)),
+    (27, "truck", (0, 0, 70)),
+    (28, "bus", (0, 60, 100)),
+    (31, "train", (0, 80, 100)),
+    (32, "motorcycle", (0, 0, 230)),
+    (33, "bicycle", (119, 11, 32)),
+)
 
-    Returns:
-        A mask of the arguments' shape, and two lists of classes, int64.
+CITYSCAPES = LabelSet(
+    names=tuple(name for _, name, _ in _CITYSCAPES_CLASSES),
+    colors=tuple(color for _, _, color in _CITYSCAPES_CLASSES),
+)
 
-    Raises:
-        ValueError: shapes differ, an id is out of range, or they are no ids.
-    """
-    if predictions.shape != labels.shape:
-        raise ValueError(
-            f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape"
-        )
-    check_integers(labels, "labels")
-    check_integers(predictions, "predictions")
-    valid = labels.to(torch.int64) != void
-    true = labels[valid].to(torch.int64)
-    predicted = predictions[valid].to(device=true.device, dtype=torch.int64)
-    check_ids(true, num_classes, "labels")
-    check_ids(predicted, num_classes, "predictions")
-    return valid, predicted, true
-
-
-def check_labels(labels: Tensor, num_classes: int, source: str | Path) -> None:
-    """Raise ValueError, naming `source` (a file), if a label is neither a class id nor void (255)."""
-    labels = torch.as_tensor(labels)
-    check_integers(labels, f"{source}: labels")
-    if wrong := _strange(labels, num_classes, IGNORE):
-        raise ValueError(
-            f"{source}: label ids {_some(wrong)} are out of range: "
-            f"classes are 0 … {num_classes - 1}, void is {IGNORE}"
-        )
-
-
-def _strange(ids: Tensor, num_classes: int | None, void: int | None) -> list[int]:
-    """The ids that are neither classes nor void, in order, each once."""
-    if ids.numel() == 0:
-        return []
-    if ids.dtype == torch.uint8:
-        # In a byte, one more than void (255) is 0: one look at the largest tells that all is well.
-        least, most = 0, int((ids + 1).max()) - 1 if void == IGNORE else int(ids.max())
-    else:
-        ids = ids.to(torch.int64)  # unsigned types of more bits cannot be compared
-        least, most = (int(end) for end in ids.aminmax())
-    if least >= 0 and (num_classes is None or most < num_classes):
-        return []
-    ids = ids.to(torch.int64)
-    strange = ids < 0
-    if num_classes is not None:
-        strange |= ids >= num_classes
-    if void is not None:
-        strange &= ids != void
-    return ids[strange].unique().tolist()
-
-
-def _some(items: Iterable[int], at_most: int = 5) -> str:
-    items = [str(item) for item in items]
-    return ", ".join(items[:at_most]) + (", …" if len(items) > at_most else "")
+CITYSCAPES_LABEL_IDS = tuple(label for label, _, _ in _CITYSCAPES_CLASSES)
+"""Label id of each train id."""

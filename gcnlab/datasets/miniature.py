@@ -15,8 +15,8 @@ from PIL import Image
 from gcnlab.datasets.cityscapes import to_label_ids
 from gcnlab.datasets.coco import CATEGORIES
 from gcnlab.datasets.files import palette_picture
-from gcnlab.datasets.shapes import SHAPES, Scene, outline, random_scene, render
-from gcnlab.datasets.voc import VOC, voc_palette
+from gcnlab.datasets.labels import SHAPES, VOC, voc_palette
+from gcnlab.datasets.shapes import Scene, outline, random_scene, render
 
 VOC_NAMES = {
     "train": ("2007_000032", "2007_000039", "2007_000063", "2008_000008", "2009_001012", "2011_003271"),

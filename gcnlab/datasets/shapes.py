@@ -19,20 +19,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from gcnlab.annotations import Tensor, UInt8
-from gcnlab.datasets.labels import LabelSet
-
-SHAPES = LabelSet(
-    names=("background", "disc", "square", "triangle", "star", "cross", "semicircle"),
-    colors=(
-        (60, 60, 60),
-        (0, 114, 178),
-        (230, 159, 0),
-        (0, 158, 115),
-        (204, 121, 167),
-        (213, 94, 0),
-        (86, 180, 233),
-    ),
-)
+from gcnlab.datasets.labels import SHAPES
 
 SPLITS = {"train": 1200, "val": 300, "test": 300}
 _MIN_SIZE, _MAX_SIZE = 0.15, 0.75  # of the shorter side of the image

@@ -10,7 +10,8 @@ import numpy as np
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from gcnlab.datasets.shapes import SHAPES, SPLITS, Scene, checked_length, random_scene, render
+from gcnlab.datasets.labels import SHAPES
+from gcnlab.datasets.shapes import SPLITS, Scene, checked_length, random_scene, render
 
 _STREAM = 1  # keeps the images apart from those of Shapes with the same seed
 

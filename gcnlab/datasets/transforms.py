@@ -6,7 +6,6 @@ label, and the order that makes "pad with the mean colour" simply "pad with zero
 Units: images leave with float values, normalised; labels stay uint8 ids with void 255.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,47 +13,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets.labels import IGNORE
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """(image − mean) / std per channel, on images in 0 … 1, RGB.
-
-    Attributes:
-        mean: per channel.
-        std: per channel.
-    """
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def __call__(self, image: Tensor) -> Float[Tensor, "*batch 3 height width"]:
-        """From uint8, or from floats in 0 … 1, to normalised float32."""
-        factor = 255.0 if image.dtype == torch.uint8 else 1.0
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        scale, shift = (1 / (factor * std)).to(image.device), (mean / std).to(image.device)
-        pixels = image.as_subclass(Tensor).to(torch.float32, copy=True)  # the one new tensor
-        return pixels.mul_(scale).sub_(shift)
-
-    def invert(self, image: Tensor) -> Float[Tensor, "*batch 3 height width"]:
-        """From normalised values back to 0 … 1."""
-        mean = image.new_tensor(self.mean)[:, None, None]
-        std = image.new_tensor(self.std)[:, None, None]
-        return (image * std + mean).clamp(0, 1)
-
-
-NORMALIZATIONS = {
-    "imagenet": Normalization(),  # mean and deviation of torchvision's ImageNet weights
-    "mean": Normalization(std=(1.0, 1.0, 1.0)),  # the paper's mean subtraction, nothing divided
-}
-
-
-def weights_normalization(weights: Any) -> Normalization:
-    """The normalisation that torchvision's `weights` (an enum member) were trained with."""
-    preset = weights.transforms()
-    return Normalization(tuple(preset.mean), tuple(preset.std))
+from gcnlab.datasets.normalization import Normalization
 
 
 class Normalize(v2.Transform):

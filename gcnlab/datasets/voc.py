@@ -27,49 +27,9 @@ from gcnlab.datasets.files import (
     require_files,
     require_folder,
 )
-from gcnlab.datasets.labels import LabelSet
+from gcnlab.datasets.labels import VOC
 from gcnlab.datasets.merged import Merged
 from gcnlab.datasets.trees import stem_of
-
-
-def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """The devkit's colours: the id's bits, three at a time, become the high bits of red, green and blue."""
-    colors = []
-    for number in range(count):
-        rgb = [0, 0, 0]
-        for bit in range(8):
-            for channel in range(3):
-                rgb[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
-        colors.append(tuple(rgb))
-    return tuple(colors)
-
-
-VOC = LabelSet(
-    names=(
-        "background",
-        "aeroplane",
-        "bicycle",
-        "bird",
-        "boat",
-        "bottle",
-        "bus",
-        "car",
-        "cat",
-        "chair",
-        "cow",
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
-    colors=voc_palette(21),
-)
 
 
 class VOCSegmentation(ImagePairs):

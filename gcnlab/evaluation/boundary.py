@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE, check_ids
+from gcnlab.datasets.ids import check_ids
+from gcnlab.datasets.labels import IGNORE
 
 Norm = Literal["euclidean", "chebyshev", "cityblock"]
 VoidRule = Literal["edge", "blank"]

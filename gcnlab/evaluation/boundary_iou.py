@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from gcnlab.annotations import Bool, Float, Int, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE, check_ids, scored_ids
+from gcnlab.datasets.ids import check_ids, scored_ids
+from gcnlab.datasets.labels import IGNORE
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ Cityscapes define them), never averaged over images.
 import torch
 
 from gcnlab.annotations import Float, Int, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE, scored_ids
+from gcnlab.datasets.ids import scored_ids
+from gcnlab.datasets.labels import IGNORE
 
 
 class ConfusionMatrix:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from gcnlab.annotations import Float, Tensor, UInt8
-from gcnlab.datasets.transforms import Normalization
+from gcnlab.datasets.normalization import Normalization
 from gcnlab.settings import check
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from gcnlab.datasets.labels import IGNORE
-from gcnlab.datasets.transforms import Normalization
+from gcnlab.datasets.normalization import Normalization
 from gcnlab.evaluation.boundary import boundary_mask
 from gcnlab.evaluation.confusion import ConfusionMatrix
 from gcnlab.evaluation.crf import CRF, colors_of, refine_probabilities

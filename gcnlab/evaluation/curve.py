@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from gcnlab.annotations import Float, Int, Shaped, Tensor
-from gcnlab.datasets.labels import IGNORE, scored_ids
+from gcnlab.datasets.ids import scored_ids
+from gcnlab.datasets.labels import IGNORE
 from gcnlab.evaluation.confusion import ConfusionMatrix
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from gcnlab.annotations import Float, Int, Tensor
 from gcnlab.datasets.labels import LabelSet
-from gcnlab.datasets.transforms import Normalization
+from gcnlab.datasets.normalization import Normalization
 from gcnlab.evaluation.crf import CRF, colors_of, refine_probabilities
 from gcnlab.evaluation.inference import Inference, probabilities, score_map
 from gcnlab.models.modes import evaluation_mode

@@ -17,7 +17,7 @@ from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Tensor
 from gcnlab.arguments import Whole, whole
 from gcnlab.datasets.labels import IGNORE, LabelSet
-from gcnlab.datasets.transforms import Normalization
+from gcnlab.datasets.normalization import Normalization
 from gcnlab.evaluation.boundary import Norm, VoidRule, boundary_distance
 from gcnlab.evaluation.boundary_iou import BandRule, BoundaryIoU
 from gcnlab.evaluation.confusion import ConfusionMatrix

@@ -24,11 +24,11 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from gcnlab.annotations import Shaped, Tensor
-from gcnlab.datasets.cityscapes import CITYSCAPES, to_label_ids
+from gcnlab.datasets.cityscapes import to_label_ids
 from gcnlab.datasets.files import palette_picture
-from gcnlab.datasets.labels import IGNORE, LabelSet, check_labels
-from gcnlab.datasets.transforms import Normalization
-from gcnlab.datasets.voc import VOC, voc_palette
+from gcnlab.datasets.ids import check_labels
+from gcnlab.datasets.labels import CITYSCAPES, IGNORE, VOC, LabelSet, voc_palette
+from gcnlab.datasets.normalization import Normalization
 from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids

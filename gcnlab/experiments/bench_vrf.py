@@ -27,7 +27,7 @@ from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets import Shapes
-from gcnlab.datasets.transforms import Normalization
+from gcnlab.datasets.normalization import Normalization
 from gcnlab.experiments.process import peak_mb
 from gcnlab.models import SegmentationNet
 from gcnlab.models.modes import evaluation_mode

@@ -16,18 +16,15 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, nearest, shown, whole
+from gcnlab.models.choices import BACKBONES, TORCHVISION_RESNETS
 from gcnlab.models.resnet import mini_resnet, mini_resnet_gcn, resnet50_gcn
 from gcnlab.models.weights import check_values, differences, read_state_dict, several
-
-TORCHVISION_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 _OWN_NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mini": mini_resnet,
     "mini_gcn": mini_resnet_gcn,
     "resnet50_gcn": resnet50_gcn,
 }
-
-BACKBONES = (*_OWN_NETWORKS, *TORCHVISION_RESNETS)
 
 SEGMENTATION = "segmentation network"
 

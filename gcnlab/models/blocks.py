@@ -19,17 +19,7 @@ from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, whole
-
-
-def check_kernel_size(kernel_size: Whole) -> int:
-    """Return `kernel_size` as an int if it is a positive odd integer; raise ValueError if it is not.
-
-    An even kernel has no centre pixel: with "same" padding it would shift the map by half a pixel.
-    """
-    k = whole("kernel_size", kernel_size)
-    if k < 1 or k % 2 == 0:
-        raise ValueError(f"kernel_size must be odd and positive (1, 3, 5, …), not {k}")
-    return k
+from gcnlab.models.choices import check_kernel_size
 
 
 class GlobalConvBlock(nn.Module):

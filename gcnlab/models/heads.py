@@ -14,14 +14,12 @@ in Tables 2 and 4 and reproduced to the last weight.
 """
 
 import itertools
-from typing import Literal, get_args
 
 from torch import nn
 
 from gcnlab.arguments import Whole, shown, whole
-from gcnlab.models.blocks import GlobalConvBlock, check_kernel_size, init_linear_conv_
-
-HeadKind = Literal["conv1x1", "gcn", "conv", "stack"]
+from gcnlab.models.blocks import GlobalConvBlock, init_linear_conv_
+from gcnlab.models.choices import HEADS, check_kernel_size
 
 
 def make_head(
@@ -63,7 +61,7 @@ def make_head(
         m = in_channels if mid_channels is None else mid_channels
         widths = [in_channels, *[m] * ((k - 1) // 2 - 1), num_classes]
         return nn.Sequential(*(linear_conv(a, b, 3) for a, b in itertools.pairwise(widths)))
-    raise ValueError(f"unknown head {shown(kind)}; choose one of {', '.join(get_args(HeadKind))}")
+    raise ValueError(f"unknown head {shown(kind)}; choose one of {', '.join(HEADS)}")
 
 
 def linear_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:

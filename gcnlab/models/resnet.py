@@ -30,7 +30,7 @@ from torchvision.models.resnet import Bottleneck
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, whole
-from gcnlab.models.blocks import check_kernel_size
+from gcnlab.models.choices import check_kernel_size
 
 
 class GCNBottleneck(nn.Module):

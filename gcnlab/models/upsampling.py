@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, shown, whole
+from gcnlab.models.choices import UPSAMPLES
 
 
 class BilinearDeconv(nn.ConvTranspose2d):
@@ -50,9 +51,6 @@ def replicate_border(
         scores = torch.cat([scores[..., :1, :], scores, scores[..., -1:, :]], dim=-2)
         return torch.cat([scores[..., :1], scores, scores[..., -1:]], dim=-1)
     return F.pad(scores, (1, 1, 1, 1), mode="replicate")
-
-
-UPSAMPLES = ("deconv", "bilinear")
 
 
 def make_upsampler(kind: str, channels: int) -> nn.Module:

@@ -31,13 +31,11 @@ from gcnlab.datasets import (
     voc_sbd_coco_train,
     voc_sbd_train,
 )
-from gcnlab.datasets.transforms import weights_normalization
+from gcnlab.datasets.normalization import weights_normalization
 from gcnlab.evaluation import evaluate
 from gcnlab.models import BACKBONES, SegmentationNet, build_backbone
 from gcnlab.models.backbones import published_weights
-from gcnlab.models.blocks import check_kernel_size
-from gcnlab.models.heads import HeadKind
-from gcnlab.models.upsampling import UPSAMPLES
+from gcnlab.models.choices import UPSAMPLES, HeadKind, check_kernel_size
 from gcnlab.settings import check, check_choice, check_kind, settle
 from gcnlab.training.losses import labelled_pixels, segmentation_loss
 from gcnlab.training.optimization import TrainingConfig

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Bool, Tensor, UInt8
-from gcnlab.datasets.shapes import SHAPES, Scene, ShapeObject, render
-from gcnlab.datasets.transforms import Normalization
+from gcnlab.datasets.labels import SHAPES
+from gcnlab.datasets.normalization import Normalization
+from gcnlab.datasets.shapes import Scene, ShapeObject, render
 from gcnlab.models.scoring import check_network, resized
 from gcnlab.receptive import coverage
 from gcnlab.widgets.base import Explorer, describe

@@ -7,7 +7,8 @@ import torchvision
 from PIL import Image
 
 from gcnlab.datasets import CITYSCAPES, Cityscapes, cityscapes_train_with_coarse
-from gcnlab.datasets.cityscapes import LABEL_IDS, to_label_ids, to_train_ids
+from gcnlab.datasets.cityscapes import to_label_ids, to_train_ids
+from gcnlab.datasets.labels import CITYSCAPES_LABEL_IDS
 from tests.datasets.png import decode_png
 
 OFFICIAL = torchvision.datasets.Cityscapes.classes
@@ -16,7 +17,7 @@ OFFICIAL = torchvision.datasets.Cityscapes.classes
 def test_the_table_is_the_official_one():
     scored = [c for c in OFFICIAL if not c.ignore_in_eval]
     assert len(scored) == 19
-    assert tuple(c.id for c in scored) == LABEL_IDS
+    assert tuple(c.id for c in scored) == CITYSCAPES_LABEL_IDS
     assert tuple(c.name for c in scored) == CITYSCAPES.names
     assert tuple(tuple(c.color) for c in scored) == CITYSCAPES.colors
     written = [c for c in OFFICIAL if c.id >= 0]

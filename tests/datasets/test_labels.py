@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gcnlab.datasets import CAMVID, IGNORE, SHAPES, LabelSet, check_labels
-from gcnlab.datasets.labels import check_ids
+from gcnlab.datasets.ids import check_ids
 
 THREE = LabelSet(("sky", "road", "car"), ((10, 20, 30), (40, 50, 60), (70, 80, 90)))
 WHITE = (255, 255, 255)

@@ -15,7 +15,8 @@ from gcnlab.datasets import (
     evaluation_transform,
     training_transform,
 )
-from gcnlab.datasets.transforms import PadTo, RandomScale, weights_normalization
+from gcnlab.datasets.normalization import weights_normalization
+from gcnlab.datasets.transforms import PadTo, RandomScale
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -8,7 +8,7 @@ from torch.utils.data import Subset
 from torchvision import tv_tensors
 
 from gcnlab.datasets import LabelSet, Shapes, evaluation_transform
-from gcnlab.datasets.transforms import Normalization
+from gcnlab.datasets.normalization import Normalization
 from gcnlab.evaluation import BoundaryRule, Scores, evaluate, predict
 
 LABELS = LabelSet(("ground", "house", "tree"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
