@@ -1,42 +1,86 @@
-"""The command line: a file per command. Every setting is a field of a frozen dataclass."""
+"""The command line: a file per command. Every flag is a field of a frozen dataclass.
 
-from typing import Annotated
+Only the module of the command that is run is imported, and it imports PyTorch only when it runs, so
+that `--help` answers at once.
+"""
 
-import tyro
+import importlib
+import sys
+from collections.abc import Callable, Sequence
 
-from gcnlab.cli.bench import Bench
-from gcnlab.cli.crf import Crf
-from gcnlab.cli.data import Data
-from gcnlab.cli.errors import errors_in_words
-from gcnlab.cli.evaluate import Evaluate
-from gcnlab.cli.predict import Predict
-from gcnlab.cli.pretrain import Pretrain
-from gcnlab.cli.schedule import RunSchedule
-from gcnlab.cli.ship import Ship
-from gcnlab.cli.submit import Submit
-from gcnlab.cli.table import ShowTable
-from gcnlab.cli.train import Train
-from gcnlab.cli.vrf import Vrf
+from gcnlab.arguments import nearest
+
+COMMANDS = {
+    "train": ("train", "Train", "Train a network and score it on the validation split."),
+    "schedule": ("schedule", "RunSchedule", "Run one of the paper's schedules of several stages."),
+    "pretrain": ("pretrain", "Pretrain", "Train a backbone as a classifier."),
+    "evaluate": ("evaluate", "Evaluate", "Score trained networks."),
+    "predict": ("predict", "Predict", "Segment images."),
+    "crf": ("crf", "Crf", "Search the settings of a dense CRF."),
+    "submit": ("submit", "Submit", "Pack predictions for a benchmark server."),
+    "vrf": ("vrf", "Vrf", "Compute valid receptive fields."),
+    "data": ("data", "Data", "Check, download or imitate a data set."),
+    "table": ("table", "ShowTable", "Show a table of the paper beside ours."),
+    "ship": ("ship", "Ship", "Export trained networks."),
+    "bench": ("bench", "Bench", "Measure speed."),
+}
+"""Each command: its module, its class, and its summary."""
 
 
 def main() -> None:
-    """Entry point of `gcnlab`."""
-    chosen = tyro.cli(
-        Annotated[Train, tyro.conf.subcommand("train")]
-        | Annotated[RunSchedule, tyro.conf.subcommand("schedule")]
-        | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Predict, tyro.conf.subcommand("predict")]
-        | Annotated[Crf, tyro.conf.subcommand("crf")]
-        | Annotated[Submit, tyro.conf.subcommand("submit")]
-        | Annotated[Vrf, tyro.conf.subcommand("vrf")]
-        | Annotated[Data, tyro.conf.subcommand("data")]
-        | Annotated[ShowTable, tyro.conf.subcommand("table")]
-        | Annotated[Ship, tyro.conf.subcommand("ship")]
-        | Annotated[Bench, tyro.conf.subcommand("bench")],
-        prog="gcnlab",
-        description="Global Convolutional Networks for segmentation, and what they see.",
+    """Run the command line: the entry point of `gcnlab`."""
+    from gcnlab.cli.errors import exit_on_errors
+
+    with exit_on_errors():
+        command = parse(sys.argv[1:])
+        command()
+
+
+def parse(arguments: Sequence[str]) -> Callable[[], None]:
+    """Return the command with its settings; calling it runs it.
+
+    Args:
+        arguments: as in the shell, without the program: ["train", "shapes", "--out", "runs/a"].
+
+    Raises:
+        SystemExit: after printing help or an error.
+        ValueError: there is no such command.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        from gcnlab import __version__
+
+        print(f"gcnlab {__version__}")
+        sys.exit(0)
+    name, *rest = arguments
+    if name not in COMMANDS:
+        known = nearest(name, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
+        raise ValueError(f"unknown command {name!r}{known}")
+
+    import tyro
+
+    module, kind, _ = COMMANDS[name]
+    command = getattr(importlib.import_module(f"gcnlab.cli.{module}"), kind)
+    return tyro.cli(
+        command,
+        prog=f"gcnlab {name}",
+        args=rest,
         config=(tyro.conf.CascadeSubcommandArgs,),
     )
-    with errors_in_words():
-        chosen()
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: gcnlab COMMAND [OPTIONS]",
+            "",
+            "Global Convolutional Networks for semantic segmentation, and their receptive fields.",
+            "",
+            *(f"  {name:{width}}  {summary}" for name, (_, _, summary) in COMMANDS.items()),
+            "",
+            "gcnlab COMMAND --help explains the options of a command.",
+        ]
+    )

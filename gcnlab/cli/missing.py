@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gcnlab.cli.errors import errors_in_words
+from gcnlab.cli.errors import exit_on_errors
 from gcnlab.cli.pretrain import finish_classifier
 from gcnlab.cli.train import finish
 from gcnlab.experiments.report import by_seed, finished_runs
@@ -138,7 +138,7 @@ def _in_a_process_of_its_own(function: Callable[..., None], *arguments: Any) -> 
 def _train_one(
     config: RunConfig | PretrainConfig, out: Path, device: str | None, workers: int
 ) -> None:
-    with errors_in_words():
+    with exit_on_errors():
         try:
             with only_writer(out):  # of the scores, too
                 run = train(config, out, device=device, num_workers=workers)
