@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from gcnlab.annotations import Tensor
 
-NO_PROCESSES = "load in this process (num_workers=0; workers 0 on the command line)"
+NO_WORKERS = "load in this process (num_workers=0; workers 0 on the command line)"
 """How to do without processes that load images."""
 
 
@@ -36,7 +36,7 @@ def collate(pairs: list[tuple[Any, Any]]) -> Any:
     return default_collate(pairs)
 
 
-def check_sendable(what: Any, instead: str) -> None:
+def check_picklable(what: Any, instead: str) -> None:
     """Raise ValueError, in one line, if `what` cannot be handed to spawned processes.
 
     Args:
@@ -62,7 +62,7 @@ def check_sendable(what: Any, instead: str) -> None:
         )
 
 
-def loaded(loader: DataLoader) -> Iterator[Any]:
+def iterate_batches(loader: DataLoader) -> Iterator[Any]:
     """The loader's batches; an error in a worker process is raised here with its original message.
 
     Raises:
@@ -70,7 +70,7 @@ def loaded(loader: DataLoader) -> Iterator[Any]:
         RuntimeError: a process was lost; "before its first batch" if it never gave any.
     """
     if loader.num_workers:
-        check_sendable(loader.dataset, NO_PROCESSES)
+        check_picklable(loader.dataset, NO_WORKERS)
     batches, first = None, True
     while True:
         try:

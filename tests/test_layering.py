@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "loading": {"annotations", "arguments"},
     "provenance": set(),
     "settings": {"arguments"},
-    "check": set(),
+    "exercises": set(),
     "images": {"annotations"},
     "models": {"pretrained", "lazy", "annotations", "arguments", "images"},
     "datasets": {"lazy", "annotations", "arguments"},

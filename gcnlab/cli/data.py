@@ -9,8 +9,8 @@ import tyro
 from tqdm.auto import tqdm
 
 from gcnlab.datasets import data_root
-from gcnlab.datasets.check import check
 from gcnlab.datasets.download import SOURCES, fetch
+from gcnlab.datasets.inspection import inspect_dataset
 from gcnlab.datasets.miniature import MAKERS
 
 
@@ -42,12 +42,14 @@ class Check:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            for report in check(self.name, self.root, self.workers, self.counts, on_image):
+            for report in inspect_dataset(
+                self.name, self.root, self.workers, self.counts, on_image
+            ):
                 problems += len(report.problems)
                 for problem in report.problems:
                     bar.write(f"  {problem}", file=sys.stdout)
                 verdict = f"{len(report.problems)} problems" if report.problems else "good"
-                bar.write(f"{report.part.name}: {report.images:,} images, {verdict}", sys.stdout)
+                bar.write(f"{report.split.name}: {report.images:,} images, {verdict}", sys.stdout)
                 bar.reset()
         if problems:
             raise ValueError(f"{self.name}: {problems} problems found")

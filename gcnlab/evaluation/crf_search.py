@@ -25,8 +25,8 @@ from gcnlab.evaluation.confusion import ConfusionMatrix
 from gcnlab.evaluation.crf import CRF, colors_of, refine_probabilities
 from gcnlab.evaluation.inference import Inference, probabilities
 from gcnlab.evaluation.prediction import check_classes, check_modes
+from gcnlab.models.logits import check_network
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_network
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.models.logits import check_images, check_network, pixel_logits
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_images, check_network, pixel_scores
 from gcnlab.settings import check
 
 
@@ -147,7 +147,7 @@ class _Network:
 
     def __call__(self, image: Tensor) -> Tensor:
         with evaluation_mode(self.model):  # each pass finds the network as the first one did
-            return pixel_scores(self.model, image, self.device)
+            return pixel_logits(self.model, image, self.device)
 
 
 def _score_one(network: _Network, image: Tensor, inference: Inference) -> Tensor:

@@ -14,8 +14,8 @@ from gcnlab.datasets.labels import LabelSet
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.evaluation.crf import CRF, colors_of, refine_probabilities
 from gcnlab.evaluation.inference import Inference, probabilities, score_map
+from gcnlab.models.logits import check_images, check_network, pixel_logits
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_images, check_network, pixel_scores
 
 
 @no_type_check  # its own checks say what to do instead
@@ -73,7 +73,7 @@ def class_ids(
     """
     if inference is None and crf is None:
         with evaluation_mode(model):
-            scores = pixel_scores(model, image[None], device)[0]
+            scores = pixel_logits(model, image[None], device)[0]
     else:
         fuse = score_map if crf is None else probabilities
         scores = fuse(model, image[None], inference, device)[0]

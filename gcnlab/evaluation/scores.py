@@ -27,9 +27,9 @@ from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids, predict
 from gcnlab.evaluation.processes import own_share, process, sum_over_processes
 from gcnlab.images import image_tensor
-from gcnlab.loading import loaded
+from gcnlab.loading import iterate_batches
+from gcnlab.models.logits import check_network, device_of
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_network, device_of
 
 __all__ = ["BoundaryRule", "Scores", "evaluate", "predict"]
 
@@ -153,7 +153,9 @@ def evaluate(
     hidden = not progress or process()[0] > 0
     bar = tqdm(total=len(share), desc="evaluate", unit="img", disable=hidden)
     with bar, evaluation_mode(model):
-        for image, labels in (_as_pair(pair) for pairs in loaded(loader) for pair in pairs):
+        for image, labels in (
+            _as_pair(pair) for pairs in iterate_batches(loader) for pair in pairs
+        ):
             check_pair(image, labels)
             predicted = class_ids(model, image, inference, crf, normalization, classes)
             distances = boundary_distance(labels, norm=rule.norm, void=rule.void)

@@ -33,8 +33,8 @@ from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids
 from gcnlab.images import image_tensor
+from gcnlab.models.logits import check_network
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_network
 
 Competition = Literal["comp5", "comp6"]
 

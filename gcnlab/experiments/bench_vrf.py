@@ -30,8 +30,8 @@ from gcnlab.datasets import Shapes
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.experiments.process import peak_mb
 from gcnlab.models import SegmentationNet
+from gcnlab.models.logits import logits_of
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import scores_of
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occlusion, ValidField, valid_field
 from gcnlab.receptive.graph import Graph
@@ -146,7 +146,7 @@ def captum_seconds(
     """
     from captum.attr import Occlusion as CaptumOcclusion
 
-    captum = CaptumOcclusion(lambda images: scores_of(model, images))  # which may be in a dict
+    captum = CaptumOcclusion(lambda images: logits_of(model, images))  # which may be in a dict
 
     def per_window(window: int, stride: int, batch_size: int) -> Times:
         times, _ = timed(

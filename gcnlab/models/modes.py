@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gcnlab.models.memory import Kept
+from gcnlab.models.saved_state import SavedState
 
 _lock = threading.RLock()
 _networks: dict[int, "_Network"] = {}
@@ -55,7 +55,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
                 network.blocks -= 1
                 if not network.blocks:
                     del _networks[id(model)]
-                    network.put_back()
+                    network.restore()
 
 
 class _Network:
@@ -71,7 +71,7 @@ class _Network:
     def __init__(self, model: nn.Module):
         self.model, self.blocks, self.used = model, 0, False
         self.modules = list(model.modules())
-        self.before = self.inside = Kept(model)
+        self.before = self.inside = SavedState(model)
         self.attributes: list[tuple[nn.Module, dict]] = []
         for module in self.modules:
             _modes.setdefault(id(module), [module.training, 0])[1] += 1
@@ -79,7 +79,7 @@ class _Network:
     def to_evaluation(self) -> None:
         """As it was in the first block; also if the network's own forward has changed the mode since."""
         if self.used:
-            self.inside.put_back()
+            self.inside.restore()
             self.used = False
         if not any(module.training for module in self.modules):
             return
@@ -88,12 +88,12 @@ class _Network:
         self.model.eval()
         if own and not self.attributes:
             self.attributes = [(module, _changed(module, values)) for module, values in before]
-            self.inside = Kept(self.model)
+            self.inside = SavedState(self.model)
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Weights, buffers, modes; and the attributes that the change of mode has changed."""
         try:
-            self.before.put_back()
+            self.before.restore()
         finally:
             for module, attributes in self.attributes:
                 module.__dict__.update(attributes)
@@ -117,7 +117,7 @@ def _changed(module: nn.Module, before: dict) -> dict:
 
 
 @contextmanager
-def attributes_kept(model: nn.Module) -> Iterator[None]:
+def restored_attributes(model: nn.Module) -> Iterator[None]:
     """What the block sets as attributes of the modules, or puts into their lists, dicts and sets, is taken back.
 
     For runs that are only traced: a module that caches a mask would keep a tensor without values.

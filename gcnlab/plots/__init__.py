@@ -14,15 +14,19 @@ from gcnlab.plots.pictures import (
     plot_mean_fields,
     plot_regions,
 )
-from gcnlab.plots.scores import plot_cost_and_score, plot_paper_and_ours, plot_score_against_rate
+from gcnlab.plots.scores import (
+    plot_cost_and_score,
+    plot_paper_and_ours,
+    plot_score_against_learning_rate,
+)
 from gcnlab.plots.tiles import plot_tile_weights
 from gcnlab.plots.training import (
     LiveLoss,
     LivePredictions,
     plot_class_iou,
     plot_epochs,
+    plot_learning_rates,
     plot_losses,
-    plot_rates,
 )
 
 __all__ = [
@@ -42,13 +46,13 @@ __all__ = [
     "plot_fields",
     "plot_kernels",
     "plot_label_maps",
+    "plot_learning_rates",
     "plot_losses",
     "plot_mean_fields",
     "plot_object_sizes",
     "plot_paper_and_ours",
-    "plot_rates",
     "plot_regions",
-    "plot_score_against_rate",
+    "plot_score_against_learning_rate",
     "plot_tile_weights",
     "show",
 ]

@@ -75,7 +75,7 @@ def plot_cost_and_score(
     return figure
 
 
-def plot_score_against_rate(
+def plot_score_against_learning_rate(
     panels: Sequence[dict[str, dict[float, Sequence[float]]]], score: str = "mean IoU (%)"
 ) -> Figure:
     """Score against the learning rate, a line per network at the mean of its seeds, in a band from the lowest to the highest.

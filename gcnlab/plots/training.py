@@ -31,7 +31,7 @@ def plot_losses(losses: dict[str, Sequence[float]], smooth: int = 25) -> Figure:
     return figure
 
 
-def plot_rates(rates: dict[str, Sequence[float]]) -> Figure:
+def plot_learning_rates(rates: dict[str, Sequence[float]]) -> Figure:
     """Learning rate against step, a line per schedule.
 
     Args:

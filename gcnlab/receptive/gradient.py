@@ -13,8 +13,8 @@ from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pixel, Whole
+from gcnlab.models.logits import check_network, logits_of
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_network, scores_of
 from gcnlab.receptive.region import mean_field
 from gcnlab.receptive.unit import check_image, check_scores, locate, middle_pixel
 
@@ -52,7 +52,7 @@ def _gradient(
     check_image(image)
     leaf = image.detach().as_subclass(Tensor).clone().requires_grad_()
     with evaluation_mode(model), torch.enable_grad():
-        scores = scores_of(model, leaf[None])[0]
+        scores = logits_of(model, leaf[None])[0]
         check_scores(scores)
         score = scores[locate(scores.detach(), unit, target), unit[0], unit[1]]
         if not score.requires_grad:

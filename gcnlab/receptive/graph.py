@@ -15,8 +15,8 @@ from torch.fx import Node
 
 from gcnlab.annotations import Tensor
 from gcnlab.arguments import first_line
-from gcnlab.models.modes import attributes_kept, evaluation_mode
-from gcnlab.models.scoring import device_of, dtype_of, score_maps
+from gcnlab.models.logits import device_of, dtype_of, extract_logits
+from gcnlab.models.modes import evaluation_mode, restored_attributes
 from gcnlab.receptive.locality import Axes, axes_of
 from gcnlab.receptive.nodes import (
     SHAPED,
@@ -84,7 +84,7 @@ class Graph:
             with (
                 warnings.catch_warnings(),
                 evaluation_mode(model),
-                attributes_kept(model),
+                restored_attributes(model),
                 torch.no_grad(),
             ):
                 warnings.simplefilter("ignore")
@@ -159,4 +159,4 @@ class _Scores(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # The clone is for networks that work in place on what they are given.
-        return score_maps(self.model, self.model(images.clone()), len(images))
+        return extract_logits(self.model, self.model(images.clone()), len(images))

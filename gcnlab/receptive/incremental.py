@@ -35,7 +35,7 @@ from torch.fx.node import map_arg
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import first_line
 from gcnlab.geometry import Window
-from gcnlab.models.scoring import device_of, dtype_of
+from gcnlab.models.logits import device_of, dtype_of
 from gcnlab.receptive.differences import (
     Box,
     Pass,

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.models.logits import device_of, dtype_of, logits_of
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import device_of, dtype_of, scores_of
 from gcnlab.receptive.unit import check_scores
 from gcnlab.receptive.windows import Windows
 
@@ -88,7 +88,7 @@ class PlainNet:
         """Scores of some images, on the CPU, in single precision at least."""
         # no_grad: a network may cache what it computes, or use autograd inside, which inference_mode forbids.
         with evaluation_mode(self.model), torch.no_grad():
-            scores = scores_of(self.model, images)
+            scores = logits_of(self.model, images)
         return scores.to("cpu", torch.promote_types(scores.dtype, torch.float32))
 
     def _are_apart(self, fill: int | float) -> bool:
@@ -101,7 +101,7 @@ class PlainNet:
         except Exception:  # it is made for one image; what is wrong with that one will be said
             both = None
         with evaluation_mode(self.model), torch.no_grad():  # in one block random numbers go on
-            _, again = (scores_of(self.model, self.image[None])[0] for _ in range(2))
+            _, again = (logits_of(self.model, self.image[None])[0] for _ in range(2))
         again = again.to(self.scores)
         if not self.alike(again, self.scores):
             self.note = (

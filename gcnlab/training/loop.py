@@ -20,7 +20,7 @@ from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Float, Shaped, Tensor
 from gcnlab.arguments import Whole, whole
 from gcnlab.evaluation.processes import joined_processes, process
-from gcnlab.loading import check_sendable, collate, loaded
+from gcnlab.loading import check_picklable, collate, iterate_batches
 from gcnlab.training.batches import Batches, TrainingSet
 from gcnlab.training.checkpoint import save_checkpoint
 from gcnlab.training.devices import check_device, default_device
@@ -157,7 +157,7 @@ def _steps(
         network = across_processes(model, device)
         if execution.compile:
             network = torch.compile(network)
-        for images, targets in loaded(loader):
+        for images, targets in iterate_batches(loader):
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
             targets = targets.to(device, non_blocking=True)
             for group in optimizer.param_groups:
@@ -244,8 +244,8 @@ def _in_processes(
     config: Task, out: Path | None, execution: Execution, options: dict[str, Any]
 ) -> TrainedRun:
     """`train` in new processes; the network comes back as a checkpoint."""
-    check_sendable(options["dataset"], "take execution.processes = 1")
-    check_sendable([options["on_step"], options["on_samples"]], "take execution.processes = 1")
+    check_picklable(options["dataset"], "take execution.processes = 1")
+    check_picklable([options["on_step"], options["on_samples"]], "take execution.processes = 1")
     with nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
         arguments = (config, folder, execution, options)
         launch(execution.processes, execution.restarts, _train_here, *arguments)

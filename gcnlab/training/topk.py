@@ -10,9 +10,9 @@ from tqdm.auto import tqdm
 
 from gcnlab.annotations import Float, Int, Tensor
 from gcnlab.arguments import Whole, whole
-from gcnlab.loading import collate, loaded
+from gcnlab.loading import collate, iterate_batches
+from gcnlab.models.logits import check_network, extract_class_logits, model_input
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.models.scoring import check_network, class_scores, own_copy
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ def evaluate_classifier(
     first, five, images = 0, 0, 0
     bar = tqdm(total=len(dataset), desc="evaluate", unit="img", disable=not progress)
     with bar, evaluation_mode(model):
-        for batch, labels in loaded(loader):
-            own = own_copy(model, batch).contiguous(memory_format=torch.channels_last)
-            scores = class_scores(model, model(own), len(batch)).float().cpu()
+        for batch, labels in iterate_batches(loader):
+            own = model_input(model, batch).contiguous(memory_format=torch.channels_last)
+            scores = extract_class_logits(model, model(own), len(batch)).float().cpu()
             first, five = first + hits(scores, labels, 1), five + hits(scores, labels, 5)
             images += len(labels)
             bar.update(len(labels))

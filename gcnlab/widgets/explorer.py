@@ -11,7 +11,7 @@ from gcnlab.annotations import Bool, Float, Shaped, Tensor, UInt8
 from gcnlab.arguments import Pixel
 from gcnlab.datasets.labels import LabelSet
 from gcnlab.datasets.normalization import Normalization
-from gcnlab.models.scoring import check_network
+from gcnlab.models.logits import check_network
 from gcnlab.receptive import coverage
 from gcnlab.receptive.unit import check_image
 from gcnlab.widgets.base import Explorer, describe

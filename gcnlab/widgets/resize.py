@@ -15,7 +15,7 @@ from gcnlab.annotations import Bool, Tensor, UInt8
 from gcnlab.datasets.labels import SHAPES
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.datasets.shapes import Scene, ShapeObject, render
-from gcnlab.models.scoring import check_network, resized
+from gcnlab.models.logits import check_network, resize_logits
 from gcnlab.receptive import coverage
 from gcnlab.widgets.base import Explorer, describe
 from gcnlab.widgets.painting import edges, paint, tint
@@ -207,7 +207,7 @@ class ResizeExplorer(Explorer):
             raise ValueError(
                 f"the network knows {len(scores)} classes, but Shapes has {SHAPES.num_classes}"
             )
-        classes = resized(scores[None], tuple(self._mask.shape))[0].argmax(0)
+        classes = resize_logits(scores[None], tuple(self._mask.shape))[0].argmax(0)
         self.predictions[title] = classes
         found = SHAPES.names[int(classes[self.question.pixel])]
         wrong = "" if found == SHAPES.names[self.item.kind] else ", wrong"

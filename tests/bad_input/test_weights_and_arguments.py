@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from torchvision.models import ResNet50_Weights
 
 from gcnlab.datasets import Shapes
-from gcnlab.loading import check_sendable
+from gcnlab.loading import check_picklable
 from gcnlab.models import GlobalConvBlock, SegmentationNet, build_backbone, make_head
 from gcnlab.models.backbones import build_classifier
 from gcnlab.models.upsampling import make_upsampler
@@ -515,10 +515,10 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
 def test_a_class_of_a_notebook_is_not_sent_to_processes(monkeypatch):
     mine = defined_in_a_notebook(monkeypatch)
     words = ("Mine", "notebook", "put it into a file", "num_workers=0")
-    refused(lambda: check_sendable(mine, "num_workers=0"), *words)
-    refused(lambda: check_sendable(Images([1], mine), "num_workers=0"), *words)
+    refused(lambda: check_picklable(mine, "num_workers=0"), *words)
+    refused(lambda: check_picklable(Images([1], mine), "num_workers=0"), *words)
     sys.modules["__main__"].__file__ = "script.py"  # which the processes run again
-    check_sendable(mine, "num_workers=0")
+    check_picklable(mine, "num_workers=0")
 
 
 def test_what_can_be_sent_is():
@@ -526,7 +526,7 @@ def test_what_can_be_sent_is():
 
     lock = multiprocessing.get_context("spawn").Lock()  # goes with a process that starts
     for kept in (None, torch.zeros(2), np.zeros(2), lock, Shapes, len):
-        check_sendable(Images([1], kept), "")
+        check_picklable(Images([1], kept), "")
 
 
 def test_a_gpu_beyond_the_last(monkeypatch):

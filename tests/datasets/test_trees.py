@@ -16,7 +16,7 @@ from gcnlab.datasets import (
     VOCSegmentation,
     voc_sbd_train,
 )
-from gcnlab.datasets.check import check
+from gcnlab.datasets.inspection import inspect_dataset
 from gcnlab.datasets.miniature import VOC_NAMES
 from gcnlab.datasets.trees import folders_in, pictures_in, require_files
 from tests.datasets.test_camvid import write_split
@@ -72,7 +72,7 @@ def test_what_systems_leave_is_passed_over(trees, name):
 @pytest.mark.parametrize("name", ["voc", "sbd", "cityscapes", "imagenet"])
 def test_the_check_of_a_tree_passes_over_it_too(trees, name):
     leave_behind(trees)
-    assert not [p for report in check(name, trees, counts=False) for p in report.problems]
+    assert not [p for report in inspect_dataset(name, trees, counts=False) for p in report.problems]
 
 
 @pytest.mark.parametrize("name", READERS)

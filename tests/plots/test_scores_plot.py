@@ -4,7 +4,7 @@ from gcnlab.plots import (
     plot_cost_and_score,
     plot_distance_curves,
     plot_paper_and_ours,
-    plot_score_against_rate,
+    plot_score_against_learning_rate,
 )
 
 
@@ -56,7 +56,7 @@ def test_several_seeds_of_a_curve_are_a_mean_in_a_band():
 
 def test_score_against_rate_has_means_in_bands_and_one_colour_for_a_network_everywhere():
     gcn = {0.01: [70.0, 72.0, 77.0], 0.001: [20.0]}
-    first, second = plot_score_against_rate(
+    first, second = plot_score_against_learning_rate(
         [{"GCN": gcn, "base": {0.01: [50.0]}}, {"conv": {0.01: [60.0]}, "GCN": gcn}]
     ).axes
     line = first.lines[0]
@@ -73,7 +73,9 @@ def test_score_against_rate_has_means_in_bands_and_one_colour_for_a_network_ever
 
 
 def test_the_panels_of_rates_leave_room_for_the_highest_of_them():
-    low, high = plot_score_against_rate([{"a": {0.01: [10.0]}}, {"b": {0.01: [90.0, 95.0]}}]).axes
+    low, high = plot_score_against_learning_rate(
+        [{"a": {0.01: [10.0]}}, {"b": {0.01: [90.0, 95.0]}}]
+    ).axes
     assert low.get_ylim() == high.get_ylim()
     assert low.get_ylim()[0] == 0
     assert low.get_ylim()[1] > 95

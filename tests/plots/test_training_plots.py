@@ -13,8 +13,8 @@ from gcnlab.plots import (
     LivePredictions,
     plot_class_iou,
     plot_epochs,
+    plot_learning_rates,
     plot_losses,
-    plot_rates,
 )
 from gcnlab.plots.notebook import small_png
 
@@ -94,7 +94,7 @@ def test_a_live_loss_of_a_resumed_run_begins_where_it_was_broken_off(shown, monk
 
 
 def test_rates_are_drawn_as_they_are():
-    axis = plot_rates({"a": [0.0, 0.5, 1.0], "b": [1.0, 1.0]}).axes[0]
+    axis = plot_learning_rates({"a": [0.0, 0.5, 1.0], "b": [1.0, 1.0]}).axes[0]
     assert [list(line.get_ydata()) for line in axis.lines] == [[0.0, 0.5, 1.0], [1.0, 1.0]]
     assert len({line.get_linestyle() for line in axis.lines}) == 2
 

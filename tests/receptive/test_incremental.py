@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gcnlab.models import SegmentationNet
-from gcnlab.models.scoring import scores_of
+from gcnlab.models.logits import logits_of
 from gcnlab.receptive import Occlusion, valid_field
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.incremental import IncrementalNet
@@ -51,7 +51,7 @@ def test_random_networks_equal_captum(seed, data):
     field = valid_field(
         drawn.model, image, pixel, target, window, stride, fill, batch_size=batch_size
     )
-    theirs = captum.attr.Occlusion(lambda images: scores_of(drawn.model, images)).attribute(
+    theirs = captum.attr.Occlusion(lambda images: logits_of(drawn.model, images)).attribute(
         image[None],
         sliding_window_shapes=(3, *window),
         strides=(3, *stride),

@@ -20,7 +20,7 @@ from gcnlab.datasets.voc import SBDSegmentation, VOCSegmentation, voc_sbd_train
 
 
 @dataclass(frozen=True)
-class Part:
+class ExpectedSplit:
     """A split that is checked.
 
     Attributes:
@@ -40,16 +40,16 @@ def _voc(root: Path) -> Path:
     return root / "VOCdevkit" / "VOC2012"
 
 
-PARTS: dict[str, tuple[Part, ...]] = {
+EXPECTED_SPLITS: dict[str, tuple[ExpectedSplit, ...]] = {
     "voc": (
-        Part("train", lambda r: VOCSegmentation("train", _voc(r)), 1464),
-        Part("val", lambda r: VOCSegmentation("val", _voc(r)), 1449),
+        ExpectedSplit("train", lambda r: VOCSegmentation("train", _voc(r)), 1464),
+        ExpectedSplit("val", lambda r: VOCSegmentation("val", _voc(r)), 1449),
     ),
-    "voc-test": (Part("test", lambda r: VOCSegmentation("test", _voc(r)), 1456),),
+    "voc-test": (ExpectedSplit("test", lambda r: VOCSegmentation("test", _voc(r)), 1456),),
     "sbd": (
-        Part("train", lambda r: SBDSegmentation("train", r / "benchmark_RELEASE"), 8498),
-        Part("val", lambda r: SBDSegmentation("val", r / "benchmark_RELEASE"), 2857),
-        Part(
+        ExpectedSplit("train", lambda r: SBDSegmentation("train", r / "benchmark_RELEASE"), 8498),
+        ExpectedSplit("val", lambda r: SBDSegmentation("val", r / "benchmark_RELEASE"), 2857),
+        ExpectedSplit(
             "VOC + SBD, without VOC val",
             lambda r: voc_sbd_train(_voc(r), r / "benchmark_RELEASE"),
             10582,
@@ -57,9 +57,9 @@ PARTS: dict[str, tuple[Part, ...]] = {
         ),
     ),
     "coco": (
-        Part("train", lambda r: COCOAsVOC("train", r / "coco"), None),
-        Part("val", lambda r: COCOAsVOC("val", r / "coco"), None),
-        Part(
+        ExpectedSplit("train", lambda r: COCOAsVOC("train", r / "coco"), None),
+        ExpectedSplit("val", lambda r: COCOAsVOC("val", r / "coco"), None),
+        ExpectedSplit(
             "COCO + VOC + SBD, without VOC val",
             lambda r: voc_sbd_coco_train(_voc(r), r / "benchmark_RELEASE", r / "coco"),
             109892,
@@ -67,17 +67,17 @@ PARTS: dict[str, tuple[Part, ...]] = {
         ),
     ),
     "cityscapes": (
-        Part("train", lambda r: Cityscapes("train", r / "cityscapes"), 2975),
-        Part("val", lambda r: Cityscapes("val", r / "cityscapes"), 500),
-        Part("test", lambda r: Cityscapes("test", r / "cityscapes"), 1525),
+        ExpectedSplit("train", lambda r: Cityscapes("train", r / "cityscapes"), 2975),
+        ExpectedSplit("val", lambda r: Cityscapes("val", r / "cityscapes"), 500),
+        ExpectedSplit("test", lambda r: Cityscapes("test", r / "cityscapes"), 1525),
     ),
     "cityscapes-coarse": (
-        Part(
+        ExpectedSplit(
             "train_extra",
             lambda r: Cityscapes("train_extra", r / "cityscapes", coarse=True),
             19998,
         ),
-        Part(
+        ExpectedSplit(
             "train_extra + train",
             lambda r: cityscapes_train_with_coarse(r / "cityscapes"),
             22973,
@@ -85,47 +85,47 @@ PARTS: dict[str, tuple[Part, ...]] = {
         ),
     ),
     "imagenet": (
-        Part("train", lambda r: ImageNet("train", r / "imagenet"), 1281167),
-        Part("val", lambda r: ImageNet("val", r / "imagenet"), 50000),
+        ExpectedSplit("train", lambda r: ImageNet("train", r / "imagenet"), 1281167),
+        ExpectedSplit("val", lambda r: ImageNet("val", r / "imagenet"), 50000),
     ),
     "camvid": (
-        Part("train", lambda r: CamVid("train", r / "camvid"), 367),
-        Part("val", lambda r: CamVid("val", r / "camvid"), 101),
-        Part("test", lambda r: CamVid("test", r / "camvid"), 233),
+        ExpectedSplit("train", lambda r: CamVid("train", r / "camvid"), 367),
+        ExpectedSplit("val", lambda r: CamVid("val", r / "camvid"), 101),
+        ExpectedSplit("test", lambda r: CamVid("test", r / "camvid"), 233),
     ),
 }
 """What is checked, by name, with the official counts (paper, sections 4.1 and 4.2)."""
 
-SIZES = {"cityscapes": (1024, 2048), "cityscapes-coarse": (1024, 2048)}
+IMAGE_SIZES = {"cityscapes": (1024, 2048), "cityscapes-coarse": (1024, 2048)}
 """(height, width) that every image must have."""
 
 
 @dataclass
-class Report:
+class SplitReport:
     """What the check of one part found.
 
     Attributes:
-        part: what was checked.
+        split: what was checked.
         images: how many it has.
         problems: in words, each naming a file or a count.
     """
 
-    part: Part
+    split: ExpectedSplit
     images: int = 0
     problems: list[str] = field(default_factory=list)
 
 
-def check(
+def inspect_dataset(
     name: str,
     root: Path | None = None,
     workers: int = 0,
     counts: bool = True,
     on_image: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Report]:
+) -> Iterator[SplitReport]:
     """Check a data set, part by part.
 
     Args:
-        name: a key of `PARTS`.
+        name: a key of `EXPECTED_SPLITS`.
         root: folder of all data sets; None means `data_root()`.
         workers: processes that read; 0 reads in this one.
         counts: compare counts and sizes with the official ones; without, only files and ids are checked.
@@ -134,24 +134,24 @@ def check(
     Raises:
         ValueError: unknown name.
     """
-    if name not in PARTS:
-        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(PARTS)}")
+    if name not in EXPECTED_SPLITS:
+        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(EXPECTED_SPLITS)}")
     root = data_root() if root is None else Path(root)
-    for part in PARTS[name]:
-        report = Report(part)
+    for split in EXPECTED_SPLITS[name]:
+        report = SplitReport(split)
         try:
-            dataset = part.open(root)
+            dataset = split.open(root)
         except (FileNotFoundError, ValueError) as error:
             report.problems.append(str(error))
             yield report
             continue
         report.images = len(dataset)
-        if counts and part.count is not None and report.images != part.count:
+        if counts and split.count is not None and report.images != split.count:
             report.problems.append(
-                f"{part.name}: {report.images:,} images, there should be {part.count:,}"
+                f"{split.name}: {report.images:,} images, there should be {split.count:,}"
             )
-        if part.read:
-            size = SIZES.get(name) if counts else None
+        if split.read:
+            size = IMAGE_SIZES.get(name) if counts else None
             for done, problem in enumerate(_read(dataset, size, workers), start=1):
                 on_image(done, report.images)
                 if problem:

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from gcnlab.evaluation import Inference, evaluate, predict, score_map
-from gcnlab.models.memory import Kept, _Chunk
-from gcnlab.models.scoring import device_of, dtype_of, pixel_scores, scores_of
+from gcnlab.models.logits import device_of, dtype_of, logits_of, pixel_logits
+from gcnlab.models.saved_state import SavedState, _Chunk
 
 IMAGES = torch.randn(2, 3, 13, 17, generator=torch.Generator().manual_seed(0))
 
@@ -79,14 +79,14 @@ def test_networks_without_weights_run_where_they_are_told():
 def test_buffers_alone_tell_device_and_precision():
     net = Answer(lambda x: F.conv2d(x, net.weight))
     net.register_buffer("weight", torch.randn(4, 3, 1, 1, dtype=torch.float64))
-    assert scores_of(net, IMAGES).dtype == torch.float64
+    assert logits_of(net, IMAGES).dtype == torch.float64
     assert device_of(nn.Conv2d(3, 4, 1, device="meta")).type == "meta"
 
 
 def test_images_on_another_device_follow_the_model():
     """Meta tensors stand for a GPU: shapes are computed, values are not."""
     net = nn.Conv2d(3, 4, 4, 4, device="meta")
-    scores = pixel_scores(net, IMAGES)
+    scores = pixel_logits(net, IMAGES)
     assert scores.device.type == "meta"
     assert scores.shape == (2, 4, 13, 17)
 
@@ -106,17 +106,17 @@ def test_memory_in_chunks_as_on_a_gpu():
     chunk = _Chunk(parts)
     parts[1].zero_()
     parts[2][5] = 77
-    chunk.put_back()
+    chunk.restore()
     assert [part.tolist() for part in parts] == [list(range(n)) for n in (8, 3, 16)]
 
 
 def test_views_of_one_memory_are_kept_once():
     net = nn.Conv2d(3, 4, 1)
     net.register_buffer("view", net.weight.detach()[:2])
-    kept = Kept(net)
+    kept = SavedState(net)
     before = net.weight.detach().clone()
     net.view.zero_()
-    kept.put_back()
+    kept.restore()
     assert torch.equal(net.weight, before)
 
 

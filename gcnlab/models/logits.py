@@ -15,13 +15,13 @@ from torch.nn import functional
 from gcnlab.annotations import Float, Tensor
 from gcnlab.images import image_tensor
 
-SCORES = ("out", "logits")
+LOGIT_KEYS = ("out", "logits")
 """What a dict of outputs calls the scores."""
 PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What an image may be computed in; weights may be stored in less."""
 
 
-def scores_of(
+def logits_of(
     model: nn.Module,
     images: Float[Tensor, "batch channels height width"],
     device: torch.device | str | None = None,
@@ -38,19 +38,19 @@ def scores_of(
         TypeError: the model does not return one map of scores per image.
         ValueError: the device is not the model's.
     """
-    return score_maps(model, model(own_copy(model, images, device)), len(images))
+    return extract_logits(model, model(model_input(model, images, device)), len(images))
 
 
-def pixel_scores(
+def pixel_logits(
     model: nn.Module,
     images: Float[Tensor, "batch channels height width"],
     device: torch.device | str | None = None,
 ) -> Float[Tensor, "batch classes height width"]:
-    """Scores for every pixel, in single precision or better: `scores_of`, resized to the size of the images."""
-    return resized(scores_of(model, images, device), tuple(images.shape[-2:]))
+    """Scores for every pixel, in single precision or better: `logits_of`, resized to the size of the images."""
+    return resize_logits(logits_of(model, images, device), tuple(images.shape[-2:]))
 
 
-def resized(
+def resize_logits(
     scores: Float[Tensor, "batch classes _ _"], size: tuple[int, int]
 ) -> Float[Tensor, "batch classes height width"]:
     """Score maps of another size than the image, bilinearly brought to the image's (height, width).
@@ -64,7 +64,9 @@ def resized(
     return functional.interpolate(scores, size, mode="bilinear", align_corners=False)
 
 
-def own_copy(model: nn.Module, images: Tensor, device: torch.device | str | None = None) -> Tensor:
+def model_input(
+    model: nn.Module, images: Tensor, device: torch.device | str | None = None
+) -> Tensor:
     """A copy of the images for the model to do with as it likes, on its device and in its precision.
 
     Raises:
@@ -104,7 +106,7 @@ def check_images(images: Float[Tensor, "batch channels height width"]) -> None:
         raise ValueError(f"images: there is nothing to score in {tuple(images.shape)}")
 
 
-def score_maps(
+def extract_logits(
     model: nn.Module, answer: object, count: int
 ) -> Float[Tensor, "batch classes rows columns"]:
     """The scores in what a model returned for `count` images.
@@ -129,7 +131,9 @@ def score_maps(
     return scores
 
 
-def class_scores(model: nn.Module, answer: object, count: int) -> Float[Tensor, "batch classes"]:
+def extract_class_logits(
+    model: nn.Module, answer: object, count: int
+) -> Float[Tensor, "batch classes"]:
     """The scores in what a classifier returned for `count` images.
 
     Raises:
@@ -155,7 +159,7 @@ def class_scores(model: nn.Module, answer: object, count: int) -> Float[Tensor, 
 
 def _unwrapped(answer: object) -> object:
     if isinstance(answer, Mapping):
-        return next((answer[key] for key in SCORES if key in answer), None)
+        return next((answer[key] for key in LOGIT_KEYS if key in answer), None)
     return answer
 
 

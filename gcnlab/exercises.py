@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def same(found, expected, name: str, tolerance: int | float = 1e-5) -> None:
+def assert_same(found, expected, name: str, tolerance: int | float = 1e-5) -> None:
     """Raise an AssertionError that tells what is wrong, unless `found` is `expected`.
 
     Args:

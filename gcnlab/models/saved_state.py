@@ -22,7 +22,7 @@ DEVICE_CHUNK = 1 << 26
 """Bytes compared at once elsewhere, where every comparison is a wait for the device."""
 
 
-class Kept:
+class SavedState:
     """The parameters and buffers of a network, as they are now.
 
     Tensors that are plain attributes are not seen; PyTorch does not move or save them either.
@@ -50,16 +50,16 @@ class Kept:
         self._others = [(t, t.detach().clone()) for t in real if not _is_plain(t)]
         self._chunks = [_Chunk(parts) for parts in _chunks(_memory_of(plain))]
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Give everything its place and its value again."""
         for holder, held in self._places:
-            _put_back_places(holder, held)
+            _restore_places(holder, held)
         with torch.inference_mode():  # may write to tensors that were made in it, and to weights
             for tensor, alias in self._aliases:
                 if not tensor.is_set_to(alias):
                     tensor.data = alias
             for chunk in self._chunks:
-                chunk.put_back()
+                chunk.restore()
             for tensor, value in self._others:
                 if not _equal(tensor, value):
                     tensor.copy_(value)
@@ -72,7 +72,7 @@ class _Chunk:
         self.parts = parts
         self.value = torch.cat(parts)
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         now = self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts)
         if not _same_bytes(now, self.value):
             values = self.value.split([part.numel() for part in self.parts])
@@ -123,7 +123,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
         return False  # not known for this layout: then it is written
 
 
-def _put_back_places(holder, held: dict) -> None:
+def _restore_places(holder, held: dict) -> None:
     if list(holder.keys()) == list(held) and all(
         now is before for now, before in zip(holder.values(), held.values())
     ):

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from gcnlab.cli import main
-from gcnlab.datasets.check import PARTS, check
 from gcnlab.datasets.download import SOURCES, Archive, download, fetch, unpack
+from gcnlab.datasets.inspection import EXPECTED_SPLITS, inspect_dataset
 from gcnlab.datasets.miniature import MAKERS, make_voc
 
 # --- check
@@ -23,16 +23,18 @@ SETS = ("voc", "voc-test", "sbd", "coco", "cityscapes", "cityscapes-coarse", "im
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_whole_tree_has_no_problems_but_the_counts(drawn, name):
-    assert [report.problems for report in check(name, drawn, counts=False)] == [[]] * len(
-        PARTS[name]
+    assert [report.problems for report in inspect_dataset(name, drawn, counts=False)] == [[]] * len(
+        EXPECTED_SPLITS[name]
     )
-    for report in check(name, drawn):
-        expected = report.part.count is not None
+    for report in inspect_dataset(name, drawn):
+        expected = report.split.count is not None
         assert any("there should be" in p for p in report.problems) == expected
 
 
 def test_the_counts_are_the_papers():
-    count = {(name, part.name): part.count for name, parts in PARTS.items() for part in parts}
+    count = {
+        (name, part.name): part.count for name, parts in EXPECTED_SPLITS.items() for part in parts
+    }
     assert count["sbd", "VOC + SBD, without VOC val"] == 10_582
     assert count["coco", "COCO + VOC + SBD, without VOC val"] == 109_892
     assert [count["cityscapes", split] for split in ("train", "val", "test")] == [2975, 500, 1525]
@@ -45,7 +47,7 @@ def test_every_problem_is_found_and_named(root):
     Image.new("L", (5, 5), 77).save(tree / "SegmentationClass" / "2007_000032.png")
     (tree / "JPEGImages" / "2007_000039.jpg").write_bytes(b"\xff\xd8")
     (tree / "SegmentationClass" / "2007_000033.png").unlink()
-    train, val = check("voc", root, counts=False)
+    train, val = inspect_dataset("voc", root, counts=False)
     assert len(train.problems) == 2
     assert "2007_000032.png: label ids 77 are out of range" in train.problems[0]
     assert "2007_000039.jpg: damaged" in train.problems[1]
@@ -55,15 +57,18 @@ def test_every_problem_is_found_and_named(root):
 
 
 def test_sizes_of_cityscapes_are_checked_where_counts_are(drawn):
-    problems = [p for report in check("cityscapes", drawn) for p in report.problems]
+    problems = [p for report in inspect_dataset("cityscapes", drawn) for p in report.problems]
     assert "aachen_000000_000019: 128×64, there should be 2048×1024" in problems
 
 
 def test_processes_find_what_one_finds(root):
     (root / "VOCdevkit/VOC2012/JPEGImages/2007_000039.jpg").write_bytes(b"\xff\xd8")
     seen = []
-    one = [r.problems for r in check("voc", root)]
-    two = [r.problems for r in check("voc", root, workers=2, on_image=lambda *a: seen.append(a))]
+    one = [r.problems for r in inspect_dataset("voc", root)]
+    two = [
+        r.problems
+        for r in inspect_dataset("voc", root, workers=2, on_image=lambda *a: seen.append(a))
+    ]
     assert one == two
     assert seen[:6] == [(i, 6) for i in range(1, 7)]
 
@@ -198,7 +203,7 @@ def test_fetch_checks_unpacks_and_removes(server, tmp_path, kind):
     archive = Archive(server.address + kind, md5, 0.1, "VOCdevkit/VOC2012/SegmentationClass")
     fetch(archive, tmp_path / "got")
     assert [p.name for p in (tmp_path / "got").iterdir()] == ["VOCdevkit"]
-    train, val = check("voc", tmp_path / "got", counts=False)
+    train, val = inspect_dataset("voc", tmp_path / "got", counts=False)
     assert train.images == 6
     assert not train.problems
     assert not val.problems
@@ -247,6 +252,6 @@ def test_what_is_there_is_not_fetched_again(drawn, monkeypatch, capsys):
 
 
 def test_every_source_can_be_checked_and_has_a_whole_hash():
-    assert set(SOURCES) <= set(PARTS)
+    assert set(SOURCES) <= set(EXPECTED_SPLITS)
     for source in SOURCES.values():
         assert all(len(archive.md5) == 32 for archive in source.archives)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gcnlab import check
+from gcnlab.exercises import assert_same
 
 MAP = torch.arange(1.0, 65.0).reshape(8, 8)
 
@@ -25,7 +25,7 @@ def changed(rows, columns):
     ],
 )
 def test_what_is_the_same_passes(found, expected):
-    check.same(found, expected, "it")
+    assert_same(found, expected, "it")
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_what_is_the_same_passes(found, expected):
 )
 def test_what_differs_is_named(found, expected, message):
     with pytest.raises(AssertionError, match=message):
-        check.same(found, expected, "it")
+        assert_same(found, expected, "it")
 
 
 def test_a_wrong_map_is_not_blamed_on_its_border():
     with pytest.raises(AssertionError) as error:
-        check.same(changed(slice(0, 4), slice(None)), MAP, "it")
+        assert_same(changed(slice(0, 4), slice(None)), MAP, "it")
     assert "border" not in str(error.value)
