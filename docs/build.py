@@ -11,12 +11,12 @@ from pathlib import Path
 
 from sphinx.cmd.build import main as sphinx
 
-from gcnlab.experiments.paper import published
+from gcnlab.experiments.paper import published_table
 from gcnlab.experiments.report import (
     Runs,
     Verdict,
     finished_runs,
-    lead_in_words,
+    format_lead,
     orderings,
     p_value,
     table_cells,
@@ -68,7 +68,7 @@ def tables(runs: Runs) -> str:
         parts.append(f"## Table {number}: {paper_table(number).title}")
         parts += [words for scale in SCALES if (words := measured(number, scale, runs))]
     for number, title in ONLY_PUBLISHED.items():
-        lines = published(number)
+        lines = published_table(number)
         cells = [list(lines[0]), *(list(line.values()) for line in lines)]
         parts.append(
             f"## Table {number}: {title}\n\nThe paper's; not run here.\n\n{markdown(cells)}"
@@ -92,7 +92,7 @@ def claim_cells(verdict: Verdict) -> list[str]:
         str(verdict.claim),
         SCORES[verdict.claim.score],
         verdict.outcome if verdict.seeds else "not run",
-        lead_in_words(verdict),
+        format_lead(verdict),
         "" if math.isnan(verdict.p) else p_value(verdict.p).removeprefix("= "),
         str(len(verdict.seeds)),
     ]

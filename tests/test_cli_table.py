@@ -1,31 +1,19 @@
-"""gcnlab table: what it shows and writes, what it trains, and how commands that run at once share that."""
+"""gcnlab table: what it shows, writes and trains, and how it shares the work with another process."""
 
 import contextlib
 import dataclasses
 import json
-import multiprocessing
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-import gcnlab.cli.missing
-import gcnlab.cli.table
 from gcnlab.cli import main
-from gcnlab.cli.missing import (
-    Missing,
-    _in_a_process_of_its_own,
-    _train_one,
-    _with_classifiers_under,
-)
-from gcnlab.cli.table import ShowTable
-from gcnlab.experiments.report import by_seed
+from gcnlab.experiments import tables, train_table
 from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
-from gcnlab.training import DataConfig, RunConfig, RunStopped, TrainingConfig
+from gcnlab.experiments.train_table import missing_networks, train_missing, train_one_more
+from gcnlab.training import DataConfig, RunConfig, TrainingConfig
 from gcnlab.training.lock import LOCK
 
 
@@ -56,7 +44,7 @@ def test_what_is_missing_is_trained_once(tmp_path, monkeypatch, capsys):
     import gcnlab.datasets.shapes
 
     monkeypatch.setitem(gcnlab.datasets.shapes.SPLITS, "val", 2)
-    monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
+    monkeypatch.setattr(tables, "paper_table", tiny_table)
     command(1, "--run", "--results", tmp_path, "--out", tmp_path / "claims.json")
     first = capsys.readouterr().out
     assert "4 of 4: gcn3, seed 1" in first
@@ -81,24 +69,21 @@ def test_one_more_training_has_to_fit_the_finished_ones(tmp_path, monkeypatch, c
     import gcnlab.datasets.shapes
 
     monkeypatch.setitem(gcnlab.datasets.shapes.SPLITS, "val", 2)
-    monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
+    monkeypatch.setattr(tables, "paper_table", tiny_table)
     cell = tiny_table(1).cells[1]
     with pytest.raises(SystemExit):
         command(1, "--check", "--results", tmp_path)
-    assert (
-        "no network but on the table's own backbones has three finished seeds"
-        in capsys.readouterr().err
-    )
+    assert "no network has three finished seeds to compare with" in capsys.readouterr().err
     for seed, miou in enumerate((0.0, 50.0, 100.0)):
         write_run(tmp_path / str(seed), with_seed(cell.config, seed), miou=miou)
     command(1, "--check", "--results", tmp_path)
-    assert f"training {cell.name} once more, with seed 3" in capsys.readouterr().out
+    assert f"training {cell.name} with the new seed 3" in capsys.readouterr().out
     for seed in range(3):
         write_run(tmp_path / f"better{seed}", with_seed(cell.config, seed), miou=99.0 + seed / 10)
     with pytest.raises(SystemExit):
         command(1, "--check", "--results", tmp_path)
-    assert "mIoU outside of what 3 finished seeds" in capsys.readouterr().err
-    assert len(list(tmp_path.iterdir())) == 6, "nothing is kept"
+    assert "mIoU outside the interval that the 3 finished seeds" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 6, "nothing is written"
 
 
 def test_the_command_shows_the_papers_figures_and_ours(capsys):
@@ -114,59 +99,6 @@ def test_bad_arguments(capsys):
         with pytest.raises(SystemExit):
             command(*arguments)
         assert words in capsys.readouterr().err
-
-
-def test_a_table_that_is_stopped_leaves_no_training_behind(tmp_path):
-    command = ["table", "5", "--run", "--seeds", "1", "--results", str(tmp_path), "--device", "cpu"]
-    code = "from gcnlab.cli import main; main()"
-    with open(tmp_path / "log.txt", "w") as log:
-        program = subprocess.Popen(
-            [sys.executable, "-c", code, *command], stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        wait_for(lambda: (tmp_path / "shapes/conv1x1-seed0").is_dir())  # its training has begun
-        program.terminate()
-        assert program.wait(60) == 128 + signal.SIGTERM, (tmp_path / "log.txt").read_text()
-        wait_for(lambda: not group_exists(program.pid))
-    finally:
-        if group_exists(program.pid):
-            os.killpg(program.pid, signal.SIGKILL)
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.1)
-
-
-def group_exists(number):
-    try:
-        os.killpg(number, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def loads_in_processes_of_its_own(path):
-    """As a training with --workers does: no child of a daemon may."""
-    child = multiprocessing.get_context("spawn").Process(target=path.touch)
-    child.start()
-    child.join()
-
-
-def is_killed():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_training_has_a_process_of_its_own_that_may_start_others(tmp_path):
-    _in_a_process_of_its_own(loads_in_processes_of_its_own, tmp_path / "here")
-    assert (tmp_path / "here").exists()
-
-
-def test_a_training_that_is_killed_is_missed():
-    with pytest.raises(RunStopped, match="status -9"):
-        _in_a_process_of_its_own(is_killed)
 
 
 HOLDS = """
@@ -190,71 +122,56 @@ def another_process_in(folder):
         process.communicate()
 
 
-def test_what_another_process_trains_comes_last(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gcnlab.cli.table, "paper_table", tiny_table)
-    with another_process_in(tmp_path / "shapes/conv1x1-seed0") as other:
-        waits = []
+def test_a_network_that_another_process_trains_is_skipped(tmp_path, monkeypatch, capsys):
+    import gcnlab.datasets.shapes
 
-        def stopped_at_last(seconds):
-            waits.append(seconds)
-            if len(waits) == 3:
-                other.kill()
-                other.wait()
-
-        monkeypatch.setattr(gcnlab.cli.missing.time, "sleep", stopped_at_last)
+    monkeypatch.setitem(gcnlab.datasets.shapes.SPLITS, "val", 2)
+    monkeypatch.setattr(tables, "paper_table", tiny_table)
+    taken = tmp_path / "shapes/conv1x1-seed0"
+    with another_process_in(taken):
         command(1, "--run", "--seeds", 1, "--results", tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("1 of 2: gcn3, seed 0")
-    assert lines[1] == "waiting for 1 that other processes train"
-    assert lines[2].startswith("2 of 2: conv1x1, seed 0")
+    assert lines[0].startswith("1 of 2: conv1x1, seed 0")
+    assert lines[1] == f"skipped: another process trains in {taken}"
+    assert lines[2].startswith("2 of 2: gcn3, seed 0")
+    assert [path.name for path in taken.iterdir()] == [LOCK]
+    assert (tmp_path / "shapes/gcn3-seed0/result.json").exists()
 
 
-def test_a_network_that_was_taken_a_moment_ago_is_left_to_the_other(tmp_path):
-    config = tiny_table(1).cells[0].config
-    with another_process_in(tmp_path):
-        _in_a_process_of_its_own(_train_one, config, tmp_path, "cpu", 0)
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+def test_a_network_without_its_backbone_is_skipped(tmp_path, monkeypatch, capsys):
+    trained = []
 
+    def train(config, out, **_):
+        trained.append(out.name)
 
-def test_a_network_waits_for_its_backbone(tmp_path):
-    missing = Missing(paper_table(6), "mini", tmp_path)
-    free = [cell.name for cell in missing.table.cells if missing.is_free(cell, 0)]
-    assert free == ["mini", "mini_gcn"]
+    monkeypatch.setattr(train_table, "train", train)
     weights = tmp_path / "single_shapes/mini_gcn-seed0/weights.safetensors"
     weights.parent.mkdir(parents=True)
     weights.touch()
-    free = [cell.name for cell in missing.table.cells if missing.is_free(cell, 0)]
-    assert free == ["mini", "mini_gcn", "mini_gcn+conv1x1", "mini_gcn+gcn7-br"]
+    train_missing(paper_table(6), "mini", tmp_path, lambda *_: None, seeds=1)
+    assert trained == [
+        f"{name}-seed0" for name in ("mini", "mini_gcn", "mini_gcn+conv1x1", "mini_gcn+gcn7-br")
+    ]
+    skipped = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
+    missing = tmp_path / "single_shapes/mini-seed0/weights.safetensors"
+    assert skipped == [f"skipped: its backbone {missing} is not trained yet"] * 2
 
 
-def test_backbones_of_table_6_lie_under_the_results(tmp_path):
-    table = paper_table(6)
-    (cell,) = (cell for cell in table.cells if cell.name == "mini_gcn+conv1x1")
-    placed = _with_classifiers_under(with_seed(cell.config, 2), tmp_path)
-    weights = tmp_path / "single_shapes/mini_gcn-seed2/weights.safetensors"
-    assert Path(placed.model.weights).resolve() == weights.resolve()
-    runs = [(placed, {"miou": 50.0})]
-    assert by_seed(cell.config, runs) == {2: {"miou": 50.0}}  # wherever they lay
-    (other,) = (cell for cell in table.cells if cell.name == "mini+conv1x1")
-    assert by_seed(other.config, runs) == {}
-
-
-def test_a_classifier_is_trained_again_only_for_a_network_that_takes_its_weights(
+def test_a_classifier_is_trained_again_only_for_a_network_that_needs_its_weights(
     tmp_path, monkeypatch
 ):
     table = paper_table(6)
-    networks = Missing(table, "mini", tmp_path, seeds=2).networks
     upon_gcn = {"mini_gcn+conv1x1", "mini_gcn+gcn7-br"}
     runs = [
-        (with_seed(cell.config, seed), {"top1": 90.0, "miou": 50.0})
+        (cell.settings(seed), {"top1": 90.0, "miou": 50.0})
         for cell in table.cells
         for seed in (0, 1)
         if seed == 0 or cell.name not in upon_gcn
     ]
-    monkeypatch.setattr(gcnlab.cli.missing, "finished_runs", lambda results: runs)
+    monkeypatch.setattr(train_table, "finished_runs", lambda results: runs)
 
     def missing():
-        return {(cell.name, seed) for cell, seed in networks()}
+        return {(cell.name, seed) for cell, seed in missing_networks(table, tmp_path, 2)}
 
     rest = {(name, 1) for name in upon_gcn}
     assert missing() == {("mini_gcn", 1), *rest}
@@ -262,13 +179,16 @@ def test_a_classifier_is_trained_again_only_for_a_network_that_takes_its_weights
     weights.parent.mkdir(parents=True)
     weights.touch()
     assert missing() == rest
-    monkeypatch.setattr(gcnlab.cli.missing, "finished_runs", lambda results: [])
-    assert len(missing()) == 12  # without their scores the classifiers are trained, too
+    monkeypatch.setattr(train_table, "finished_runs", lambda results: [])
+    assert len(missing()) == 12  # the classifiers are scored, too
 
 
-def test_table_6_has_no_backbones_for_a_new_seed(tmp_path):
-    with pytest.raises(ValueError, match="but on the table's own backbones"):
-        ShowTable(6, check=True, results=tmp_path)()
+def test_a_network_on_the_tables_own_backbone_is_not_trained_with_a_new_seed(tmp_path):
+    for cell in (cell for cell in paper_table(6).cells if cell.pretrained):
+        for seed in range(3):
+            write_run(tmp_path / f"{cell.name}{seed}", cell.settings(seed), miou=50.0 + seed)
+    with pytest.raises(ValueError, match="the table's own backbones do not count"):
+        train_one_more(paper_table(6), tmp_path)
 
 
 def test_the_command_shows_all_orderings_and_writes_what_it_shows(tmp_path, capsys):

@@ -15,8 +15,8 @@ from gcnlab.experiments.object_size import Settings, read_result
 from gcnlab.experiments.report import (
     by_seed,
     finished_runs,
+    format_lead,
     judge,
-    lead_in_words,
     mean_and_spread,
     orderings,
 )
@@ -83,7 +83,7 @@ def test_camvid_from_scratch_within_forty_cpu_minutes():
 def test_the_page_shows_the_scores_of_the_larger_scales(number, scale):
     table, runs = paper_table(number, scale), finished_runs()
     for cell in table.cells:
-        found = by_seed(cell.config, runs).values()
+        found = by_seed(cell, runs).values()
         shown = [mean_and_spread([scores[score] for scores in found]) for score in table.scores]
         assert f"| {cell.name} | {' | '.join(shown)} | {len(found)} |" in PAGE
 
@@ -113,7 +113,7 @@ def test_the_readme_lists_nothing_but_orderings_of_the_tables():
 def test_every_network_of_a_table_has_its_seeds(number, scale, seeds):
     runs = finished_runs()
     for cell in paper_table(number, scale).cells:
-        assert len(by_seed(cell.config, runs)) >= seeds
+        assert len(by_seed(cell, runs)) >= seeds
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_the_page_says_how_large_objects_fare_under_each_head(score):
 def test_the_page_says_which_larger_kernel_keeps_more_of_large_objects(worse, better):
     inside = (at_192_px(head, "internal_accuracy") for head in (better, worse))
     verdict = judge(Claim(better, worse, "internal_accuracy"), *inside, needed=3)
-    assert f"| {verdict.claim} | {verdict.outcome} {lead_in_words(verdict)} |" in PAGE
+    assert f"| {verdict.claim} | {verdict.outcome} {format_lead(verdict)} |" in PAGE
 
 
 # --- Coverage against accuracy

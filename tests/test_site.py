@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from gcnlab.experiments.paper import published
+from gcnlab.experiments.paper import published_table
 from gcnlab.experiments.tables import paper_table
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +88,11 @@ def test_a_broken_link_is_found(tmp_path):
 def test_tables_show_the_papers_scores_and_ours(site):
     folder, pages = site
     words = pages[folder / "docs/tables.html"].text.split()
-    papers = [value for line in published(7) + published(9) for value in list(line.values())[1:]]
+    papers = [
+        value
+        for line in published_table(7) + published_table(9)
+        for value in list(line.values())[1:]
+    ]
     for number in range(1, 7):
         for cell in paper_table(number).cells:
             papers += [f"{score:.1f}" for score in cell.paper.values()]

@@ -25,7 +25,6 @@ from tqdm.auto import tqdm
 from gcnlab.datasets import Shapes
 from gcnlab.evaluation import boundary_mask, predict
 from gcnlab.experiments.object_size import INNER, inner_pixel
-from gcnlab.experiments.paper import ROOT
 from gcnlab.experiments.process import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
@@ -168,7 +167,7 @@ class Command:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of networks trained on Shapes."""
-    out: Path = ROOT / "data" / "results" / "coverage"
+    out: Path = Path("data/results/coverage")
     """Folder of the results; a run that has one is left out."""
     device: str | None = None
     """cpu, cuda, …; the GPU if there is one."""

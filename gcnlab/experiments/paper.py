@@ -1,22 +1,35 @@
-"""The paper's published figures, from `data/paper/tableN.csv`."""
+"""The paper's published figures, and the folder of our own results."""
 
 import csv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-"""The checkout: published figures and results lie beside the package, not in it."""
+_DATA = Path(__file__).parent.parent.parent / "data"
 
 
-def published(number: int) -> list[dict[str, str]]:
-    """The rows of Table `number`, as they are printed in the paper.
+def published_table(number: int) -> list[dict[str, str]]:
+    """The rows of Table `number` as printed in the paper: column name → text.
 
     Raises:
-        FileNotFoundError: there is no such file; the package is not run from a checkout.
+        FileNotFoundError: the figures of this table are not part of the package.
     """
-    path = ROOT / "data" / "paper" / f"table{number}.csv"
+    path = _DATA / "paper" / f"table{number}.csv"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no {path}: the published figures lie in the repository's data/paper"
-        )
+        raise FileNotFoundError(f"{path} does not exist: Table {number} is not part of gcnlab")
     with open(path) as file:
         return list(csv.DictReader(file))
+
+
+def results_folder() -> Path:
+    """data/results of the checkout, where the committed results are.
+
+    Raises:
+        FileNotFoundError: gcnlab does not run from a checkout. The installed package has no results.
+    """
+    folder = _DATA / "results"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} does not exist: the results are in the repository, not in the installed "
+            "package; run from a checkout (pip install -e .) or name a folder with --results"
+        )
+    return folder

@@ -1,11 +1,12 @@
-"""The paper's tables beside ours: means over seeds, and for every claim whether it held.
+"""The paper's tables beside ours: means over seeds, and a verdict on every claim.
 
-A finished run is found by its settings, whatever its folder is called: all result.json under data/results are read,
-and a run counts for a cell if its settings are the cell's but for the seed. So a run serves every table that has it,
-and nothing is trained twice.
+A finished run is found by its settings, not by the name of its folder. All result.json files under
+data/results are read; a run belongs to a cell if its settings differ from the cell's in the seed
+alone. So one run serves every table that contains its network, and nothing is trained twice.
 
-**A claim** is tested seed by seed: the same seed is the same order of images for both networks. "held" and "not held" take a two-sided
-paired t-test at 5 %; everything else, and everything with fewer seeds than the table asks for, is "undecided".
+**Verdicts.** A claim is tested on pairs of runs with the same seed, which see the images in the same
+order. A two-sided paired t-test at 5 % decides between "held" and "not held". Everything else is
+"inconclusive", and so is a claim with fewer seeds than the table asks for.
 """
 
 import json
@@ -16,26 +17,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gcnlab.experiments.paper import ROOT
+from gcnlab.experiments.paper import results_folder
 from gcnlab.experiments.scales import SCALES, Scale
-from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
+from gcnlab.experiments.tables import SCORES, Cell, Claim, PaperTable, paper_table
 from gcnlab.training import PretrainConfig, RunConfig
 
-RESULTS = ROOT / "data" / "results"
 LEVEL = 0.05
+"""Significance level of the t-test."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim.
+    """The outcome of the test of a claim.
 
     Attributes:
-        claim: it.
-        difference: mean of better − worse over the seeds, in points; NaN without any.
-        spread: standard deviation of the difference; NaN with fewer than two.
-        seeds: that both networks have.
+        claim: the claim that was tested.
+        difference: mean of better − worse over the seeds, in points; NaN without seeds.
+        spread: standard deviation of the difference; NaN with fewer than two seeds.
+        seeds: the seeds that both networks have.
         p: of the paired t-test; NaN with fewer than two seeds.
-        outcome: "held", "not held" or "undecided".
+        outcome: "held", "not held" or "inconclusive".
     """
 
     claim: Claim
@@ -47,26 +48,28 @@ class Verdict:
 
 
 Runs = list[tuple[RunConfig | PretrainConfig, dict[str, float]]]
-"""Settings of finished runs, and their scores, "final_loss" (of training, at its end) among them where it is known."""
+"""Settings and scores of finished runs. The scores include "final_loss", the training loss at the
+end, where it is known."""
 
 
-def finished_runs(results: Path = RESULTS) -> Runs:
-    """All runs with a result.json under `results`, of segmentation and of classifiers; those of settings that are not
-    known any more are left out.
+def finished_runs(results: Path | None = None) -> Runs:
+    """All runs that have a result.json under `results` (default: `results_folder()`). A run whose
+    settings this version does not know is left out.
 
     Raises:
-        ValueError: naming the file, if it is damaged or holds no scores.
+        ValueError: a file is damaged or has no scores; the message names it.
+        FileNotFoundError: `results` is not given and gcnlab does not run from a checkout.
     """
     runs = []
-    for path in sorted(results.rglob("result.json")):
+    for path in sorted((results_folder() if results is None else results).rglob("result.json")):
         record = _read(path)
         try:
             kind = RunConfig if "model" in record["settings"] else PretrainConfig
             config = kind.from_dict(record["settings"])
         except (KeyError, TypeError, ValueError):
-            continue  # of a schedule, whose data are not here
+            continue  # a stage of a schedule whose data set is not available here
         scores = dict(record["scores"])
-        if record.get("final_loss") is not None:  # as of a shipped network
+        if record.get("final_loss") is not None:  # None for an exported network
             scores["final_loss"] = record["final_loss"]
         runs.append((config, scores))
     return runs
@@ -78,46 +81,55 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:  # not JSON, or not even text
         raise ValueError(f"{path}: damaged, not JSON ({error})") from error
     if not isinstance(record, dict) or "scores" not in record:
-        raise ValueError(f"{path}: damaged or not a result, without scores")
+        raise ValueError(f"{path}: damaged or not a result file: it has no scores")
     return record
 
 
-def by_seed(config: RunConfig | PretrainConfig, runs: Runs) -> dict[int, dict[str, float]]:
-    """The scores of the runs that differ from `config` in the seed alone."""
-    wanted = _comparable(config)
-    return {found.training.seed: scores for found, scores in runs if _comparable(found) == wanted}
+def by_seed(network: Cell | RunConfig | PretrainConfig, runs: Runs) -> dict[int, dict[str, float]]:
+    """Scores by seed of the runs that differ from `network` in the seed alone."""
+    cell = network if isinstance(network, Cell) else Cell("", network, {})
+    wanted: dict[int, RunConfig | PretrainConfig] = {}  # by seed
+    found = {}
+    for config, scores in runs:
+        seed = config.training.seed
+        if seed not in wanted:
+            wanted[seed] = _without_location(cell.settings(seed))
+        if _without_location(config) == wanted[seed]:
+            found[seed] = scores
+    return found
 
 
-def _comparable(config: RunConfig | PretrainConfig) -> RunConfig | PretrainConfig:
-    """`config` with seed 0, and its backbone's file by the last two folders' names alone."""
-    config = with_seed(config, 0)
-    if isinstance(config, RunConfig) and config.model.weights is not None:
-        file = "/".join(Path(config.model.weights).parts[-3:])
-        config = replace(config, model=replace(config.model, weights=file))
-    return config
+def _without_location(config: RunConfig | PretrainConfig) -> RunConfig | PretrainConfig:
+    """`config` with its weights file reduced to FOLDER/RUN/FILE, as results may have been moved."""
+    if isinstance(config, PretrainConfig) or config.model.weights is None:
+        return config
+    weights = "/".join(Path(config.model.weights).parts[-3:])
+    return replace(config, model=replace(config.model, weights=weights))
 
 
 def judge(claim: Claim, better: dict[int, float], worse: dict[int, float], needed: int) -> Verdict:
-    """Compare two networks' scores, by seed.
+    """Test a claim on the scores of its two networks.
 
     Args:
-        needed: seeds that a decision takes, at least 2.
+        claim: the claim to test.
+        better, worse: scores of the two networks by seed.
+        needed: least number of common seeds for a verdict, at least 2.
     """
     seeds = tuple(sorted(better.keys() & worse.keys()))
     differences = [better[s] - worse[s] for s in seeds]
     mean = statistics.fmean(differences) if seeds else math.nan
     if len(seeds) < 2:
-        return Verdict(claim, mean, math.nan, seeds, math.nan, "undecided")
+        return Verdict(claim, mean, math.nan, seeds, math.nan, "inconclusive")
     p, spread = _p_value(differences), statistics.stdev(differences)
-    outcome = "undecided"
+    outcome = "inconclusive"
     if len(seeds) >= needed and p < LEVEL:
         outcome = "held" if mean > 0 else "not held"
     return Verdict(claim, mean, spread, seeds, p, outcome)
 
 
 def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
-    """Each claim of a table."""
-    found = {cell.name: by_seed(cell.config, runs) for cell in table.cells}
+    """A verdict on each claim of a table."""
+    found = {cell.name: by_seed(cell, runs) for cell in table.cells}
 
     def scores(side: str | Claim, score: str) -> dict[int, float]:
         if isinstance(side, str):
@@ -134,8 +146,12 @@ def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
 def orderings(
     runs: Runs, scales: Sequence[Scale] = ("mini", "quick", "large", "camvid")
 ) -> list[list[str]]:
-    """All orderings of Tables 1 to 6 that were put to the test at one of the scales: the header, and a row for each with
-    the paper's lead and what became of ours, a dash where it was not run."""
+    """All orderings of Tables 1 to 6 that were tested at one of the scales.
+
+    Returns:
+        A header and one row per ordering, with the paper's lead and our verdict and lead at each
+        scale; "–" where the networks were not trained.
+    """
     rows: dict[tuple[int, str, str], list[str]] = {}
     for column, scale in enumerate(scales):
         for number in range(1, 7):
@@ -145,7 +161,7 @@ def orderings(
                 key = number, str(claim), SCORES[claim.score]
                 lead = f"{table.published_lead(claim):+.1f}"
                 row = rows.setdefault(key, [*map(str, key), lead, *["–"] * len(scales)])
-                row[4 + column] = f"{verdict.outcome} {lead_in_words(verdict)}"
+                row[4 + column] = f"{verdict.outcome} {format_lead(verdict)}"
     header = ["table", "ordering", "score", "paper", *(SCALES[scale].images for scale in scales)]
     return [header, *(rows[key] for key in sorted(rows, key=lambda key: key[0]))]
 
@@ -153,9 +169,9 @@ def orderings(
 def paper_and_ours(
     table: PaperTable, runs: Runs, score: str
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """One score of the networks that have it: network → the paper's figure, and → ours, of every seed."""
+    """One score of all networks that have it: the paper's by network, and ours of every seed by network."""
     cells = [cell for cell in table.cells if score in cell.paper]
-    ours = {cell.name: by_seed(cell.config, runs).values() for cell in cells}
+    ours = {cell.name: by_seed(cell, runs).values() for cell in cells}
     return (
         {cell.name: cell.paper[score] for cell in cells},
         {name: [scores[score] for scores in found] for name, found in ours.items()},
@@ -163,14 +179,14 @@ def paper_and_ours(
 
 
 def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
-    """A table as it is shown, paper and ours in adjacent columns: the header, and a row per network."""
+    """A table as text cells, paper and ours in adjacent columns: a header and one row per network."""
     counted = any(cell.weights is not None for cell in table.cells)
     header = ["network", *(["weights"] if counted else [])]
     for score in table.scores:
         header += [f"paper {SCORES[score]}", f"our {SCORES[score]}"]
     shown = [[*header, "seeds"]]
     for cell in table.cells:
-        found = by_seed(cell.config, runs)
+        found = by_seed(cell, runs)
         row = [cell.name]
         if counted:
             row.append("–" if cell.weights is None else f"{cell.weights:,}")
@@ -183,7 +199,7 @@ def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
 
 
 def aligned(cells: list[list[str]]) -> str:
-    """Rows of text in columns: the first to the left, the others to the right."""
+    """Rows of text as aligned columns, the first one flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
@@ -193,19 +209,19 @@ def aligned(cells: list[list[str]]) -> str:
 
 
 def sentence(verdict: Verdict) -> str:
-    """A claim and what became of it, in a line."""
+    """A claim and its verdict in one line."""
     claim = verdict.claim
     words = f"{SCORES[claim.score]}: {claim}"
     if not verdict.seeds:
-        return f"{words:48} undecided, not run"
-    numbers = lead_in_words(verdict)
+        return f"{words:48} inconclusive, not run"
+    numbers = format_lead(verdict)
     if len(verdict.seeds) > 1:
         numbers += f", p {p_value(verdict.p)}"
-    return f"{words:48} {verdict.outcome:10} {numbers} ({_seeds(len(verdict.seeds))})"
+    return f"{words:48} {verdict.outcome:12} {numbers} ({_seeds(len(verdict.seeds))})"
 
 
-def lead_in_words(verdict: Verdict) -> str:
-    """ "+11.5 ± 3.7", the spread from two seeds on; a dash without any."""
+def format_lead(verdict: Verdict) -> str:
+    """The lead as text: "+11.5 ± 3.7" (the spread from two seeds on), "–" without seeds."""
     if not verdict.seeds:
         return "–"
     spread = f" ± {verdict.spread:.1f}" if len(verdict.seeds) > 1 else ""
@@ -213,7 +229,7 @@ def lead_in_words(verdict: Verdict) -> str:
 
 
 def p_value(p: float) -> str:
-    """In words that follow "p": "= 0.012" or "< 0.001"."""
+    """A p-value as text to follow "p": "= 0.012" or "< 0.001"."""
     return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
 
 
@@ -222,24 +238,23 @@ def _seeds(number: int) -> str:
 
 
 def prediction_interval(values: list[float], level: float = 0.99) -> tuple[float, float]:
-    """Where the score of one more training has to lie with that probability, if scores are normally distributed.
-
-    mean ± t·s·√(1 + 1/n), with Student's t of n − 1 degrees of freedom.
+    """Interval that contains the score of one more training with probability `level`, if scores are
+    normally distributed: mean ± t·s·√(1 + 1/n), with Student's t of n − 1 degrees of freedom.
 
     Raises:
-        ValueError: fewer than three values say too little about their spread.
+        ValueError: there are fewer than three values, too few to estimate the spread.
     """
     from scipy.stats import t
 
     n = len(values)
     if n < 3:
-        raise ValueError(f"{n} finished seeds: a spread takes at least 3")
+        raise ValueError(f"{n} finished seeds: the spread needs at least 3")
     reach = t.ppf((1 + level) / 2, n - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / n)
     return statistics.fmean(values) - reach, statistics.fmean(values) + reach
 
 
 def mean_and_spread(values: list[float]) -> str:
-    """ "70.4 ± 3.2", with a standard deviation from two values on; a dash without any."""
+    """Mean and standard deviation as text: "70.4 ± 3.2", "70.4" for one value, "–" without values."""
     if not values:
         return "–"
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
@@ -247,7 +262,7 @@ def mean_and_spread(values: list[float]) -> str:
 
 
 def _p_value(differences: list[float]) -> float:
-    """Two-sided p of the differences' mean being 0; differences that are all the same are certain."""
+    """Two-sided p-value of the mean difference being 0. Without spread it is 0, or 1 if all are 0."""
     from scipy.stats import ttest_1samp
 
     if statistics.pstdev(differences) == 0:

@@ -1,7 +1,7 @@
-"""What the networks of a table have in common: images, backbone and schedule, at five scales.
+"""What the networks of a table have in common (images, backbone and schedule), at five scales.
 
-The paper's k goes to 15 on a map of 16×16 pixels. Images of 256 px give a map of 8×8, on which k = 7 is already nearly
-global; those of 512 px give the paper's map.
+The paper's k goes up to 15 on a map of 16×16 pixels. Images of 256 px give a map of 8×8, on which
+k = 7 already covers almost everything; images of 512 px give the paper's map.
 """
 
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ Scale = Literal["mini", "quick", "large", "full", "camvid"]
 
 @dataclass(frozen=True)
 class TableScale:
-    """How the tables are trained.
+    """How the networks of a table are trained.
 
     Attributes:
-        images: what on, in words.
-        run: a training, with seed 0; a table's networks differ from it in the model alone.
-        folder: of the runs, under the results.
-        kernel_sizes: k of Table 1, in pixels of each level's map.
-        kernel_size: k where the paper has its 15, in Tables 5 and 6.
-        seeds: trainings of each network that the claims of Tables 1 and 5 take, at least.
-        backbones: of Table 6, a ResNet and one with GCN inside of about its cost.
+        images: short description of the images, for headings.
+        run: a training with seed 0; the networks of a table differ from it only in the model.
+        folder: subfolder of the results for these runs.
+        kernel_sizes: k of the GCN networks in Table 1.
+        kernel_size: k in Tables 5 and 6, where the paper uses 15.
+        seeds: least number of trainings per network for a verdict on Tables 1 and 5.
+        backbones: the two of Table 6: a ResNet, and one of about the same cost with GCN inside.
     """
 
     images: str
@@ -44,7 +44,7 @@ SCALES: dict[Scale, TableScale] = {
         "Shapes, 512 px, pretrained",
         replace(_QUICK, data=DataConfig(image_size=512)),
         "large",
-        kernel_sizes=(3, 7, 15),  # each sees about twice as far as the one before
+        kernel_sizes=(3, 7, 15),  # each field is about twice as large as the previous one
         kernel_size=15,
         seeds=3,
     ),

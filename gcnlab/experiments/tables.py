@@ -1,30 +1,26 @@
-"""Tables 1 to 6 of the paper, each defined once: what is trained, which figure is read, what is claimed.
+"""Tables 1 to 6 of the paper, each defined once: which networks are trained, what is scored, what is claimed.
 
-On Shapes, where outlines alone tell the class, or on CamVid; how large and how long, see `scales`.
+Our networks are trained on Shapes, where only the outline tells the class, or on CamVid; `scales`
+defines the image size and the schedule.
 
-A claim is an ordering of two networks by one score. Where the text and the figures of the paper differ, the figures
-count (Table 3: GCN ahead from k = 7 on).
+A claim says that one network scores higher than another. Where the text and the figures of the
+paper differ, the figures count (Table 3: GCN is ahead from k = 7 on).
 """
 
 import itertools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
-from typing import TypeVar
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-import torch
-
-from gcnlab.experiments.paper import published
+from gcnlab.experiments.paper import published_table
 from gcnlab.experiments.scales import SCALES, Scale
-from gcnlab.models import make_head
-from gcnlab.models.segmenter import count_weights
 from gcnlab.training import PRETRAINING, PretrainConfig, RunConfig
 
 Run = TypeVar("Run", RunConfig, PretrainConfig)
 
 CLASSIFIERS = "single_shapes"
-"""Folder of the backbones that Table 6 pretrains, under the results."""
+"""Subfolder of the results for the backbones that Table 6 pretrains on single shapes."""
 
 SCORES = {
     "miou": "mIoU",
@@ -32,7 +28,15 @@ SCORES = {
     "internal_accuracy": "internal",
     "top1": "classified",
 }
-"""Scores by name, and what a table calls them."""
+"""Name of each score → its heading in a table."""
+
+
+class PaperHead(NamedTuple):
+    """A head on the paper's res-5 (2048 channels, 21 classes), of which a table counts the weights."""
+
+    kind: str
+    kernel_size: int
+    mid_channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,46 @@ class Cell:
     """A network of a table.
 
     Attributes:
-        name: in the table, and of the run's folder.
-        config: how it is trained, with seed 0: segmentation, or (Table 6) a classifier to pretrain.
+        name: its name in the table and in the name of its folder.
+        config: how it is trained, with seed 0: for segmentation or, in Table 6, as a classifier.
         paper: published scores in percent, by score.
-        weights: of its head on res-5 at the paper's size (2048 channels, 21 classes); None where the
-            table does not count them.
+        paper_head: the head whose weights the table counts; None if the table does not count them.
+        pretrained: name of the classifier in the same table whose weights this network starts from;
+            each seed starts from the classifier of the same seed. None for all others.
     """
 
     name: str
     config: RunConfig | PretrainConfig
     paper: dict[str, float]
-    weights: int | None = None
+    paper_head: PaperHead | None = None
+    pretrained: str | None = None
+
+    @property
+    def weights(self) -> int | None:
+        """Number of weights of `paper_head`; None if the table does not count them."""
+        return None if self.paper_head is None else _count_weights(self.paper_head)
+
+    def settings(
+        self, seed: int, results: Path = Path("data/results")
+    ) -> RunConfig | PretrainConfig:
+        """The settings of the training with this seed, with a pretrained backbone under `results`."""
+        config = with_seed(self.config, seed)
+        if self.pretrained is None:
+            return config
+        weights = self.backbone_file(seed, results).as_posix()
+        return replace(config, model=replace(config.model, weights=weights))
+
+    def backbone_file(self, seed: int, results: Path) -> Path | None:
+        """The weights that the training with this seed starts from; None without `pretrained`."""
+        if self.pretrained is None:
+            return None
+        return results / CLASSIFIERS / f"{self.pretrained}-seed{seed}" / "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` scores higher than `worse`: names of cells, or claims, of which the differences are compared."""
+    """`better` scores higher than `worse`. Each side is the name of a cell, or a claim, which stands
+    for the difference of its two sides."""
 
     better: "str | Claim"
     worse: "str | Claim"
@@ -70,7 +98,7 @@ class Claim:
 
     @property
     def cells(self) -> set[str]:
-        """Names of all cells that it speaks of."""
+        """Names of all cells that the claim compares."""
         sides = (s.cells if isinstance(s, Claim) else {s} for s in (self.better, self.worse))
         return set.union(*sides)
 
@@ -80,11 +108,12 @@ class PaperTable:
     """A table of the paper.
 
     Attributes:
-        number, title: of it.
-        cells: its networks, in its order.
-        scores: that are read, keys of `SCORES`.
-        claims: what it is to show.
-        seeds: trainings of each network that its claims take, at least.
+        number: its number in the paper.
+        title: what it compares.
+        cells: its networks, in the paper's order.
+        scores: the scores it shows, keys of `SCORES`.
+        claims: the orderings that the paper reads from it.
+        seeds: least number of trainings per network that a verdict on a claim needs.
     """
 
     number: int
@@ -101,7 +130,7 @@ class PaperTable:
                 raise ValueError(f"Table {self.number}: no cells {claim}")
 
     def published_lead(self, claim: Claim) -> float:
-        """better − worse of a claim, in the paper, in points."""
+        """better − worse of a claim in the paper, in points."""
         paper = {cell.name: cell.paper for cell in self.cells}
 
         def value(side: str | Claim) -> float:
@@ -117,7 +146,7 @@ def network(
     refine: bool = False,
     mid_channels: tuple[int, ...] | None = None,
 ) -> RunConfig:
-    """A run with everything but the head the same for all of a scale."""
+    """A run at this scale. All runs of a scale are equal except for the head."""
     run = SCALES[scale].run
     model = replace(
         run.model, head=head, kernel_size=kernel_size, refine=refine, mid_channels=mid_channels
@@ -125,11 +154,16 @@ def network(
     return replace(run, model=model)
 
 
+def with_seed(config: Run, seed: int) -> Run:
+    """The same settings with another seed."""
+    return replace(config, training=replace(config.training, seed=seed))
+
+
 def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
     """Table `number`, 1 to 6.
 
     Raises:
-        ValueError: there is no such table.
+        ValueError: no such table is defined.
     """
     if number not in _TABLES:
         raise ValueError(f"no definition of Table {number}; choose {', '.join(map(str, _TABLES))}")
@@ -137,7 +171,7 @@ def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
 
 
 def _table1(scale: Scale) -> PaperTable:
-    paper = {row["k"]: {"miou": float(row["miou"])} for row in published(1)}
+    paper = {row["k"]: {"miou": float(row["miou"])} for row in published_table(1)}
     cells = [Cell("conv1x1", network(scale, "conv1x1"), paper["base"])]
     cells += [
         Cell(f"gcn{k}", network(scale, kernel_size=k), paper[str(k)])
@@ -149,17 +183,25 @@ def _table1(scale: Scale) -> PaperTable:
     return PaperTable(1, "kernel size", tuple(cells), ("miou",), tuple(claims), seeds)
 
 
-def _against(number: int, kind: str, title: str, scale: Scale) -> PaperTable:
+def _table2(scale: Scale) -> PaperTable:
+    return _gcn_against(2, "conv", "GCN against a k×k convolution", scale)
+
+
+def _table3(scale: Scale) -> PaperTable:
+    return _gcn_against(3, "stack", "GCN against a stack of 3×3 convolutions", scale)
+
+
+def _gcn_against(number: int, kind: str, title: str, scale: Scale) -> PaperTable:
     """GCN against another head of the same k, for k = 3, 5, 7."""
-    paper = {row["k"]: row for row in published(number)}
+    paper = {row["k"]: row for row in published_table(number)}
     cells, claims = [], []
     for k in (3, 5, 7):
         for head in ("gcn", kind):
-            weights = _head_weights(head, k) if number == 2 else None
+            counted = PaperHead(head, k) if number == 2 else None
             scores = {"miou": float(paper[str(k)][head])}
-            # A stack that reaches 3 pixels is one convolution; the paper's figures are equal, too.
+            # A stack with k = 3 is a single convolution; the paper's figures are equal too.
             same = "conv" if (head, k) == ("stack", 3) else head
-            cells.append(Cell(f"{head}{k}", network(scale, same, k), scores, weights))
+            cells.append(Cell(f"{head}{k}", network(scale, same, k), scores, counted))
         published_order = [f"gcn{k}", f"{kind}{k}"]
         if float(paper[str(k)]["gcn"]) < float(paper[str(k)][kind]):
             published_order.reverse()
@@ -167,33 +209,27 @@ def _against(number: int, kind: str, title: str, scale: Scale) -> PaperTable:
     return PaperTable(number, title, tuple(cells), ("miou",), tuple(claims))
 
 
-def _table2(scale: Scale) -> PaperTable:
-    return _against(2, "conv", "GCN against a k×k convolution", scale)
-
-
-def _table3(scale: Scale) -> PaperTable:
-    return _against(3, "stack", "GCN against a stack of 3×3 convolutions", scale)
-
-
 def _table4(scale: Scale) -> PaperTable:
-    """m = 2048, 1024, 210 are the width of res-5, its half and its tenth; here so too, at every level."""
+    """Stacks of fewer weights. The paper's m = 2048, 1024 and 210 are the width of res-5, a half and
+    a tenth of it; ours are the same fractions of the width of every level."""
     widths = (64, 128, 256, 512)  # of res-2 … res-5, in the mini network and in ResNet-18
-    paper = {row["head"]: {"miou": float(row["miou"])} for row in published(4)}
+    paper = {row["head"]: {"miou": float(row["miou"])} for row in published_table(4)}
     cells = []
     for m, name in ((2048, "stack7"), (1024, "stack7-half"), (210, "stack7-tenth")):
-        inner = None if m == 2048 else tuple(width * m // 2048 for width in widths)
-        config = network(scale, "stack", 7, mid_channels=inner)
-        weights = _head_weights("stack", 7, m)
-        cells.append(Cell(name, config, paper[f"stack m={m}"], weights))
-    cells.append(Cell("gcn7", network(scale), paper["gcn"], _head_weights("gcn", 7)))
+        mid_channels = None if m == 2048 else tuple(width * m // 2048 for width in widths)
+        config = network(scale, "stack", 7, mid_channels=mid_channels)
+        cells.append(Cell(name, config, paper[f"stack m={m}"], PaperHead("stack", 7, m)))
+    cells.append(Cell("gcn7", network(scale), paper["gcn"], PaperHead("gcn", 7)))
     claims = tuple(Claim("gcn7", cell.name) for cell in cells[:-1])
     return PaperTable(4, "stacks of fewer weights, k = 7", tuple(cells), ("miou",), claims)
 
 
 def _table5(scale: Scale) -> PaperTable:
     k = SCALES[scale].kernel_size
-    read = ("miou", "boundary_accuracy", "internal_accuracy")
-    paper = {row["network"]: {score: float(row[score]) for score in read} for row in published(5)}
+    shown = ("miou", "boundary_accuracy", "internal_accuracy")
+    paper = {
+        row["network"]: {score: float(row[score]) for score in shown} for row in published_table(5)
+    }
     base = Cell("conv1x1", network(scale, "conv1x1"), paper["baseline"])
     gcn = Cell(f"gcn{k}", network(scale, kernel_size=k), paper["gcn"])
     refined = Cell(f"gcn{k}-br", network(scale, kernel_size=k, refine=True), paper["gcn+br"])
@@ -204,16 +240,18 @@ def _table5(scale: Scale) -> PaperTable:
         Claim(refined.name, gcn.name, "miou"),
     )
     cells, seeds = (base, gcn, refined), SCALES[scale].seeds
-    return PaperTable(5, "boundary and interior", cells, read, claims, seeds)
+    return PaperTable(5, "boundary and interior", cells, shown, claims, seeds)
 
 
 def _table6(scale: Scale) -> PaperTable:
-    """A backbone with GCN inside, pretrained as a classifier: on single shapes, in place of ImageNet.
+    """GCN inside the backbone. Both backbones are pretrained as classifiers, on single shapes instead
+    of ImageNet.
 
-    The paper's figure for classification is top-5 of 1,000 classes; of our 6 it is top-1.
+    The classification score is the paper's top-5 accuracy of 1,000 classes and our top-1 accuracy of
+    6 classes.
     """
     k = SCALES[scale].kernel_size
-    paper = {row["score"]: row for row in published(6)}
+    paper = {row["score"]: row for row in published_table(6)}
     classifiers, segmenters = [], []
     for published_name, backbone in zip(("resnet50", "resnet50_gcn"), SCALES[scale].backbones):
         accuracy = 100 - float(paper["ImageNet top-5 error"][published_name])
@@ -221,11 +259,10 @@ def _table6(scale: Scale) -> PaperTable:
         classifiers.append(Cell(backbone, classifier, {"top1": accuracy}))
         for head, row in (("conv1x1", "segmentation, 1×1 head"), ("gcn", "segmentation, GCN + BR")):
             config = network(scale, head, k, refine=head == "gcn")
-            weights = f"data/results/{CLASSIFIERS}/{backbone}-seed0/weights.safetensors"
-            model = replace(config.model, backbone=backbone, weights=weights)
+            config = replace(config, model=replace(config.model, backbone=backbone, weights=None))
             name = f"{backbone}+{head if head == 'conv1x1' else f'gcn{k}-br'}"
             scores = {"miou": float(paper[row][published_name])}
-            segmenters.append(Cell(name, replace(config, model=model), scores))
+            segmenters.append(Cell(name, config, scores, pretrained=backbone))
     plain, plain_full, gcn, gcn_full = (cell.name for cell in segmenters)
     claims = (
         Claim(gcn, plain),
@@ -247,24 +284,12 @@ _TABLES: dict[int, Callable[[Scale], PaperTable]] = {
 }
 
 
-def _head_weights(kind: str, kernel_size: int, mid_channels: int | None = None) -> int:
-    """Weights of a head on the paper's res-5; nothing is allocated."""
+def _count_weights(head: PaperHead) -> int:
+    """Number of weights of a head on the paper's res-5. No memory is allocated for them."""
+    import torch  # here, so that a table without this column is shown without PyTorch
+
+    from gcnlab.models import make_head
+    from gcnlab.models.segmenter import count_weights
+
     with torch.device("meta"):
-        return count_weights(make_head(kind, 2048, 21, kernel_size, mid_channels))
-
-
-def with_seed(config: Run, seed: int) -> Run:
-    """The same run with another seed, and on the backbone that was pretrained with that seed, if it is one of Table 6's."""
-    config = replace(config, training=replace(config.training, seed=seed))
-    if backbone := table_backbone(config):
-        weights = re.sub(r"-seed\d+/", f"-seed{seed}/", str(backbone))
-        config = replace(config, model=replace(config.model, weights=weights))
-    return config
-
-
-def table_backbone(config: RunConfig | PretrainConfig) -> PurePosixPath | None:
-    """The weights that a network starts from, if Table 6 has pretrained them."""
-    if isinstance(config, PretrainConfig) or config.model.weights is None:
-        return None
-    path = PurePosixPath(config.model.weights)
-    return path if path.parts[-3:-2] == (CLASSIFIERS,) else None
+        return count_weights(make_head(head.kind, 2048, 21, head.kernel_size, head.mid_channels))

@@ -8,7 +8,7 @@ import pytest
 
 from gcnlab.experiments import cost
 from gcnlab.experiments.cost import count, networks, read_costs, step_seconds
-from gcnlab.experiments.paper import ROOT
+from gcnlab.experiments.paper import results_folder
 from gcnlab.models import SegmentationNet
 from gcnlab.models.segmenter import count_weights
 
@@ -72,6 +72,6 @@ def test_the_command_writes_costs_with_provenance(tmp_path, monkeypatch, capsys)
 
 
 def test_the_committed_costs_are_of_the_tables_networks():
-    costs = read_costs(ROOT / "data" / "results" / "cost.json")
+    costs = read_costs(results_folder() / "cost.json")
     for name, config in networks().items():
         assert replace(costs[name], step_seconds=None) == count(config)

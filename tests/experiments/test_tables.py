@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from gcnlab.experiments import tables
-from gcnlab.experiments.paper import published
+from gcnlab.experiments import paper, tables
+from gcnlab.experiments.paper import published_table, results_folder
 from gcnlab.experiments.report import (
     by_seed,
     finished_runs,
@@ -26,7 +26,14 @@ from gcnlab.experiments.report import (
     verdicts,
 )
 from gcnlab.experiments.scales import SCALES
-from gcnlab.experiments.tables import SCORES, Claim, PaperTable, paper_table, with_seed
+from gcnlab.experiments.tables import (
+    CLASSIFIERS,
+    SCORES,
+    Claim,
+    PaperTable,
+    paper_table,
+    with_seed,
+)
 from gcnlab.models import build_backbone, make_head
 from gcnlab.training import RunConfig, TrainingConfig
 
@@ -104,9 +111,12 @@ def test_table_6_pretrains_both_backbones_and_gives_each_both_heads():
         backbone = cell.config.model.backbone
         assert name.startswith(f"{backbone}+")
         assert classifiers[backbone].config.backbone == backbone
-        assert f"/{backbone}-seed0/weights.safetensors" in cell.config.model.weights
-        third = with_seed(cell.config, 3)
-        assert f"/{backbone}-seed3/weights.safetensors" in third.model.weights
+        assert cell.pretrained == backbone
+        third = cell.settings(3)
+        assert (
+            third.model.weights
+            == f"data/results/{CLASSIFIERS}/{backbone}-seed3/weights.safetensors"
+        )
         assert third.training.seed == 3
     assert len(segmenters) == 4
     plain, gcn = (classifiers[name].config.build_model() for name in classifiers)
@@ -132,7 +142,7 @@ def test_a_claim_on_differences_is_judged_by_differences():
 
 
 def test_weights_are_the_papers():
-    thousands = {row["head"]: int(row["weights_in_thousands"]) for row in published(4)}
+    thousands = {row["head"]: int(row["weights_in_thousands"]) for row in published_table(4)}
     ours = {cell.name: cell.weights for cell in paper_table(4).cells}
     for name, head in (("stack7", "stack m=2048"), ("stack7-half", "stack m=1024"), ("stack7-tenth", "stack m=210"), ("gcn7", "gcn")):  # fmt: skip
         assert ours[name] == pytest.approx(1000 * thousands[head], abs=1000)
@@ -142,16 +152,19 @@ def test_weights_are_the_papers():
 
 
 def test_the_published_figures_of_table_5():
-    rows = published(5)
+    rows = published_table(5)
     assert [row["network"] for row in rows] == ["baseline", "gcn", "gcn+br"]
     assert [float(row["internal_accuracy"]) for row in rows] == [93.9, 95.0, 95.1]
 
 
-def test_no_such_table():
+def test_no_such_table(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="no definition of Table 7"):
         paper_table(7)
     with pytest.raises(FileNotFoundError, match=r"data/paper/table99\.csv"):
-        published(99)
+        published_table(99)
+    monkeypatch.setattr(paper, "_DATA", tmp_path)
+    with pytest.raises(FileNotFoundError, match="run from a checkout"):
+        results_folder()
 
 
 # --- Claims
@@ -167,7 +180,7 @@ def test_a_verdict_is_the_paired_t_test(pairs):
         p = ttest_rel(*zip(*pairs)).pvalue
         assert verdict.p == pytest.approx(p, rel=1e-6, abs=1e-12)
         decided = "held" if verdict.difference > 0 else "not held"
-        assert verdict.outcome == (decided if p < 0.05 else "undecided")
+        assert verdict.outcome == (decided if p < 0.05 else "inconclusive")
 
 
 def test_clear_differences_of_enough_seeds_decide():
@@ -175,15 +188,15 @@ def test_clear_differences_of_enough_seeds_decide():
     claim = Claim("a", "b")
     assert judge(claim, high, low, 5).outcome == "held"
     assert judge(claim, low, high, 5).outcome == "not held"
-    assert judge(claim, high, low, 6).outcome == "undecided"
+    assert judge(claim, high, low, 6).outcome == "inconclusive"
     four = {s: v for s, v in high.items() if s}
-    assert judge(claim, four, low, 5).outcome == "undecided"
+    assert judge(claim, four, low, 5).outcome == "inconclusive"
     assert judge(claim, four, low, 5).seeds == (1, 2, 3, 4)
 
 
 def test_a_score_of_the_networks_that_have_it():
-    table, config = paper_table(6), paper_table(6).cells[2].config
-    runs = [(with_seed(config, seed), {"miou": miou}) for seed, miou in ((1, 50.0), (0, 60.0))]
+    table, cell = paper_table(6), paper_table(6).cells[2]
+    runs = [(cell.settings(seed), {"miou": miou}) for seed, miou in ((1, 50.0), (0, 60.0))]
     paper, ours = paper_and_ours(table, runs, "miou")
     assert paper["mini+conv1x1"] == 65.7
     assert list(paper) == list(ours)
@@ -192,11 +205,26 @@ def test_a_score_of_the_networks_that_have_it():
     assert ours["mini_gcn+conv1x1"] == []
 
 
+def test_a_run_on_a_pretrained_backbone_is_found_wherever_its_results_lie():
+    cells = {cell.name: cell for cell in paper_table(6).cells}
+    cell, other = cells["mini_gcn+conv1x1"], cells["mini+conv1x1"]
+    runs = [(cell.settings(2, Path("elsewhere")), {"miou": 50.0})]
+    assert by_seed(cell, runs) == {2: {"miou": 50.0}}
+    assert by_seed(other, runs) == {}
+    on_another_seeds_backbone = dataclasses.replace(
+        cell.settings(2).model, weights=cell.settings(1).model.weights
+    )
+    runs = [
+        (dataclasses.replace(cell.settings(2), model=on_another_seeds_backbone), {"miou": 50.0})
+    ]
+    assert by_seed(cell, runs) == {}
+
+
 def test_without_runs_nothing_is_claimed():
     verdict = judge(Claim("a", "b"), {}, {0: 50.0}, 3)
-    assert verdict.outcome == "undecided"
+    assert verdict.outcome == "inconclusive"
     assert math.isnan(verdict.difference)
-    assert judge(Claim("a", "b"), {0: 60.0}, {0: 50.0}, 3).outcome == "undecided"
+    assert judge(Claim("a", "b"), {0: 60.0}, {0: 50.0}, 3).outcome == "inconclusive"
 
 
 def test_means_are_shown_with_their_spread():
@@ -233,8 +261,8 @@ def test_runs_are_found_by_their_settings_whatever_the_folder(tmp_path):
     [
         (b'{"settings": {', "not JSON"),
         (b"\xff\x00", "not JSON"),
-        (b'{"settings": {}}', "without scores"),
-        (b"[]", "without scores"),
+        (b'{"settings": {}}', "no scores"),
+        (b"[]", "no scores"),
     ],
 )
 def test_a_damaged_result_is_named(tmp_path, content, words):
@@ -248,7 +276,7 @@ def test_a_damaged_result_is_named(tmp_path, content, words):
 def test_the_committed_runs_serve_the_tables():
     runs = finished_runs()
     table = paper_table(1)
-    seeds = {cell.name: set(by_seed(cell.config, runs)) for cell in table.cells}
+    seeds = {cell.name: set(by_seed(cell, runs)) for cell in table.cells}
     assert {0, 1, 2} <= seeds["conv1x1"] & seeds["gcn7"]
     assert len(verdicts(table, runs)) == len(table.claims)
 
@@ -316,6 +344,6 @@ def test_all_orderings_at_all_scales_a_dash_where_nothing_was_run():
     assert header[:4] == ["table", "ordering", "score", "paper"]
     assert row == [
         *("1", "gcn3 > conv1x1", "mIoU", "+1.1"),
-        *("held +10.4 ± 0.9", "–", "undecided +15.0"),
+        *("held +10.4 ± 0.9", "–", "inconclusive +15.0"),
     ]
     assert len(orderings([])) == 1
