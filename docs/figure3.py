@@ -34,7 +34,7 @@ def main(out: Path) -> None:
             middle = (SIDE // 2, SIDE // 2)
             item = ShapeObject(KIND, (SIDE / 2, SIDE / 2), float(size), 20.0, texture=1)
             image, labels, _ = render(Scene(SIDE, SIDE, 2, (item,)))
-            field = valid_field(run.model, run.config.normalization(image), middle, KIND)
+            field = valid_field(run.model, run.normalization(image), middle, KIND)
             share = field.coverage(labels == KIND, 0.2)
             print(f"{title}: covers {share:.0%} of the object")
             draw_region(

@@ -40,16 +40,17 @@ def test_freed_memory_is_taken_again_without_a_page_fault():
     "call",
     [
         "train(config, progress=False, device='cpu')",
-        "evaluate(config.build_model(), config.evaluation_set(), progress=False)",
+        "evaluate(task.build_model(), task.evaluation_set(), progress=False)",
     ],
 )
 def test_training_and_evaluation_keep_what_they_free(call):
     first = f"""
 import gcnlab.datasets.shapes
 from gcnlab.evaluation import evaluate
-from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainingConfig, train
+from gcnlab.training import DataConfig, ModelConfig, RunConfig, Segmentation, TrainingConfig, train
 gcnlab.datasets.shapes.SPLITS["val"] = 1
 config = RunConfig(ModelConfig(kernel_size=3), DataConfig(image_size=32, train_images=2), TrainingConfig(epochs=1, batch_size=2))
+task = Segmentation(config)
 {call}
 """
     assert faults(first) < 0.1 * faults()

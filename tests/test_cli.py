@@ -17,7 +17,7 @@ from gcnlab.cli import main
 from gcnlab.datasets import SHAPES, read_image
 from gcnlab.receptive import valid_field
 from gcnlab.training import RunConfig, load_checkpoint, load_run
-from gcnlab.training.lock import LOCK
+from gcnlab.training.checkpoint import LOCK
 from gcnlab.training.optimization import compute_dtype
 
 TINY = [
@@ -235,7 +235,7 @@ def test_the_scores_of_two_runs_do_not_go_into_one_file(run, complaint, tmp_path
 def test_predicting_writes_a_palette_png_of_ids(run, picture, tmp_path):
     gcnlab_command("predict", run, picture, "--out", tmp_path / "out", "--device", "cpu")
     trained = load_run(run, "cpu")
-    image = trained.config.normalization(read_image(picture))
+    image = trained.normalization(read_image(picture))
     with torch.inference_mode():
         expected = trained.model(image[None]).argmax(1)[0]
     with Image.open(tmp_path / "out" / "street.png") as prediction:
@@ -315,7 +315,7 @@ def test_the_receptive_field_is_written_as_picture_and_map(run, picture, tmp_pat
     more = ("--target", given, "--fill", "0.5", "--threshold", "0.4")
     gcnlab_command("vrf", run, picture, "--pixel", "10", "20", "--out", out, *OCCLUDER, *more)
     trained = load_run(run, "cpu")
-    image = trained.config.normalization(read_image(picture))
+    image = trained.normalization(read_image(picture))
     expected = valid_field(trained.model, image, (10, 20), target, window=16, stride=8, fill=0.5)
     with np.load(f"{out}.npz") as written:
         assert np.allclose(written["discrepancy"], expected.discrepancy, atol=1e-6)
@@ -386,7 +386,7 @@ def test_a_folder_of_pictures_gives_a_folder_of_fields(run, folder, tmp_path, ca
     assert [line.split(":")[0] for line in lines] == ["a.png", "b.JPG", "c.jpeg"]
     trained = load_run(run, "cpu")
     for name in ("a.png", "b.JPG", "c.jpeg"):
-        image = trained.config.normalization(read_image(folder / name))
+        image = trained.normalization(read_image(folder / name))
         expected = valid_field(trained.model, image, (10, 20), window=16, stride=8, method="plain")
         with np.load(out / f"{name[0]}.npz") as written:
             assert np.allclose(written["discrepancy"], expected.discrepancy, atol=1e-5)

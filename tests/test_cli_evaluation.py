@@ -190,7 +190,7 @@ def test_processes_of_torchrun_share_the_images(run, tmp_path):
 def test_pictures_are_predicted_with_the_modes(run, picture, tmp_path):
     gcnlab_command("predict", run, picture, "--out", tmp_path / "out", *MODES, "--device", "cpu")
     trained = load_run(run, "cpu")
-    image = trained.config.normalization(read_image(picture))[None]
+    image = trained.normalization(read_image(picture))[None]
     expected = predict(trained.model, image, inference=INFERENCE)[0]
     assert np.array_equal(pixels(tmp_path / "out" / "street.png"), expected)
 
@@ -200,7 +200,7 @@ def test_pictures_are_predicted_with_a_crf(run, picture, tmp_path):
     flags = ("crf:crf", "--crf.iterations", "3")
     gcnlab_command("predict", run, picture, "--out", tmp_path / "out", "--device", "cpu", *flags)
     trained = load_run(run, "cpu")
-    normalize = trained.config.normalization
+    normalize = trained.normalization
     image = normalize(read_image(picture))[None]
     expected = predict(trained.model, image, crf=CRF(iterations=3), normalization=normalize)[0]
     assert np.array_equal(pixels(tmp_path / "out" / "street.png"), expected)

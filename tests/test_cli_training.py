@@ -11,7 +11,7 @@ import gcnlab.datasets.single_shapes
 from gcnlab.cli import main
 from gcnlab.datasets.miniature import make_miniatures
 from gcnlab.training import SCHEDULES, load_checkpoint, load_classifier, load_run
-from gcnlab.training.lock import LOCK
+from gcnlab.training.checkpoint import LOCK
 
 # pycocotools decodes with a call that NumPy 2 has deprecated.
 

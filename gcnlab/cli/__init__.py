@@ -21,7 +21,7 @@ COMMANDS = {
     "vrf": ("vrf", "Vrf", "Compute valid receptive fields."),
     "data": ("data", "Data", "Check, download or imitate a data set."),
     "table": ("table", "ShowTable", "Show a table of the paper beside ours."),
-    "ship": ("ship", "Ship", "Export trained networks."),
+    "export": ("export", "Export", "Export trained networks."),
     "bench": ("bench", "Bench", "Measure speed."),
 }
 """Each command: its module, its class, and its summary."""

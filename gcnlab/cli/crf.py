@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gcnlab.cli.evaluate import open_split
-from gcnlab.cli.results import describe
 from gcnlab.evaluation import Inference
 from gcnlab.evaluation.crf_search import CRFScores, Grid, search_crf
 from gcnlab.provenance import provenance, write_json
 from gcnlab.training import load_run
+from gcnlab.training.runs import describe
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Crf:
         found = search_crf(
             run.model,
             dataset,
-            run.config.normalization,
+            run.normalization,
             self.images,
             self.grid,
             self.inference,

@@ -25,6 +25,7 @@ def exit_on_errors() -> Iterator[None]:
 
 
 def _concerns_a_run(error: RuntimeError) -> bool:
-    from gcnlab.training import RunStopped, TrainingDiverged  # imports PyTorch
+    from gcnlab.distributed import RunStopped  # imports PyTorch
+    from gcnlab.training import TrainingDiverged
 
     return isinstance(error, RunStopped | TrainingDiverged)

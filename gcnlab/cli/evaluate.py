@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gcnlab.cli.results import print_scores, result, write_class_table
+from gcnlab.cli.results import print_scores, write_class_table
+from gcnlab.distributed import is_primary, process_group
 from gcnlab.evaluation import CRF, BandRule, BoundaryRule, Inference, evaluate
-from gcnlab.evaluation.processes import joined_processes, process
 from gcnlab.provenance import write_json
 from gcnlab.training import TrainedRun, load_run
+from gcnlab.training.runs import run_result
+from gcnlab.training.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class Evaluate:
         for flag, path in (("--out", self.out), ("--table", self.table)):
             if path is not None and len(self.runs) > 1:
                 raise ValueError(f"{flag} takes one run at a time")
-        with joined_processes(self.device) as device:
+        with process_group(self.device) as device:
             self._score(device)
 
     def _score(self, device: str | None) -> None:
         table = {}
-        first = process()[0] == 0  # of the processes that share the images; it writes and prints
+        first = is_primary()  # it writes and prints
         for name, path in zip(distinct_names(self.runs), self.runs):
             run = load_run(path, device)
             scores = evaluate(
@@ -71,7 +73,7 @@ class Evaluate:
                 self.rule,
                 inference=self.inference,
                 crf=self.crf,
-                normalization=run.config.normalization,
+                normalization=run.normalization,
                 curve=self.curve,
                 band=self.band if self.boundary_iou else None,
             )
@@ -79,7 +81,7 @@ class Evaluate:
             if first and self.out is not None:
                 modes = {"inference": asdict(self.inference)}
                 modes["crf"] = None if self.crf is None else asdict(self.crf)
-                write_json(result(run, scores, self.split) | modes, self.out)
+                write_json(run_result(run, scores, self.split) | modes, self.out)
             if first and self.table is not None:
                 write_class_table(scores, self.table)
         if first:
@@ -89,7 +91,7 @@ class Evaluate:
 def open_split(run: TrainedRun, split: str, root: Path | None):
     """A split of the run's data set, from `root` if that is given."""
     data = run.config.data if root is None else replace(run.config.data, root=root)
-    return replace(run.config, data=data).evaluation_set(split)
+    return task_of(replace(run.config, data=data)).evaluation_set(split)
 
 
 def distinct_names(paths: tuple[Path, ...]) -> list[str]:

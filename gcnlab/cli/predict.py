@@ -43,12 +43,12 @@ class Predict:
         if not self.images:
             raise ValueError("name at least one picture to segment")
         run = load_run(self.run, self.device)
-        labels = run.config.data.labels
+        labels = run.labels
         targets = result_paths(self.images, self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         for path, target in targets.items():
             image = read_image(path, background=WHITE)
-            normalize = run.config.normalization
+            normalize = run.normalization
             ids = predict(
                 run.model, normalize(image)[None], None, self.inference, self.crf, normalize
             )[0].to(torch.uint8)

@@ -1,25 +1,13 @@
 """gcnlab pretrain."""
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from torch.utils.data import Dataset
 
-from gcnlab.cli.results import result, write_run
-from gcnlab.cli.schedule import miniatures
-from gcnlab.datasets.miniature import IMAGENET_CLASSES
-from gcnlab.training import (
-    PRETRAINING,
-    Execution,
-    TrainedRun,
-    evaluate_classifier,
-    save_classifier,
-    train,
-)
-from gcnlab.training.shipped import WEIGHTS
+from gcnlab.training.pretraining import PRETRAINING
+from gcnlab.training.settings import Execution
 
 _Config = tyro.extras.subcommand_type_from_defaults(
     {name: config for name, (_, config) in PRETRAINING.items()},
@@ -30,13 +18,13 @@ _Config = tyro.extras.subcommand_type_from_defaults(
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Train a backbone as a classifier and score it: top-1 and top-5, as in Table 6.
+    """Train a backbone as a classifier and score it: top-1 and top-5 accuracy, as in Table 6.
 
         gcnlab pretrain resnet50_gcn --out runs/r50gcn --data.root /data
-        gcnlab schedule ablation --out runs/voc --model.backbone resnet50_gcn \\
-            --model.weights runs/r50gcn/weights.safetensors
+        gcnlab schedule ablation --out runs/voc --model.backbone resnet50_gcn --model.weights runs/r50gcn
+        torchrun --nproc-per-node 8 --no-python gcnlab pretrain resnet50_gcn --out runs/r50gcn --workers 8
 
-    The folder gets checkpoint.pt (resumed from when the same command is given again), and at the end
+    The folder gets checkpoint.pt (the same command again resumes from it), and at the end
     weights.safetensors (for model.weights), result.json, log.csv and loss.png.
     """
 
@@ -45,40 +33,44 @@ class Pretrain:
     out: Path
     """Folder of the run."""
     tiny: bool = False
-    """Images of 32 pixels and two epochs, to try the way; of ImageNet, without --data.root, a miniature
+    """Smoke test: images of 32 pixels and two epochs; for ImageNet without --data.root, on a miniature
     that is drawn into OUT/miniature."""
     resume: bool = True
-    """Go on from the folder's checkpoint; with --no-resume start anew and replace it."""
+    """Resume from the folder's checkpoint. With --no-resume, train from scratch and replace it."""
     device: str | None = None
     """cpu, cuda, …; the GPU if there is one."""
     workers: int = 0
-    """Processes that load images; 0 loads in the main process."""
+    """Data-loading workers; 0 loads in the main process."""
     execution: Execution = field(default_factory=Execution)
-    """How the run is executed; the weights are the same but for rounding."""
+    """How the run is executed; apart from rounding, the weights do not depend on it."""
 
     def __call__(self) -> None:
-        config = self.config
-        if self.tiny:
-            config = config.tiny()
-            if config.data.dataset == "imagenet" and config.data.root is None:
-                data = replace(config.data, root=miniatures(self.out))
-                config = replace(config, data=data, num_classes=len(IMAGENET_CLASSES))
-        validation = config.evaluation_set("val")  # found missing now rather than after days
-        run = train(
-            config,
-            self.out,
-            self.resume,
-            self.device,
-            num_workers=self.workers,
-            execution=self.execution,
-        )
-        if int(os.environ.get("RANK", "0")) == 0:  # of torchrun's processes the first writes
-            finish_classifier(run, self.out, validation, self.workers)
+        from gcnlab.distributed import is_primary, process_group
+        from gcnlab.training import Classification, finish, train
 
+        config = self._config()
+        Classification(config).evaluation_set("val")  # so that missing data are found now
+        with process_group(self.device) as device:
+            run = train(
+                config,
+                self.out,
+                self.resume,
+                device,
+                num_workers=self.workers,
+                execution=self.execution,
+            )
+            scores = finish(run, self.out, self.workers)
+            if is_primary():
+                print(f"{config.backbone}: {scores.summary()}")
 
-def finish_classifier(run: TrainedRun, out: Path, validation: Dataset, workers: int = 0) -> None:
-    """Score a trained classifier; write its weights and what the folder of a run holds, and print."""
-    save_classifier(run.model, out / WEIGHTS)
-    scores = evaluate_classifier(run.model, validation, num_workers=workers)
-    write_run(run, result(run, scores, "val"), run.config.backbone, out)
-    print(f"{run.config.backbone}: {scores.summary()}")
+    def _config(self):
+        if not self.tiny:
+            return self.config
+        config = self.config.tiny()
+        if config.data.dataset == "imagenet" and config.data.root is None:
+            from gcnlab.cli.schedule import miniatures
+            from gcnlab.datasets.miniature import IMAGENET_CLASSES
+
+            data = replace(config.data, root=miniatures(self.out))
+            config = replace(config, data=data, num_classes=len(IMAGENET_CLASSES))
+        return config

@@ -7,11 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from gcnlab.cli.train import finish
-from gcnlab.datasets.miniature import make_miniatures
-from gcnlab.evaluation.processes import joined_processes
-from gcnlab.training import SCHEDULES, Execution, TrainedRun, run_schedule
-from gcnlab.training.stages import Plan, plan
+from gcnlab.training.schedules import SCHEDULES
+from gcnlab.training.settings import Execution
 
 _Schedule = tyro.extras.subcommand_type_from_defaults(
     {name: schedule for name, (_, schedule) in SCHEDULES.items()},
@@ -22,14 +19,15 @@ _Schedule = tyro.extras.subcommand_type_from_defaults(
 
 @dataclass(frozen=True)
 class RunSchedule:
-    """Train the paper's schedules: one stage after the other, each from the last one's weights.
+    """Train one of the paper's schedules: stages in order, each from the weights of the one before.
 
         gcnlab schedule voc --out runs/voc --root /data
         gcnlab schedule ablation --out runs/k7 --model.kernel-size 7 --model.no-refine
         gcnlab schedule voc --out runs/tiny --tiny
+        torchrun --nproc-per-node 8 --no-python gcnlab schedule voc --out runs/voc8 --batch-size 8
 
-    Each stage is a run in OUT/stage1, OUT/stage2, …, with checkpoint.pt, result.json, log.csv and loss.png.
-    The same command again goes on where it was stopped.
+    Each stage is a run in OUT/stage1, OUT/stage2, …, with checkpoint.pt, result.json, log.csv and
+    loss.png. The same command again resumes where it stopped.
     """
 
     schedule: Annotated[_Schedule, tyro.conf.arg(name="")]
@@ -37,53 +35,65 @@ class RunSchedule:
     out: Path
     """Folder of the stages."""
     tiny: bool = False
-    """The whole schedule with the mini backbone at an eighth of the size, one epoch a stage; without
-    --root on miniature data sets, which are drawn into OUT/miniature."""
+    """Smoke test: the whole schedule with the mini backbone at an eighth of the size, one epoch per
+    stage; without --root on miniature data sets, which are drawn into OUT/miniature."""
     dry_run: bool = False
-    """Only say what each stage would do."""
+    """Only print what each stage would do."""
     device: str | None = None
     """cpu, cuda, …; the GPU if there is one."""
     workers: int = 0
-    """Processes that load images; 0 loads in the main process."""
+    """Data-loading workers; 0 loads in the main process."""
     execution: Execution = field(default_factory=Execution)
-    """How the runs are executed; the weights are the same but for rounding."""
+    """How the runs are executed; apart from rounding, the weights do not depend on it."""
 
     def __call__(self) -> None:
-        with joined_processes(self.device) as device:
+        from gcnlab.distributed import process_group
+
+        with process_group(self.device) as device:
             self._run(device)
 
     def _run(self, device: str | None) -> None:
+        from gcnlab.cli.results import print_scores
+        from gcnlab.distributed import is_primary
+        from gcnlab.training import StageRun, TrainedRun, finish, plan_stages, run_schedule
+        from gcnlab.training.runs import RESULT, describe
+
         schedule = self.schedule
         if self.tiny:
             schedule = schedule.tiny()
             if schedule.root is None:
                 schedule = replace(schedule, root=miniatures(self.out))
-        plans = plan(schedule, self.out)
-        for step in plans:
-            print(step.summary())
+        stages = plan_stages(schedule, self.out)
+        if is_primary():
+            print(*(stage.summary() for stage in stages), sep="\n")
         if self.dry_run:
             return
 
-        def on_stage(step: Plan, run: TrainedRun) -> None:
-            if not step.finished or not (step.folder / "result.json").exists():
-                finish(run, step.folder, self.workers, schedule.inference)
+        def score(stage: StageRun, run: TrainedRun) -> None:
+            if not stage.finished or not (stage.folder / RESULT).exists():
+                scores = finish(run, stage.folder, self.workers, schedule.inference)
+                if is_primary():
+                    print_scores({describe(run.config): scores})
 
         run_schedule(
             schedule,
             self.out,
             device,
             self.workers,
-            on_stage=on_stage,
-            plans=plans,
+            on_stage=score,
+            stages=stages,
             execution=self.execution,
         )
 
 
 def miniatures(out: Path) -> Path:
-    """The miniature data sets under `out`; they are always the same, so a stopped command finds them."""
+    """Draw the miniature data sets under `out`. They are always the same, so an interrupted command finds
+    them again."""
+    from gcnlab.datasets.miniature import make_miniatures
+
     folder = out / "miniature"
     if not folder.exists():
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out) as drawn:  # a kill leaves no half of them
+        with tempfile.TemporaryDirectory(dir=out) as drawn:  # a kill leaves no incomplete folder
             make_miniatures(Path(drawn) / "sets").rename(folder)
     return folder

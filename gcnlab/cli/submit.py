@@ -42,7 +42,7 @@ class Submit:
 
     def __call__(self) -> None:
         run = load_run(self.run, self.device)
-        submission_format(run.config.data.labels)  # before anything is read
+        submission_format(run.labels)  # before anything is read
         dataset = open_split(run, self.split, self.root)
         archive = submit(
             run.model,
@@ -52,6 +52,6 @@ class Submit:
             self.competition,
             self.inference,
             self.crf,
-            run.config.normalization,
+            run.normalization,
         )
         print(f"{archive}: {len(dataset)} predictions, read back")

@@ -70,19 +70,9 @@ class ShowTable:
             train_one_more(table, results, self.device, self.workers)
             return
         if self.run:
-            from gcnlab.cli.pretrain import finish_classifier
-            from gcnlab.cli.train import finish
             from gcnlab.experiments.train_table import train_missing
-            from gcnlab.training import RunConfig
 
-            def finish_any(run, folder, workers):
-                if isinstance(run.config, RunConfig):
-                    finish(run, folder, workers)
-                else:
-                    finish_classifier(run, folder, run.config.evaluation_set("val"), workers)
-
-            how = self.seeds, self.device, self.workers
-            train_missing(table, self.scale, results, finish_any, *how)
+            train_missing(table, self.scale, results, self.seeds, self.device, self.workers)
         self._show(table, results)
 
     def _show_orderings(self, results: Path) -> None:

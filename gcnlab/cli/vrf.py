@@ -70,7 +70,7 @@ class Vrf:
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"--{name} must be in (0, 1], not {getattr(self, name)}")
         run = load_run(self.run, self.device)
-        target = class_id(self.target, run.config.data.labels)
+        target = class_id(self.target, run.labels)
         occluder = Occluder(run.model, reuse=self.method != "plain")
         if not self.image.is_dir():
             if Path(f"{self.out}.png").resolve() == self.image.resolve():
@@ -106,7 +106,7 @@ class Vrf:
 
         image = read_image(path, background=WHITE)
         try:
-            occlusion = occluder(run.config.normalization(image))
+            occlusion = occluder(run.normalization(image))
             checked = self._checked(occlusion)
             field = occlusion.field(
                 self.pixel,
@@ -123,7 +123,7 @@ class Vrf:
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        name = run.config.data.labels.names[field.target]
+        name = run.labels.names[field.target]
         region = field.region(self.threshold, self.rule)
         out.parent.mkdir(parents=True, exist_ok=True)
         figure = plot_regions(

@@ -1,5 +1,6 @@
 from .boundary import boundary_distance, boundary_mask
 from .boundary_iou import BandRule, BoundaryIoU
+from .classification import TopKAccuracy, evaluate_classifier
 from .confusion import ConfusionMatrix
 from .crf import CRF, refine_probabilities
 from .curve import Curve, DistanceCounts
@@ -19,9 +20,11 @@ __all__ = [
     "DistanceCounts",
     "Inference",
     "Scores",
+    "TopKAccuracy",
     "boundary_distance",
     "boundary_mask",
     "evaluate",
+    "evaluate_classifier",
     "predict",
     "refine_probabilities",
     "score_map",

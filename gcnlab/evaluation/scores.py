@@ -18,6 +18,7 @@ from gcnlab.annotations import Tensor
 from gcnlab.arguments import Whole, whole
 from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.datasets.normalization import Normalization
+from gcnlab.distributed import all_reduce_sum, is_primary, own_share
 from gcnlab.evaluation.boundary import Norm, VoidRule, boundary_distance
 from gcnlab.evaluation.boundary_iou import BandRule, BoundaryIoU
 from gcnlab.evaluation.confusion import ConfusionMatrix
@@ -25,10 +26,9 @@ from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.curve import Curve, DistanceCounts
 from gcnlab.evaluation.inference import Inference
 from gcnlab.evaluation.prediction import check_modes, class_ids, predict
-from gcnlab.evaluation.processes import own_share, process, sum_over_processes
 from gcnlab.images import image_tensor
 from gcnlab.loading import iterate_batches
-from gcnlab.models.logits import check_network, device_of
+from gcnlab.models.logits import check_network
 from gcnlab.models.modes import evaluation_mode
 
 __all__ = ["BoundaryRule", "Scores", "evaluate", "predict"]
@@ -150,7 +150,7 @@ def evaluate(
         multiprocessing_context="spawn" if num_workers else None,
     )
     images = torch.zeros((), dtype=torch.int64)
-    hidden = not progress or process()[0] > 0
+    hidden = not (progress and is_primary())
     bar = tqdm(total=len(share), desc="evaluate", unit="img", disable=hidden)
     with bar, evaluation_mode(model):
         for image, labels in (
@@ -169,10 +169,9 @@ def evaluate(
                 bands.update(predicted, labels)
             images += 1
             bar.update()
-    device = device_of(model)
     for counted in (boundary, internal, distance_counts, bands):
         if counted is not None:
-            counted.counts = sum_over_processes(counted.counts, device)
+            counted.counts = all_reduce_sum(counted.counts)
     overall = ConfusionMatrix(len(names))
     overall.counts = boundary.counts + internal.counts
 
@@ -185,7 +184,7 @@ def evaluate(
         accuracy=100 * overall.accuracy(),
         boundary_accuracy=100 * boundary.accuracy(),
         internal_accuracy=100 * internal.accuracy(),
-        images=int(sum_over_processes(images, device)),
+        images=int(all_reduce_sum(images)),
         rule=rule,
         class_accuracy=by_name(100 * overall.class_accuracy()),
         pixels=by_name(overall.counts.sum(1)),

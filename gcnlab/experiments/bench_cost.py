@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from gcnlab.devices import default_device
 from gcnlab.experiments.process import peak_mb_of
 from gcnlab.experiments.speed import measured_alone, operations, seconds
 from gcnlab.models import make_head
 from gcnlab.provenance import provenance, write_json
-from gcnlab.training.runs import default_device
 
 SIZES = (3, 5, 7, 9, 11, 15, 19, 25)
 CHANNELS = (256, 512, 1024, 2048)

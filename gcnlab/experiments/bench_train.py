@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gcnlab.devices import default_device
 from gcnlab.experiments.plain import PlainNet
 from gcnlab.experiments.speed import (
     alternate,
@@ -24,10 +25,9 @@ from gcnlab.experiments.speed import (
 from gcnlab.models import SegmentationNet
 from gcnlab.provenance import provenance, write_json
 from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainingConfig
-from gcnlab.training.execution import algorithms
 from gcnlab.training.loop import backward
-from gcnlab.training.optimization import compute_dtype, make_optimizer
-from gcnlab.training.runs import default_device
+from gcnlab.training.optimization import algorithms, compute_dtype, make_optimizer
+from gcnlab.training.tasks import task_of
 
 CLASSES, K = 21, 7
 BACKBONE = "resnet50"
@@ -159,7 +159,7 @@ def _our_step(
     @algorithms(deterministic=False)
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        backward(network, config, images, labels, dtype, scaler)
+        backward(network, task_of(config), images, labels, dtype, scaler)
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         scaler.step(optimizer)

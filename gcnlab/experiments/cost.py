@@ -23,6 +23,7 @@ from gcnlab.models.segmenter import count_weights
 from gcnlab.provenance import provenance, write_json
 from gcnlab.training import RunConfig
 from gcnlab.training.optimization import make_optimizer
+from gcnlab.training.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,11 @@ def count(config: RunConfig) -> Cost:
     """Weights and multiply-adds of a network, at its images' size; nothing is allocated."""
     side = config.data.image_size
     with torch.device("meta"):
-        weights = count_weights(config.build_model())
+        weights = count_weights(task_of(config).build_model())
     # An operation is a multiplication or an addition.
-    done = operations(config.build_model, lambda: torch.empty(1, 3, side, side), backward=False)
+    done = operations(
+        task_of(config).build_model, lambda: torch.empty(1, 3, side, side), backward=False
+    )
     return Cost(weights, done // 2)
 
 
@@ -76,7 +79,7 @@ def step_seconds(configs: dict[str, RunConfig], rounds: int, batch_size: int) ->
 def training_step(config: RunConfig, batch_size: int) -> Callable[[], None]:
     """A step on random images and labels, on the CPU, to be called as often as wanted."""
     torch.manual_seed(0)
-    model = config.build_model().to(memory_format=torch.channels_last).train()
+    model = task_of(config).build_model().to(memory_format=torch.channels_last).train()
     optimizer = make_optimizer(model, config.training)
     side = config.data.image_size
     images = torch.randn(batch_size, 3, side, side).to(memory_format=torch.channels_last)

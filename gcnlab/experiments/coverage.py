@@ -108,7 +108,7 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
     with evaluation_mode(run.model):
         for index in tqdm(range(len(scenes)), desc=name):
             picture, labels = scenes[index]
-            image = run.config.normalization(picture)
+            image = run.normalization(picture)
             right = predict(run.model, image[None])[0] == labels
             inside = ~boundary_mask(labels, INNER)
             instances, seen = scenes.instances(index), occluder(image)

@@ -215,7 +215,7 @@ def _count(
     run: TrainedRun, occluder: Occluder, settings: Settings, size: int, kind: int
 ) -> _Counts:
     rendered = [render(single_object(settings, size, kind, n))[:2] for n in range(settings.scenes)]
-    images = torch.stack([run.config.normalization(image) for image, _ in rendered])
+    images = torch.stack([run.normalization(image) for image, _ in rendered])
     labels = torch.stack([ids for _, ids in rendered])
     found = torch.cat([predict(run.model, batch) for batch in images.split(BATCH)]) == kind
     mask = labels == kind

@@ -2,21 +2,19 @@
 
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import by_seed, finished_runs, prediction_interval
 from gcnlab.experiments.scales import SCALES, Scale
 from gcnlab.experiments.tables import CLASSIFIERS, SCORES, Cell, PaperTable, with_seed
-from gcnlab.training import FolderTaken, RunConfig, TrainedRun, only_writer, train
+from gcnlab.training import FolderTaken, RunConfig, finish, only_writer, train
 
 
 def train_missing(
     table: PaperTable,
     scale: Scale,
     results: Path,
-    finish: Callable[[TrainedRun, Path, int], None],
     seeds: int | None = None,
     device: str | None = None,
     workers: int = 0,
@@ -29,7 +27,6 @@ def train_missing(
         table: the table, as defined at `scale`.
         scale: names the folder of the runs.
         results: folder of all results.
-        finish: scores a trained network and writes its result to a folder.
         seeds: trainings per network; None for as many as the table's claims need.
         device: "cpu", "cuda", …; None for the GPU if there is one.
         workers: data-loading workers; 0 loads in the main process.
@@ -111,7 +108,7 @@ def train_one_more(
     seed = max(scores) + 1
     print(f"Table {table.number}: training {cell.name} with the new seed {seed}", flush=True)
     run = train(with_seed(cell.config, seed), device=device, num_workers=workers)
-    found = evaluate(run.model, run.config.evaluation_set("val"), num_workers=workers)
+    found = evaluate(run.model, run.evaluation_set("val"), num_workers=workers)
     outside = []
     for score in cell.paper:
         low, high = prediction_interval([values[score] for values in scores.values()])

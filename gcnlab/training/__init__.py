@@ -1,4 +1,4 @@
-"""Training: settings, one loop, one checkpoint.
+"""Training: settings, one loop for two tasks, checkpoints, the paper's schedules.
 
 The names are in `__init__.pyi`; each is imported when it is first used.
 """

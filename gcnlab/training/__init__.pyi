@@ -1,26 +1,18 @@
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import PRESETS, DataConfig, ModelConfig, RunConfig
-from .execution import Execution
-from .lock import FolderTaken, is_taken, only_writer
+from .checkpoint import FolderTaken, load_checkpoint, only_writer, save_checkpoint
+from .export import export_run
 from .loop import TrainingDiverged, train
-from .optimization import TrainingConfig
-from .parallel import RunStopped
-from .pretrain import (
-    PRETRAINING,
-    ClassificationData,
-    PretrainConfig,
-    load_classifier,
-    save_classifier,
-)
-from .runs import TrainedRun, load_run
-from .shipping import ship
-from .stages import SCHEDULES, Schedule, Stage, run_schedule
-from .topk import TopK, evaluate_classifier
+from .pretraining import PRETRAINING, ClassificationData, PretrainConfig
+from .runs import TrainedRun, finish, load_classifier, load_run, save_classifier
+from .schedules import SCHEDULES, Schedule, Stage
+from .settings import PRESETS, DataConfig, Execution, ModelConfig, RunConfig, TrainingConfig
+from .stages import StageRun, plan_stages, run_schedule
+from .tasks import Classification, Segmentation, Task, open_dataset
 
 __all__ = [
     "PRESETS",
     "PRETRAINING",
     "SCHEDULES",
+    "Classification",
     "ClassificationData",
     "DataConfig",
     "Execution",
@@ -28,22 +20,24 @@ __all__ = [
     "ModelConfig",
     "PretrainConfig",
     "RunConfig",
-    "RunStopped",
     "Schedule",
+    "Segmentation",
     "Stage",
-    "TopK",
+    "StageRun",
+    "Task",
     "TrainedRun",
     "TrainingConfig",
     "TrainingDiverged",
-    "evaluate_classifier",
-    "is_taken",
+    "export_run",
+    "finish",
     "load_checkpoint",
     "load_classifier",
     "load_run",
     "only_writer",
+    "open_dataset",
+    "plan_stages",
     "run_schedule",
     "save_checkpoint",
     "save_classifier",
-    "ship",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""Which images make which step, and how each is varied: functions of (seed, epoch, image) alone."""
+"""Which images are in each batch, and their augmentation: functions of (seed, epoch, image) alone."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,17 +9,18 @@ from torch.utils.data import Dataset
 from gcnlab.annotations import Tensor
 from gcnlab.arguments import shown
 from gcnlab.images import image_tensor
-from gcnlab.training.optimization import TrainingConfig
+from gcnlab.training.settings import TrainingConfig
 
 
 class TrainingSet(Dataset):
-    """A data set whose random transforms depend on (seed, epoch, index) alone; indexed by (epoch, index).
+    """A data set whose random transforms depend only on (seed, epoch, index); indexed by (epoch, index).
 
     Args:
         dataset: (image, target) pairs; a target is a label map or a class id.
-        check: called with (image, target, name) of every item, raises ValueError for one that cannot
-            be learnt. In the loss a wrong id would be an index out of range, on a GPU without a name.
-        seed: of the variation.
+        check: called with (image, target, name) of every item; raises ValueError for an item that
+            cannot be learnt. In the loss, a wrong id would be an index out of range, and on a GPU the
+            error would not name the image.
+        seed: of the augmentation.
     """
 
     def __init__(self, dataset: Dataset, check: Callable[[Tensor, Tensor, str], None], seed: int):
@@ -43,7 +44,7 @@ class TrainingSet(Dataset):
         return image, target
 
     def name(self, index: int) -> str:
-        """What a message calls image `index`."""
+        """The name of image `index` in messages."""
         return getattr(self.dataset, "name", str)(index)
 
 
@@ -54,16 +55,16 @@ def _pair(item: Any, name: str) -> tuple[Any, Any]:
 
 
 class Batches:
-    """Batch sampler: a new order each epoch, the last incomplete batch left out, from step `start`.
+    """A batch sampler with a new order each epoch. The last incomplete batch is left out.
 
     Args:
-        length: images in the set.
-        settings: for the number of images a step, and the seed.
-        start, steps: first step, and one past the last.
-        rank, world: number of this process and of all; each takes its share of every step's images.
+        length: number of images in the set.
+        settings: for the batch size and the seed.
+        start, steps: the first step, and one past the last.
+        rank, world_size: each rank gets its share of every batch.
 
     Raises:
-        ValueError: a step has fewer images than there are processes.
+        ValueError: a batch has fewer images than there are processes.
     """
 
     def __init__(
@@ -73,33 +74,33 @@ class Batches:
         start: int,
         steps: int,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
     ):
         self.length, self.batch_size, self.seed = length, settings.batch_size, settings.seed
-        self.start, self.steps, self.rank, self.world = start, steps, rank, world
+        self.start, self.steps, self.rank, self.world_size = start, steps, rank, world_size
         self._order: tuple[int, list[int]] | None = None  # of one epoch
-        if self.least < 1:
+        if self.smallest_share < 1:
             raise ValueError(
-                f"training.batch_size: {min(length, self.batch_size)} images a step are too few for "
-                f"{world} processes"
+                f"training.batch_size: a batch of {min(length, self.batch_size)} images is too small for "
+                f"{world_size} processes"
             )
 
     @property
-    def least(self) -> int:
-        """Images of a step that the process with the fewest has."""
-        return min(self.length, self.batch_size) // self.world
+    def smallest_share(self) -> int:
+        """Number of images of a batch on the rank that has the fewest."""
+        return min(self.length, self.batch_size) // self.world_size
 
     def __len__(self) -> int:
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for step in range(self.start, self.steps):
-            yield self.images(step)[self.rank :: self.world]
+            yield self.images(step)[self.rank :: self.world_size]
 
     def images(self, step: int) -> list[tuple[int, int]]:
-        """(epoch, index) of all of a step's images."""
+        """(epoch, index) of all images of a step."""
         epoch, batch = divmod(step, max(1, self.length // self.batch_size))
-        if self._order is None or self._order[0] != epoch:  # it takes a second for ImageNet
+        if self._order is None or self._order[0] != epoch:  # takes a second for ImageNet
             generator = torch.Generator().manual_seed(mix(self.seed, epoch))
             self._order = epoch, torch.randperm(self.length, generator=generator).tolist()
         first = batch * self.batch_size
@@ -107,7 +108,7 @@ class Batches:
 
 
 def mix(*numbers: int) -> int:
-    """One seed out of several whole numbers."""
+    """Combine several integers into one seed."""
     seed = 0
     for number in numbers:
         seed = (seed * 6364136223846793005 + number + 1442695040888963407) % 2**63

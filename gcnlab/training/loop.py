@@ -1,16 +1,13 @@
-"""The training loop: one, and all of it here, for segmentation and classification alike.
+"""The training loop: the whole life of a run, for segmentation and classification.
 
-Everything random is a function of (seed, epoch, image): the start of the weights, the order of the
-images, and how each is varied. So a run that was killed and goes on from its last checkpoint ends with the
-weights of a run that was not, bit for bit on a CPU.
+Everything random depends only on (seed, epoch, image): the initial weights, the order of the images and
+their augmentation. A run that was killed and resumes from its last checkpoint therefore ends with the
+same weights as a run that was not; on a CPU they are the same bit for bit.
 """
 
 import math
-import os
-import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,33 +16,30 @@ from torch.utils.data import DataLoader, Dataset
 from gcnlab.allocator import keep_freed_memory
 from gcnlab.annotations import Float, Shaped, Tensor
 from gcnlab.arguments import Whole, whole
-from gcnlab.evaluation.processes import joined_processes, process
-from gcnlab.loading import check_picklable, collate, iterate_batches
-from gcnlab.training.batches import Batches, TrainingSet
-from gcnlab.training.checkpoint import save_checkpoint
-from gcnlab.training.devices import check_device, default_device
-from gcnlab.training.execution import Execution, algorithms
-from gcnlab.training.lock import only_writer
-from gcnlab.training.milestones import Milestones
-from gcnlab.training.optimization import compute_dtype, learning_rate
-from gcnlab.training.parallel import (
-    across_processes,
-    check_agreement,
-    check_world,
-    launch,
-    launched,
-    named_losses,
-    share_buffers,
-    total,
-    without_exchange,
+from gcnlab.devices import check_device, default_device
+from gcnlab.distributed import (
+    all_reduce_sum,
+    broadcast_buffers,
+    check_same_step,
+    data_parallel,
+    is_primary,
+    no_sync,
+    process_group,
+    rank,
+    report_lost_processes,
+    restarted,
+    world_size,
 )
-from gcnlab.training.recompute import recomputed
-from gcnlab.training.runs import TrainedRun, load_trained
+from gcnlab.loading import collate, iterate_batches
+from gcnlab.models.recompute import recomputed
+from gcnlab.training.batches import Batches, TrainingSet
+from gcnlab.training.checkpoint import CHECKPOINT, Checkpoints, only_writer, save_checkpoint
+from gcnlab.training.monitor import Diverged, Monitor, OnSamples, OnStep
+from gcnlab.training.optimization import algorithms, compute_dtype, learning_rate
+from gcnlab.training.runs import TrainedRun
+from gcnlab.training.settings import Execution, Settings
 from gcnlab.training.state import RunState, start_run
-from gcnlab.training.task import Task
-from gcnlab.training.watch import Diverged, OnSamples, OnStep, Watch
-
-DIVERGED = "diverged.pt"
+from gcnlab.training.tasks import Task, task_of
 
 
 class TrainingDiverged(RuntimeError):
@@ -53,7 +47,7 @@ class TrainingDiverged(RuntimeError):
 
 
 def train(
-    config: Task,
+    config: Settings | Task,
     out: str | Path | None = None,
     resume: bool = True,
     device: str | torch.device | None = None,
@@ -65,82 +59,74 @@ def train(
     execution: Execution | None = None,
     on_samples: OnSamples | None = None,
 ) -> TrainedRun:
-    """Train the network that `config` describes.
+    """Train a network.
 
-    Under torchrun every process calls this with the same arguments; elsewhere `execution.processes` starts
-    processes that do. The images of a step are shared among them.
+    Under torchrun, every process calls this with the same arguments, and they share each batch.
 
     Args:
-        config: the settings: a `RunConfig` (segmentation) or `PretrainConfig` (classification).
-        out: folder for `checkpoint.pt`; None keeps nothing.
-        resume: go on from the checkpoint in `out`, if there is one. False: start anew and replace it (and go on from
-            the new one if processes are started again).
-        device: "cuda", "cpu", …; None takes the GPU if there is one.
-        dataset: trained on in place of `config.training_set()`: (image, target) pairs, already
+        config: a `RunConfig` (segmentation), a `PretrainConfig` (classification), or a task of your own.
+        out: folder for `checkpoint.pt`; None: nothing is kept.
+        resume: resume from the checkpoint in `out`, if there is one. False: train from scratch and
+            replace it.
+        device: "cuda", "cpu", …; None: the GPU if there is one.
+        dataset: train on this instead of the data set in `config`: (image, target) pairs, already
             transformed, of one size.
-        num_workers: processes that load images; 0 loads in this one.
+        num_workers: data-loading workers; 0 loads in this process.
         progress: show a progress bar with loss, images per second and time left.
-        on_step: called with (step, steps, loss) for every step, for plots; on a GPU some steps later. Of
-            several processes, in the first.
-        initial: weights of the whole network to start from, in place of a random or pretrained start:
-            a trained run, its folder or checkpoint, or a state dict. The optimiser and its schedule
-            begin anew. The checkpoint records which weights they were.
-        execution: how it is executed; the weights are the same but for rounding.
-        on_samples: called with (step, picture) for `execution.samples`, in the first process.
+        on_step: called with (step, steps, loss) for every step, for plots; on a GPU some steps later.
+            With several processes, on rank 0.
+        initial: weights of the whole network to start from: a trained run, its folder or checkpoint, the
+            name of a pretrained network, or a state dict. The optimizer and the learning rate schedule
+            start from the beginning. The checkpoint records the weights' source.
+        execution: how the run is executed; apart from rounding, the weights do not depend on it.
+        on_samples: called with (step, picture) for `execution.samples`, on rank 0.
 
     Raises:
-        TrainingDiverged: the loss is NaN or infinite; `out` then holds diverged.pt, a checkpoint from
-            just before with the step's "names", "images" and "targets".
-        RunStopped: a process was lost, of the run or one that loads images.
+        TrainingDiverged: the loss is NaN or infinite. `out` then holds diverged.pt, a checkpoint from
+            just before, with the batch's "names", "images" and "targets".
+        RunStopped: a rank or a data-loading worker was lost.
         ValueError: the checkpoint in `out` is damaged or of another run; `initial` is of another
-            architecture; a label out of range; images of several sizes in a batch; a device that is not there; a
-            data set that cannot be sent to the processes that load images.
-        OSError: `out` cannot be written (`FolderTaken`: another process trains there), or the disk is full.
-            The last checkpoint stays.
+            architecture; a label is out of range; the images of a batch differ in size; the device is
+            not available; the data set cannot be sent to workers.
+        OSError: `out` cannot be written (`FolderTaken`: another process trains there), or the disk is
+            full. The last checkpoint stays.
     """
-    execution = execution or Execution()
+    task, execution = task_of(config), execution or Execution()
     out = None if out is None else Path(out)
     num_workers = whole("num_workers", num_workers, 0)
     check_device(device)
-    if execution.processes > 1 and not launched():
-        options = {"resume": resume, "device": device, "dataset": dataset, "progress": progress}
-        options |= {"num_workers": num_workers, "on_step": on_step, "initial": initial}
-        return _in_processes(config, out, execution, options | {"on_samples": on_samples})
     with (
-        joined_processes(None if device is None else str(device)) as device,
-        named_losses(),
+        process_group(None if device is None else str(device)) as device,
+        report_lost_processes(),
         algorithms(execution.deterministic),
     ):
         keep_freed_memory()
-        check_world(execution.processes)
-        resume = resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-        data = config.training_set() if dataset is None else dataset
-        data = TrainingSet(data, config.check_item, config.training.seed)
-        state = start_run(config, default_device(device), len(data), initial)
-        with only_writer(out if process()[0] == 0 else None):
-            milestones = Milestones(state, out, execution, resume)
-            check_agreement(state.step, str(out))
-            with Watch(state, out, execution.tensorboard, progress, on_step, on_samples) as watch:
-                _steps(state, data, execution, num_workers, watch, milestones)
-        share_buffers(state.model)
-        state.model.eval()
-        return TrainedRun(state.model, config, state.losses, state.elapsed, state.initial)
+        data = task.training_set() if dataset is None else dataset
+        data = TrainingSet(data, task.check_item, task.config.training.seed)
+        run = start_run(task, default_device(device), len(data), initial)
+        with only_writer(out if is_primary() else None):
+            checkpoints = _open_checkpoints(run, out, execution, resume or restarted())
+            with Monitor(run, out, execution.tensorboard, progress, on_step, on_samples) as monitor:
+                _train_steps(run, data, execution, num_workers, monitor, checkpoints)
+        broadcast_buffers(run.model)
+        run.model.eval()
+        return TrainedRun(run.model, task.config, run.losses, run.elapsed, run.initial)
 
 
-def _steps(
-    state: RunState,
+def _train_steps(
+    run: RunState,
     data: TrainingSet,
     execution: Execution,
     num_workers: int,
-    watch: Watch,
-    milestones: Milestones,
+    monitor: Monitor,
+    checkpoints: Checkpoints | None,
 ) -> None:
-    """All steps that are left. Nothing in here waits for a GPU but `watch.read`, every few steps."""
-    config, settings, model, device = state.config, state.config.training, state.model, state.device
-    optimizer, scaler = state.optimizer, state.scaler
+    """Do all remaining steps. Nothing waits for a GPU except `monitor.read`, every few steps."""
+    settings, device = run.config.training, run.device
+    optimizer, scaler = run.optimizer, run.scaler
     dtype = compute_dtype(settings.precision, device)
     clip = math.inf if settings.clip_norm is None else settings.clip_norm
-    batches = Batches(len(data), settings, state.step, state.steps, *process())
+    batches = Batches(len(data), settings, run.step, run.steps, rank(), world_size())
     loader = DataLoader(
         data,
         batch_sampler=batches,
@@ -149,87 +135,135 @@ def _steps(
         pin_memory=device.type == "cuda",
         multiprocessing_context="spawn" if num_workers else None,
     )
-    # As many in every process: each is an exchange of batch norm's statistics.
-    parts = min(settings.accumulation, batches.least)
-    broken = torch.zeros((), device=device)  # 1 from a NaN on
-    model.train()
-    with recomputed(model) if execution.recompute else nullcontext():
-        network = across_processes(model, device)
-        if execution.compile:
-            network = torch.compile(network)
+    # The same number on every rank, because each part synchronises the statistics of batch norm.
+    parts = min(settings.accumulation, batches.smallest_share)
+    broken = torch.zeros((), device=device)  # becomes 1 at the first NaN
+    run.model.train()
+    with recomputed(run.model) if execution.recompute else nullcontext():
+        network = data_parallel(run.model, device)
+        network = torch.compile(network) if execution.compile else network
         for images, targets in iterate_batches(loader):
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
             targets = targets.to(device, non_blocking=True)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, state.step, state.steps)
+                group["lr"] = learning_rate(settings, run.step, run.steps)
 
             optimizer.zero_grad(set_to_none=True)
-            loss = backward(network, config, images, targets, dtype, scaler, parts)
+            loss = backward(network, run.task, images, targets, dtype, scaler, parts)
             scaler.unscale_(optimizer)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
-            if not scaler.is_enabled():  # after a NaN the optimiser leaves the weights alone, as a
+            norm = nn.utils.clip_grad_norm_(run.model.parameters(), clip)
+            if not scaler.is_enabled():
+                # With found_inf set, the optimizer does not change the weights after a NaN. It is
+                # checked on the device, as a scaler does it.
                 broken = torch.maximum(broken, 1.0 - norm.isfinite().float())
-                optimizer.found_inf = broken  # scaler has it do; it looks on the device
+                optimizer.found_inf = broken
             scaler.step(optimizer)
             scaler.update()
-            state.step += 1
+            run.step += 1
 
-            watch.add(loss, norm)
-            if watch.due or milestones.due:
+            monitor.add(loss, norm)
+            score_due = run.score_due(execution.validate_every)
+            if monitor.due or run.checkpoint_due or score_due:
                 try:
-                    watch.read()
+                    monitor.read()  # before anything is saved: no weights after a NaN are kept
                 except Diverged as error:
-                    raise _diverged(error, state, batches, data, milestones) from None
-                milestones.reach(watch)
-                watch.go_on()
+                    raise _diverged(error, run, batches, data, checkpoints) from None
+                if score_due:
+                    _score(run, num_workers, monitor, checkpoints)
+                _save(run, execution, monitor, checkpoints)
+                monitor.restart_clock()
 
 
 def backward(
     network: nn.Module,
-    config: Task,
+    task: Task,
     images: Float[Tensor, "batch channels height width"],
     targets: Shaped[Tensor, "batch ..."],
     dtype: torch.dtype,
     scaler: torch.amp.GradScaler,
     parts: int = 1,
 ) -> Float[Tensor, ""]:
-    """Add the gradient of the step's mean loss to the weights; this process's share of that loss.
+    """Compute the gradient of the batch's mean loss; return this rank's share of that loss.
 
-    The mean is over the labelled pixels of all parts in all processes, so that the gradient is that of the whole
+    The mean is over the labelled pixels of all parts on all ranks, so the gradient is that of the whole
     batch at once.
 
     Args:
-        network: `across_processes`, which averages gradients.
-        images, targets: this process's share of the step.
-        parts: that the share is computed in, one after the other; at most its images.
+        network: the network, in `data_parallel`, which averages gradients over the ranks.
+        images, targets: this rank's share of the batch.
+        parts: number of parts that the share is split into (gradient accumulation); at most its images.
     """
-    world = process()[1]
-    count = total(config.count(targets)) / world  # the gradients' sum is divided by world
-    shares = []
+    count = all_reduce_sum(task.count(targets)) / world_size()  # DDP divides by the world size
+    losses = []
     pieces = zip(images.tensor_split(parts), targets.tensor_split(parts))
-    for number, (some, wanted) in enumerate(pieces, start=1):
-        with nullcontext() if number == parts else without_exchange(network):
+    for number, (some_images, some_targets) in enumerate(pieces, start=1):
+        with nullcontext() if number == parts else no_sync(network):
             with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
-                loss = config.loss(network(some), wanted, count)
+                loss = task.loss(network(some_images), some_targets, count)
             scaler.scale(loss).backward()
-        shares.append(loss.detach())
-    return sum(shares) / world
+        losses.append(loss.detach())
+    return sum(losses) / world_size()
+
+
+def _open_checkpoints(
+    run: RunState, out: Path | None, execution: Execution, resume: bool
+) -> Checkpoints | None:
+    """Resume from the checkpoint in `out`, if there is one; on rank 0, open the folder for new ones."""
+    found = out is not None and resume and (out / CHECKPOINT).exists()
+    if found:
+        run.resume(out / CHECKPOINT)
+    check_same_step(run.step, str(out))
+    if out is None or not is_primary():
+        return None
+    return Checkpoints(out, execution.keep, run.step if found else None)
+
+
+def _score(
+    run: RunState, num_workers: int, monitor: Monitor, checkpoints: Checkpoints | None
+) -> None:
+    """Score the network on the val split, on all ranks, and keep it if it is the best."""
+    broadcast_buffers(run.model)
+    with torch.random.fork_rng(devices=[]):  # a DataLoader draws from the generator
+        scores = run.task.score(run.model, num_workers, progress=False)
+    score = getattr(scores, run.task.main_score)
+    monitor.show_score(score)
+    if run.is_best(score) and checkpoints is not None:
+        checkpoints.save_best(run.to_dict())
+
+
+def _save(
+    run: RunState, execution: Execution, monitor: Monitor, checkpoints: Checkpoints | None
+) -> None:
+    """Write a checkpoint and draw predictions if they are due. Rank 0 does it for all."""
+    if not is_primary():
+        return
+    minutes = execution.checkpoint_minutes or math.inf
+    if checkpoints is not None and (run.checkpoint_due or checkpoints.minutes_since_save > minutes):
+        checkpoints.save(run.to_dict())
+    if run.checkpoint_due and execution.samples:
+        picture = run.task.samples(run.model, execution.samples)
+        if picture is not None:
+            monitor.show_samples(picture)
 
 
 def _diverged(
-    error: Diverged, state: RunState, batches: Batches, data: TrainingSet, milestones: Milestones
+    error: Diverged,
+    run: RunState,
+    batches: Batches,
+    data: TrainingSet,
+    checkpoints: Checkpoints | None,
 ) -> TrainingDiverged:
-    """What is raised; writes the state from just before and the step's images, to look into."""
+    """Write the state from just before the NaN, and the batch, to diverged.pt; return the exception."""
     keys = batches.images(error.step)
     names = [data.name(index) for _, index in keys]
-    settings, checkpoints, kept = state.config.training, milestones.checkpoints, ""
+    settings, kept = run.config.training, ""
     if checkpoints is not None:
         images, targets = zip(*(data[key] for key in keys))
-        state.step = error.step
-        look = {"names": names, "images": torch.stack(images), "targets": torch.stack(targets)}
-        path = checkpoints.folder / DIVERGED
-        save_checkpoint(state.to_dict() | look, path)
-        kept = f" {path} holds the weights from just before, and the images."
+        run.step = error.step
+        batch = {"names": names, "images": torch.stack(images), "targets": torch.stack(targets)}
+        path = checkpoints.folder / "diverged.pt"
+        save_checkpoint(run.to_dict() | batch, path)
+        kept = f" {path} holds the weights from just before, and the batch."
         if checkpoints.path.exists():
             kept += f" The last checkpoint, {checkpoints.path}, is from before."
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
@@ -238,21 +272,3 @@ def _diverged(
         f"training.learning_rate ({settings.learning_rate}), a longer training.warmup "
         f"({settings.warmup}) or a smaller training.clip_norm ({settings.clip_norm}).{kept}"
     )
-
-
-def _in_processes(
-    config: Task, out: Path | None, execution: Execution, options: dict[str, Any]
-) -> TrainedRun:
-    """`train` in new processes; the network comes back as a checkpoint."""
-    check_picklable(options["dataset"], "take execution.processes = 1")
-    check_picklable([options["on_step"], options["on_samples"]], "take execution.processes = 1")
-    with nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
-        arguments = (config, folder, execution, options)
-        launch(execution.processes, execution.restarts, _train_here, *arguments)
-        return load_trained(folder, type(config), options["device"])
-
-
-def _train_here(
-    config: Task, out: str | Path, execution: Execution, options: dict[str, Any]
-) -> None:
-    train(config, out, execution=execution, **options)

@@ -1,201 +1,307 @@
-"""Runs that were trained: read back, compared with what is to be trained, started from."""
+"""Trained runs: load them, and write the results of a finished one.
 
-from dataclasses import dataclass
+A run's folder holds checkpoint.pt, or, for an exported network, weights.safetensors and card.json.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
-from gcnlab.annotations import Tensor
-from gcnlab.models.weights import check_is_file, read_content, state_dict_in
-from gcnlab.training.checkpoint import (
-    CHECKPOINT,
-    check_checkpoint,
-    fingerprint,
-    is_checkpoint,
-    load_checkpoint,
-    load_model_state,
-)
-from gcnlab.training.config import RunConfig
-from gcnlab.training.devices import check_device, default_device
-from gcnlab.training.shipped import CARD, WEIGHTS, load_shipped
-from gcnlab.training.task import Task
+from gcnlab.datasets import LabelSet, Normalization
+from gcnlab.devices import check_device, default_device
+from gcnlab.distributed import is_primary
+from gcnlab.evaluation import Inference, Scores
+from gcnlab.evaluation.classification import TopKAccuracy
+from gcnlab.models.weights import read_state_dict
+from gcnlab.pretrained import WEIGHTS, resolve
+from gcnlab.provenance import provenance, write_result
+from gcnlab.training.checkpoint import CHECKPOINT, load_checkpoint, load_model_state
+from gcnlab.training.optimization import compute_dtype
+from gcnlab.training.pretraining import PretrainConfig
+from gcnlab.training.settings import RunConfig, Settings
+from gcnlab.training.tasks import Task, task_of
+
+CARD = "card.json"
+RESULT = "result.json"
 
 
 @dataclass
 class TrainedRun:
-    """What `train` returns.
+    """A trained network with its settings, as `train` and `load_run` return it.
 
     Attributes:
-        model: the trained network, on its device, in evaluation mode.
+        model: the network, on its device, in evaluation mode.
         config: the settings.
-        losses: training loss of every step.
-        seconds: wall time of all steps, those before a resume included.
-        initial: where the weights came from that it started with, if from another run: "path" (None
-            for weights out of memory) and their "sha256", see `fingerprint`.
+        losses: training loss of every step; empty for an exported network.
+        seconds: wall time of all steps, including those before a resume.
+        initial: the source of the initial weights, if they came from another run: "path" (None for
+            weights in memory) and "sha256", see `fingerprint`.
     """
 
     model: nn.Module
-    config: Task
+    config: Settings
     losses: list[float]
     seconds: float
     initial: dict[str, str | None] | None = None
 
+    @cached_property
+    def task(self) -> Task:
+        """The task of the settings: its data sets, loss and score."""
+        return task_of(self.config)
+
+    @property
+    def normalization(self) -> Normalization:
+        """The normalisation of the network's input."""
+        return self.task.normalization
+
+    @property
+    def labels(self) -> LabelSet:
+        """Names and colours of the classes of a segmentation network."""
+        return self.task.labels
+
+    def evaluation_set(self, split: str = "val") -> Dataset:
+        """A split of the run's data set, normalised."""
+        return self.task.evaluation_set(split)
+
 
 def load_run(path: str | Path, device: str | torch.device | None = None) -> TrainedRun:
-    """The segmentation network of a checkpoint, ready to predict.
+    """Load a segmentation network, ready to predict.
 
     Args:
-        path: a checkpoint, the folder that `train` wrote it to, or one that `ship` wrote.
-        device: where to put it; None takes the GPU if there is one.
+        path: a checkpoint, the folder of a run or of an exported network, or the name of a network that
+            comes with the package ("gcn7-seed0").
+        device: where to put it; None: the GPU if there is one.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_checkpoint`; or it is a classifier's.
+        FileNotFoundError, ValueError: see `load_checkpoint`; or it is a classifier.
     """
     return load_trained(path, RunConfig, device)
 
 
+def load_classifier(path: str | Path, device: str | torch.device | None = None) -> TrainedRun:
+    """Load a classifier, ready to predict.
+
+    Args:
+        path, device: see `load_run`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_checkpoint`; or it is a segmentation network.
+    """
+    return load_trained(path, PretrainConfig, device)
+
+
 def load_trained(
-    path: str | Path, kind: type[Task], device: str | torch.device | None = None
+    path: str | Path, kind: type[Settings], device: str | torch.device | None = None
 ) -> TrainedRun:
-    """The network of a run of one task, see `load_run` and `load_classifier`."""
+    """Load the network of a run with settings of one kind, see `load_run` and `load_classifier`."""
     check_device(device)  # before anything is read
-    path, state = read_run(Path(path))
-    config = config_of(state, kind, path)
-    model = config.build_model(trained=True)
-    load_model_state(model, state, path)
+    file, state = read_run(path)
+    config = config_of(state, kind, file)
+    model = task_of(config).build_model(trained=True)
+    load_model_state(model, state, file)
     model.to(default_device(device), memory_format=torch.channels_last).eval()
     return TrainedRun(
         model, config, state["losses"].tolist(), state["seconds"], state.get("initial")
     )
 
 
-def read_run(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The file with a run's weights, and its state: of a checkpoint, a run's folder or a shipped one.
+def read_run(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Read a run.
+
+    Args:
+        path: see `load_run`.
+
+    Returns:
+        The file with the weights, and the state as in a checkpoint.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_checkpoint`; a folder without either; the weights of a shipped one
-            without their card.
+        FileNotFoundError, ValueError: see `load_checkpoint`; the folder holds no run; or it is a file of
+            weights that needs its card.
     """
+    path = resolve(path)
     if path.is_dir():
-        if not (path / CHECKPOINT).is_file() and (path / WEIGHTS).is_file():
-            return path / WEIGHTS, load_shipped(path)
-        if not (path / CHECKPOINT).is_file():
+        if (path / CHECKPOINT).is_file():
+            path = path / CHECKPOINT
+        elif (path / WEIGHTS).is_file():
+            return path / WEIGHTS, _read_exported(path)
+        else:
             raise FileNotFoundError(f"no checkpoint {path / CHECKPOINT}{_runs_below(path)}")
-        path = path / CHECKPOINT
     elif path.name == WEIGHTS and (path.parent / CARD).is_file():
-        raise ValueError(f"{path}: weights alone; give their folder, {path.parent}")
+        raise ValueError(f"{path}: weights without settings; give their folder, {path.parent}")
     return path, load_checkpoint(path)
 
 
+def _read_exported(folder: Path) -> dict[str, Any]:
+    """Read an exported network into the form of a checkpoint, without losses."""
+    card = read_json(folder / CARD)
+    weights = read_state_dict(folder / WEIGHTS)
+    try:
+        return {
+            "task": card.get("task", RunConfig.task),  # older cards are all of segmentation
+            "config": card["settings"],
+            "model": {n: v.float() if v.is_floating_point() else v for n, v in weights.items()},
+            "losses": torch.zeros(0),
+            "seconds": card["seconds"],
+        }
+    except KeyError as error:
+        raise ValueError(f"{folder / CARD}: not a card, without {error}") from error
+
+
 def _runs_below(folder: Path) -> str:
-    """Advice for a folder whose folders are runs."""
+    """The end of an error: the runs in a folder that is not a run itself."""
     runs = sorted(p.parent.name for name in (CHECKPOINT, WEIGHTS) for p in folder.glob(f"*/{name}"))
     if not runs:
-        return f": {folder} is no run's folder"
+        return f": {folder} is not the folder of a run"
     return f"; give one of the runs in {folder}: {', '.join(runs[:4])}{', …' if runs[4:] else ''}"
 
 
-def config_of(state: dict[str, Any], kind: type[Task], path: Path) -> Task:
-    """The settings in a run's state. Settings that are newer than the run have their defaults.
+def config_of(state: dict[str, Any], kind: type[Settings], path: Path) -> Settings:
+    """The settings in a run's state. A setting that is newer than the run has its default.
 
     Raises:
-        ValueError: naming the file: of another task, or with settings that are not known.
+        ValueError: the run is of another task, or has unknown settings; the error names the file.
     """
-    task = state.get("task", "segmentation")  # older checkpoints are all of segmentation
+    task = state.get("task", RunConfig.task)  # older checkpoints are all of segmentation
     if task != kind.task:
         advice = ""
-        if task == "classification":
-            advice = f"; as a backbone, give model.weights = {path.with_name(WEIGHTS)}"
+        if task == PretrainConfig.task:
+            advice = f"; to use it as a backbone, set model.weights = {path.with_name(WEIGHTS)}"
         raise ValueError(f"{path}: a run of {task}, not of {kind.task}{advice}")
     try:
         return kind.from_dict(state["config"])
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: settings that this version does not know ({error})") from error
+        raise ValueError(f"{path}: unknown settings ({error})") from error
 
 
-def load_initial(
-    model: nn.Module, initial: TrainedRun | str | Path | dict[str, Tensor]
-) -> dict[str, str | None]:
-    """Put the weights of another run, or of a file from elsewhere, into `model`; which they were: "path" and "sha256".
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the result of a finished run, or the card of an exported network.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, if it cannot be read or is of another
-            architecture.
+        FileNotFoundError, ValueError: the error names the file.
     """
-    path, source = None, "the initial weights"
-    if isinstance(initial, TrainedRun):
-        weights = initial.model.state_dict()
-    elif isinstance(initial, str | Path):
-        path, weights = _weights_of(Path(initial))
-        source = str(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no {path}: the run is not finished, or this is not a run's folder"
+        )
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+
+
+def save_classifier(model: nn.Module, path: str | Path) -> Path:
+    """Write a classifier's weights for `build_backbone(name, weights=path)`.
+
+    Args:
+        model: the classifier.
+        path: a file name with the suffix `.safetensors`, or `.pth` if the package safetensors is not
+            installed.
+
+    Raises:
+        ValueError: the suffix is another one.
+    """
+    path = Path(path)
+    weights = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
+    if path.suffix not in (".safetensors", ".pth"):
+        raise ValueError(f"{path}: a file of weights needs the suffix .safetensors or .pth")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        save_file(weights, path)
     else:
-        weights = state_dict_in(initial, source)
-    load_model_state(model, {"model": weights}, source)
-    return {"path": None if path is None else str(path), "sha256": fingerprint(weights)}
+        torch.save(weights, path)
+    return path
 
 
-def _weights_of(path: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The file with the weights of a run's folder, a checkpoint or a file from elsewhere, and the weights."""
-    if path.is_dir():
-        path, state = read_run(path)
-        return path, state["model"]
-    check_is_file(path, "run or weights file")
-    content = read_content(path)
-    if is_checkpoint(content):
-        check_checkpoint(content, path)
-        return path, content["model"]
-    return path, state_dict_in(content, str(path))
+# --- Results
 
 
-def check_same_run(
-    state: dict[str, Any], config: Task, path: Path, started_from: dict[str, str | None] | None
-) -> None:
-    """Raise ValueError, naming the settings, if a checkpoint belongs to a run with others, or to one that
-    started from other weights."""
-    old = _flat(config_of(state, type(config), path).to_dict())
-    new = _flat(config.to_dict())
-    changed = [f"{k}: {old[k]!r} there, {new[k]!r} now" for k in sorted(new) if old[k] != new[k]]
-    if changed:
-        raise ValueError(
-            f"{path}: checkpoint of a run with other settings ({'; '.join(changed[:4])}). "
-            "Choose another folder, or start anew without resuming."
-        )
-    before = state.get("initial")
-    if (before or {}).get("sha256") != (started_from or {}).get("sha256"):
-        raise ValueError(
-            f"{path}: this run started from {_start(before)}, it is now to start from "
-            f"{_start(started_from)}. Choose another folder, or start anew without resuming."
-        )
+def finish(
+    run: TrainedRun, out: str | Path, num_workers: int = 0, inference: Inference | None = None
+) -> Scores | TopKAccuracy:
+    """Score a trained run on the val split and write its results beside its checkpoint.
+
+    Writes result.json (scores, settings, provenance), log.csv (mean loss per epoch) and loss.png; for a
+    classifier also weights.safetensors. The ranks share the scoring; rank 0 writes. If result.json holds
+    the same result already, it stays as it is.
+
+    Args:
+        run: what `train` returned.
+        out: the run's folder.
+        num_workers: data-loading workers.
+        inference: how a segmentation network is scored; None: one pass over the whole image.
+    """
+    from gcnlab.plots.training import plot_losses
+
+    out, options = Path(out), {} if inference is None else {"inference": inference}
+    scores = run.task.score(run.model, num_workers, **options)
+    if not is_primary():
+        return scores
+    values = run_result(run, scores, "val")
+    device = next(run.model.parameters()).device
+    dtype = compute_dtype(run.config.training.precision, device)
+    values["provenance"]["precision"] = str(dtype).removeprefix("torch.")
+    values |= {name: asdict(value) for name, value in options.items()}
+    if run.initial is not None:
+        values["started_from"] = run.initial
+    if isinstance(run.config, PretrainConfig):
+        save_classifier(run.model, out / WEIGHTS)
+    (out / "log.csv").write_text(loss_log(run))
+    write_result(values, out / RESULT)
+    plot_losses({describe(run.config): run.losses}).savefig(out / "loss.png", dpi=100)
+    return scores
 
 
-def check_same_steps(state: dict[str, Any], steps: int, path: Path) -> None:
-    """Raise ValueError if a checkpoint's run has another number of steps: its data set has changed."""
-    if state.get("steps", steps) != steps:
-        raise ValueError(
-            f"{path}: its run has {state['steps']} steps, now they are {steps}: the data set has "
-            "another number of images. Choose another folder, or start anew without resuming."
-        )
+def run_result(run: TrainedRun, scores: Scores | TopKAccuracy, split: str) -> dict[str, Any]:
+    """Scores, settings and provenance of a trained network, for a JSON file.
+
+    An exported network has no losses: its final loss and steps are None.
+    """
+    return {
+        "what": f"{describe(run.config)} on {run.config.data.dataset}",
+        "scores": asdict(scores),
+        "final_loss": mean_of_last(run.losses) if run.losses else None,
+        "steps": len(run.losses) or None,
+        "settings": run.config.to_dict(),
+        "provenance": provenance(
+            seeds=[run.config.training.seed],
+            dataset=run.config.data.dataset,
+            split=split,
+            device=next(run.model.parameters()).device,
+            seconds=run.seconds,
+        ),
+    }
+
+
+def describe(config: Settings) -> str:
+    """A short description of a run: "mini gcn k=7 + BR", "classifier mini_gcn"."""
+    if isinstance(config, PretrainConfig):
+        return f"classifier {config.backbone}"
+    m = config.model
+    k = "" if m.head == "conv1x1" else f" k={m.kernel_size}"
+    return f"{m.backbone} {m.head}{k}{' + BR' if m.refine else ''}"
 
 
 def mean_of_last(losses: list[float], count: int = 50) -> float:
-    """Mean of the last `count` losses, of which there is at least one."""
+    """Mean of the last `count` losses; there must be at least one."""
     recent = losses[-count:]
     return sum(recent) / len(recent)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _start(initial: dict[str, str | None] | None) -> str:
-    if initial is None:
-        return "the start in its settings"
-    return f"{initial['path'] or 'weights out of memory'} (sha256 {initial['sha256'][:12]}…)"
+def loss_log(run: TrainedRun) -> str:
+    """The mean loss of each epoch as CSV."""
+    per_epoch = max(1, len(run.losses) // run.config.training.epochs)
+    rows = ["epoch,steps,mean_loss"]
+    for epoch in range(run.config.training.epochs):
+        losses = run.losses[epoch * per_epoch : (epoch + 1) * per_epoch]
+        rows.append(f"{epoch + 1},{(epoch + 1) * per_epoch},{sum(losses) / len(losses):.5f}")
+    return "\n".join(rows) + "\n"

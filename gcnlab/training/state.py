@@ -1,4 +1,4 @@
-"""All that a run is after some step: what a checkpoint holds, and what going on from one takes."""
+"""The complete state of a run: what a checkpoint holds, and how a run starts or resumes."""
 
 import time
 from dataclasses import dataclass, field
@@ -10,34 +10,42 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Tensor
-from gcnlab.evaluation.processes import process
-from gcnlab.training.checkpoint import load_checkpoint, load_model_state
+from gcnlab.distributed import synchronize_batch_norm, world_size
+from gcnlab.models.weights import check_is_file, read_content, state_dict_in
+from gcnlab.pretrained import resolve
+from gcnlab.training.checkpoint import (
+    check_checkpoint,
+    fingerprint,
+    is_checkpoint,
+    load_checkpoint,
+    load_model_state,
+)
 from gcnlab.training.optimization import compute_dtype, make_optimizer
-from gcnlab.training.parallel import with_synchronized_norm
-from gcnlab.training.runs import TrainedRun, check_same_run, check_same_steps, load_initial
-from gcnlab.training.task import Task
+from gcnlab.training.runs import TrainedRun, config_of, read_run
+from gcnlab.training.settings import Settings
+from gcnlab.training.tasks import Task
 
 
 @dataclass
 class RunState:
-    """A run under way.
+    """A run in progress.
 
-    The order of the images and their variation are functions of the seed and the step, so that `step` is the
-    sampler's position, and the rate's.
+    The order of the images and their augmentation depend only on the seed and the step, so `step` is
+    also the position of the sampler and of the learning rate schedule.
 
     Attributes:
-        config: the settings.
+        task: the task, with the settings.
         model: the network, on its device.
-        optimizer, scaler: with what they remember.
-        per_epoch, steps: steps of an epoch, and of the whole run.
-        initial: where its weights came from, see `TrainedRun`.
-        step: steps that are done.
-        losses: of each of them.
+        optimizer, scaler: with their internal state.
+        per_epoch, steps: number of steps per epoch, and of the whole run.
+        initial: the source of the initial weights, see `TrainedRun`.
+        step: number of steps done.
+        losses: loss of each of them.
         best: "step" and "score" of the best score on the val split so far.
-        seconds: that it took before this process.
+        seconds: time of the run before this process.
     """
 
-    config: Task
+    task: Task
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -51,14 +59,39 @@ class RunState:
     began: float = field(default_factory=time.perf_counter)
 
     @property
+    def config(self) -> Settings:
+        """The settings."""
+        return self.task.config
+
+    @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return next(self.model.parameters()).device
 
     @property
     def elapsed(self) -> float:
-        """Seconds of all steps, those before a resume included."""
+        """Seconds of all steps, including those before a resume."""
         return self.seconds + time.perf_counter() - self.began
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether a checkpoint is due after this step, by the settings."""
+        settings = self.config.training
+        every = settings.checkpoint_steps or self.per_epoch * settings.checkpoint_every
+        return self.step % every == 0 or self.step == self.steps
+
+    def score_due(self, epochs: int | None) -> bool:
+        """Whether a score is due after this step, if there is one every so many epochs. None: never."""
+        if epochs is None:
+            return False
+        return self.step % (self.per_epoch * epochs) == 0 or self.step == self.steps
+
+    def is_best(self, score: float) -> bool:
+        """Whether `score` on the val split is the best so far; if so, it is recorded."""
+        best = self.best is None or score > self.best["score"]
+        if best:
+            self.best = {"step": self.step, "score": score}
+        return best
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors, for `save_checkpoint`."""
@@ -77,24 +110,28 @@ class RunState:
             "random_cuda": torch.cuda.get_rng_state_all(),
             "losses": torch.tensor(self.losses),
             "seconds": self.elapsed,
-            "processes": process()[1],
+            "processes": world_size(),
             "versions": versions,
         }
 
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint.
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint.
 
         Raises:
             ValueError: it is damaged or of another run.
         """
         state = load_checkpoint(path)
         check_same_run(state, self.config, path, self.initial)
-        check_same_steps(state, self.steps, path)
+        if state.get("steps", self.steps) != self.steps:
+            raise ValueError(
+                f"{path}: its run has {state['steps']} steps, this one {self.steps}: the data set has "
+                f"another number of images. {_ADVICE}"
+            )
         load_model_state(self.model, state, path)
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # how it computes is not the checkpoint's to say
+        for group in self.optimizer.param_groups:  # older checkpoints have another implementation
             group["fused"] = True
-        if state["scaler"]:  # empty if it was computed without one, in bf16 or fp32
+        if state["scaler"]:  # empty if the run had no loss scaling (bf16, fp32)
             self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
         cuda = state.get("random_cuda", [])
@@ -105,29 +142,29 @@ class RunState:
 
 
 def start_run(
-    config: Task,
+    task: Task,
     device: torch.device,
     images: int,
     initial: TrainedRun | str | Path | dict[str, Tensor] | None = None,
 ) -> RunState:
-    """A run before its first step.
+    """Build the network and optimizer of a run before its first step.
 
     Args:
-        images: of the training set.
+        images: number of training images.
         initial: weights to start from, see `train`.
 
     Raises:
         FileNotFoundError, ValueError: see `load_initial`.
     """
-    settings = config.training
+    settings = task.config.training
     torch.manual_seed(settings.seed)
-    model = config.build_model()
+    model = task.build_model()
     started_from = None if initial is None else load_initial(model, initial)
-    model = with_synchronized_norm(model, device).to(device, memory_format=torch.channels_last)
+    model = synchronize_batch_norm(model, device).to(device, memory_format=torch.channels_last)
     scaled = compute_dtype(settings.precision, device) == torch.float16
     per_epoch = max(1, images // settings.batch_size)
     return RunState(
-        config,
+        task,
         model,
         make_optimizer(model, settings),
         torch.amp.GradScaler(device.type, enabled=scaled),
@@ -135,3 +172,84 @@ def start_run(
         per_epoch * settings.epochs,
         started_from,
     )
+
+
+def load_initial(
+    model: nn.Module, initial: TrainedRun | str | Path | dict[str, Tensor]
+) -> dict[str, str | None]:
+    """Load the weights of another run, or of a file, into `model`.
+
+    Returns:
+        The "path" and "sha256" of the weights.
+
+    Raises:
+        FileNotFoundError, ValueError: the file cannot be read or is of another architecture; the error
+            names it.
+    """
+    path, source = None, "the initial weights"
+    if isinstance(initial, TrainedRun):
+        weights = initial.model.state_dict()
+    elif isinstance(initial, str | Path):
+        path, weights = _read_weights(resolve(initial))
+        source = str(path)
+    else:
+        weights = state_dict_in(initial, source)
+    load_model_state(model, {"model": weights}, source)
+    return {"path": None if path is None else str(path), "sha256": fingerprint(weights)}
+
+
+def _read_weights(path: Path) -> tuple[Path, dict[str, Tensor]]:
+    """Read the weights of a run's folder, of a checkpoint or of another file; also return the file."""
+    if path.is_dir():
+        path, state = read_run(path)
+        return path, state["model"]
+    check_is_file(path, "run or weights file")
+    content = read_content(path)
+    if is_checkpoint(content):
+        check_checkpoint(content, path)
+        return path, content["model"]
+    return path, state_dict_in(content, str(path))
+
+
+_ADVICE = "Choose another folder, or train from scratch (resume=False, --no-resume)."
+
+
+def check_same_run(
+    state: dict[str, Any],
+    config: Settings,
+    path: Path,
+    started_from: dict[str, str | None] | None,
+) -> None:
+    """Raise ValueError if a checkpoint is of a run with other settings or other initial weights.
+
+    The error names the file and the settings.
+    """
+    old = _flat(config_of(state, type(config), path).to_dict())
+    new = _flat(config.to_dict())
+    changed = [f"{k}: {old[k]!r} there, {new[k]!r} now" for k in sorted(new) if old[k] != new[k]]
+    if changed:
+        raise ValueError(
+            f"{path}: checkpoint of a run with other settings ({'; '.join(changed[:4])}). {_ADVICE}"
+        )
+    before = state.get("initial")
+    if (before or {}).get("sha256") != (started_from or {}).get("sha256"):
+        raise ValueError(
+            f"{path}: this run started from {_describe(before)}, but should now start from "
+            f"{_describe(started_from)}. {_ADVICE}"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _describe(initial: dict[str, str | None] | None) -> str:
+    if initial is None:
+        return "the initial weights of its settings"
+    return f"{initial['path'] or 'weights in memory'} (sha256 {initial['sha256'][:12]}…)"

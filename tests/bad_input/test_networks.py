@@ -8,10 +8,9 @@ from torch.utils.data import Subset
 
 from bad_input.refusal import refused
 from gcnlab.datasets import Normalization, Shapes, evaluation_transform
-from gcnlab.evaluation import CRF, Inference, evaluate, predict, score_map
+from gcnlab.evaluation import CRF, Inference, evaluate, evaluate_classifier, predict, score_map
 from gcnlab.evaluation.crf_search import search_crf
 from gcnlab.receptive import gradient_field
-from gcnlab.training import evaluate_classifier
 
 NET = nn.Conv2d(3, 7, 1)
 IMAGES = torch.zeros(2, 3, 8, 9)

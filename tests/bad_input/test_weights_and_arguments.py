@@ -20,6 +20,8 @@ from torch.utils.data import Dataset
 from torchvision.models import ResNet50_Weights
 
 from gcnlab.datasets import Shapes
+from gcnlab.devices import default_device
+from gcnlab.evaluation import evaluate_classifier
 from gcnlab.loading import check_picklable
 from gcnlab.models import GlobalConvBlock, SegmentationNet, build_backbone, make_head
 from gcnlab.models.backbones import build_classifier
@@ -30,20 +32,17 @@ from gcnlab.receptive.unit import check_image
 from gcnlab.receptive.windows import Windows
 from gcnlab.training import (
     DataConfig,
-    Execution,
     ModelConfig,
     PretrainConfig,
     RunConfig,
     Schedule,
     TrainingConfig,
-    evaluate_classifier,
     load_classifier,
     load_run,
     save_checkpoint,
     train,
 )
-from gcnlab.training.devices import default_device
-from gcnlab.training.runs import load_initial
+from gcnlab.training.state import load_initial
 from tests.bad_input.refusal import refused
 
 TINY = RunConfig(
@@ -316,10 +315,6 @@ CASES = {
     "a misspelt device": (lambda d: train(TINY, device="cdua"), ["'cdua'", "did you mean cuda?"]),
     "a device without a name": (lambda d: default_device(""), ["''", "choose cpu"]),
     "a device without memory": (lambda d: train(TINY, device="meta"), ["'meta'", "choose cpu"]),
-    "a misspelt device for several processes": (
-        lambda d: train(TINY, device="cdua", execution=Execution(processes=2)),
-        ["'cdua'", "did you mean cuda?"],
-    ),
     # Numbers
     "an even k": (lambda d: GlobalConvBlock(4, 2, np.int64(4)), ["kernel_size", "odd", "4"]),
     "a negative k": (lambda d: make_head("conv", 4, 2, -3), ["kernel_size", "-3"]),
@@ -488,10 +483,6 @@ CASES = {
     "a lock with processes that load": (
         lambda d: trained(Images([1], threading.Lock()), num_workers=1),
         ["Images", "_thread.lock", "num_workers=0"],
-    ),
-    "a lambda with several processes": (
-        lambda d: trained(Images([1], lambda x: x), execution=Execution(processes=2)),
-        ["Images", "lambda", "execution.processes = 1"],
     ),
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gcnlab.datasets import NORMALIZATIONS, Cached, Shapes, cached, training_transform
-from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainingConfig, train
+from gcnlab.training import DataConfig, ModelConfig, RunConfig, Segmentation, TrainingConfig, train
 
 
 class Counting(Shapes):
@@ -51,7 +51,7 @@ def test_training_keeps_its_images_and_ends_with_the_same_weights(monkeypatch):
         DataConfig(image_size=32, train_images=4),
         TrainingConfig(epochs=2, batch_size=2),
     )
-    assert isinstance(config.training_set(), Cached)
+    assert isinstance(Segmentation(config).training_set(), Cached)
     ours = train(config, progress=False).model.state_dict()
     monkeypatch.setattr(cached, "LIMIT", 0)
     torch.testing.assert_close(

@@ -62,7 +62,7 @@ def test_accuracy_and_coverage_are_those_of_the_parts(run, objects):
     scenes = Shapes("val", 3, 64)
     for found in objects:
         picture, labels = scenes[found.image]
-        image = run.config.normalization(picture)
+        image = run.normalization(picture)
         mask = scenes.instances(found.image) == found.number + 1
         inner = mask & ~boundary_mask(labels, 7)
         right = (predict(run.model, image[None])[0] == found.kind)[inner]

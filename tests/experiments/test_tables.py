@@ -36,6 +36,7 @@ from gcnlab.experiments.tables import (
 )
 from gcnlab.models import build_backbone, make_head
 from gcnlab.training import RunConfig, TrainingConfig
+from gcnlab.training.tasks import task_of
 
 NUMBERS = (1, 2, 3, 4, 5)
 """Tables whose networks differ in the head alone."""
@@ -119,7 +120,7 @@ def test_table_6_pretrains_both_backbones_and_gives_each_both_heads():
         )
         assert third.training.seed == 3
     assert len(segmenters) == 4
-    plain, gcn = (classifiers[name].config.build_model() for name in classifiers)
+    plain, gcn = (task_of(classifiers[name].config).build_model() for name in classifiers)
     weights = [sum(p.numel() for p in model.parameters()) for model in (plain, gcn)]
     assert 0.7 < weights[1] / weights[0] < 1.4, "about the same size"
 

@@ -15,7 +15,7 @@ from gcnlab.training import (
     save_checkpoint,
     train,
 )
-from gcnlab.training.lock import LOCK
+from gcnlab.training.checkpoint import LOCK
 
 TINY = RunConfig(
     ModelConfig(kernel_size=3),
@@ -38,7 +38,7 @@ def test_a_run_comes_back_as_it_was(checkpoint):
     assert not run.model.training
 
 
-def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
+def test_code_in_a_checkpoint_is_an_error_and_is_not_run(tmp_path):
     path = tmp_path / "evil.pt"
 
     class Evil:
@@ -64,7 +64,7 @@ def test_a_truncated_checkpoint_is_named(checkpoint, tmp_path, share):
         load_checkpoint(path)
 
 
-def test_other_files_are_no_checkpoints(tmp_path):
+def test_other_files_are_not_checkpoints(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.pt"):
         load_checkpoint(tmp_path / "none.pt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "weights.pt")
@@ -83,7 +83,7 @@ def test_resuming_another_architecture_names_the_setting_and_loses_nothing(check
     assert checkpoint.read_bytes() == before
 
 
-def test_weights_that_do_not_fit_the_settings_are_refused(checkpoint, tmp_path):
+def test_weights_that_do_not_fit_the_settings_are_an_error(checkpoint, tmp_path):
     state = load_checkpoint(checkpoint)
     state["config"]["model"]["head"] = "conv1x1"
     path = tmp_path / "mixed.pt"
@@ -96,14 +96,14 @@ def test_weights_that_do_not_fit_the_settings_are_refused(checkpoint, tmp_path):
         load_run(path, "cpu")
 
 
-def test_without_resume_a_run_starts_anew(checkpoint):
+def test_without_resume_a_run_is_trained_from_scratch(checkpoint):
     other = replace(TINY, training=replace(TINY.training, seed=9))
     train(other, checkpoint.parent, resume=False, progress=False, device="cpu")
     assert load_run(checkpoint.parent, "cpu").config.training.seed == 9
     train(TINY, checkpoint.parent, resume=False, progress=False, device="cpu")
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_rest(checkpoint, monkeypatch):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_one(checkpoint, monkeypatch):
     before = checkpoint.read_bytes()
 
     def full(state, file):

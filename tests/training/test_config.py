@@ -11,7 +11,14 @@ from gcnlab.datasets import (
     voc_sbd_train,
 )
 from gcnlab.datasets.miniature import make_miniatures
-from gcnlab.training import PRESETS, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from gcnlab.training import (
+    PRESETS,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    open_dataset,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +90,9 @@ def root(tmp_path_factory):
 )
 def test_a_data_set_is_known_by_its_name(root, monkeypatch, name, own, classes):
     """From the folder that is given, and from the one that GCNLAB_DATA names."""
-    given = DataConfig(name, root).open("train")
+    given = open_dataset(DataConfig(name, root), "train")
     monkeypatch.setenv("GCNLAB_DATA", str(root))
-    found, expected = DataConfig(name).open("train"), own()
+    found, expected = open_dataset(DataConfig(name), "train"), own()
     assert DataConfig(name).labels.num_classes == classes == expected.labels.num_classes
     for dataset in (given, found):
         assert len(dataset) == len(expected)
@@ -96,7 +103,7 @@ def test_a_data_set_is_known_by_its_name(root, monkeypatch, name, own, classes):
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_what_is_joined_is_trained_on_and_not_scored_on(root, split):
     for names in (("voc", "voc+sbd", "voc+sbd+coco"), ("cityscapes", "cityscapes+coarse")):
-        sets = [DataConfig(name, root).open(split) for name in names]
+        sets = [open_dataset(DataConfig(name, root), split) for name in names]
         assert len({tuple(s.name(i) for i in range(len(s))) for s in sets}) == 1
 
 
@@ -114,4 +121,4 @@ def test_missing_data_are_named(root, tmp_path, name, folder):
         if link.name != folder.split("/")[0]:
             (tmp_path / link.name).symlink_to(link)
     with pytest.raises(FileNotFoundError, match=str(tmp_path / folder)):
-        DataConfig(name, tmp_path).open("train")
+        open_dataset(DataConfig(name, tmp_path), "train")

@@ -12,22 +12,24 @@ from torchvision.transforms._presets import ImageClassification
 from gcnlab.datasets import SHAPES, ImageNet, render
 from gcnlab.datasets.miniature import make_imagenet
 from gcnlab.datasets.single_shapes import SingleShapes
+from gcnlab.evaluation import evaluate_classifier
 from gcnlab.models import build_backbone, build_classifier
 from gcnlab.training import (
     PRETRAINING,
+    Classification,
     ClassificationData,
     DataConfig,
     ModelConfig,
     PretrainConfig,
     RunConfig,
+    Segmentation,
     TrainingConfig,
-    evaluate_classifier,
     load_classifier,
     load_run,
     save_classifier,
     train,
 )
-from gcnlab.training.losses import classification_loss
+from gcnlab.training.optimization import classification_loss
 
 TINY = PretrainConfig(
     "mini_gcn",
@@ -81,7 +83,7 @@ def assert_same_picture(ours, image):
 def test_the_scored_crop_is_torchvisions_preset_pixel_by_pixel(imagenet):
     raw = ImageNet("val", imagenet)
     config = PretrainConfig(num_classes=3, data=ClassificationData(root=imagenet.parent))
-    scored = config.evaluation_set()
+    scored = Classification(config).evaluation_set()
     for i in range(3):
         image, label = scored[i]
         assert_same_picture(image, raw[i][0])
@@ -91,7 +93,7 @@ def test_the_scored_crop_is_torchvisions_preset_pixel_by_pixel(imagenet):
 @pytest.mark.parametrize(("height", "width"), [(224, 500), (300, 101), (7, 9), (256, 256)])
 def test_images_of_any_size_are_scored_at_224(height, width):
     image = v2.functional.to_image(torch.randint(0, 256, (3, height, width), dtype=torch.uint8))
-    assert_same_picture(ClassificationData().evaluation_transform()(image), image)
+    assert_same_picture(Classification(PretrainConfig()).evaluation_transform()(image), image)
 
 
 def test_the_training_crop_is_torchvisions_reference():
@@ -107,7 +109,7 @@ def test_the_training_crop_is_torchvisions_reference():
     image = v2.functional.to_image(torch.randint(0, 256, (3, 60, 80), dtype=torch.uint8))
     for seed in range(4):
         crops = []
-        for transform in (ClassificationData().training_transform(), reference):
+        for transform in (Classification(PretrainConfig()).training_transform(), reference):
             torch.manual_seed(seed)
             crops.append(transform(image))
         # The same pixels; (x − mean) / std may be computed in another order.
@@ -201,7 +203,7 @@ def test_scoring_leaves_the_network_in_its_mode(trained):
 
 class SingleShapesTiny(Dataset):
     def __init__(self):
-        self.inner = TINY.evaluation_set("val")
+        self.inner = Classification(TINY).evaluation_set("val")
 
     def __len__(self):
         return 3
@@ -258,7 +260,9 @@ def test_imagenet_trains(imagenet):
     config = replace(config, data=replace(config.data, root=imagenet.parent))
     trained = run(config)
     assert len(trained.losses) == 6  # 12 images, batches of 4, 2 epochs
-    found = evaluate_classifier(trained.model, config.evaluation_set(), progress=False)
+    found = evaluate_classifier(
+        trained.model, Classification(config).evaluation_set(), progress=False
+    )
     assert found.images == 6
 
 
@@ -327,7 +331,7 @@ def test_the_segmentation_networks_backbone_has_the_classifiers_weights(trained,
         TrainingConfig(epochs=1, batch_size=2),
     )
     classifier = trained[0].model.state_dict()
-    backbone = config.build_model().backbone.state_dict()
+    backbone = Segmentation(config).build_model().backbone.state_dict()
     assert set(classifier) - set(backbone) == {"fc.weight", "fc.bias"}
     assert all(torch.equal(backbone[key], classifier[key]) for key in backbone)
     assert len(run(config).losses) == 1  # and trains
@@ -374,16 +378,17 @@ def test_every_kind_of_backbone_is_a_classifier(name):
         build_classifier("vgg")
 
 
-def test_training_images_are_drawn_once_and_vary_as_if_drawn_anew(monkeypatch):
+def test_training_images_are_drawn_once_and_augmented_each_time(monkeypatch):
     """With the crops of ImageNet, which change images most."""
     data = replace(TINY.data, area=(0.08, 1.0), ratio=(0.75, 1.33))
-    kept, plain = replace(TINY, data=data).training_set(), data.open("train")
+    task = Classification(replace(TINY, data=data))
+    kept, plain = task.training_set(), task.open("train")
     drawn = [plain[index] for index in range(len(plain))]
     for epoch in range(2):
         for index, (image, label) in enumerate(drawn):
             torch.manual_seed(10 * epoch + index)
             ours = kept[index]
             torch.manual_seed(10 * epoch + index)
-            assert torch.equal(ours[0], data.training_transform()(image))
+            assert torch.equal(ours[0], task.training_transform()(image))
             assert ours[1] == label
         monkeypatch.setattr(SingleShapes, "scene", None)  # nothing can be drawn any more

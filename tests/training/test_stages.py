@@ -11,6 +11,7 @@ from gcnlab.training import (
     ModelConfig,
     RunConfig,
     Schedule,
+    Segmentation,
     Stage,
     load_checkpoint,
     load_run,
@@ -18,7 +19,8 @@ from gcnlab.training import (
     train,
 )
 from gcnlab.training.checkpoint import fingerprint
-from gcnlab.training.stages import plan
+from gcnlab.training.stages import plan_stages
+from gcnlab.training.tasks import open_dataset
 
 # pycocotools decodes with a call that NumPy 2 has deprecated.
 
@@ -100,28 +102,28 @@ def test_data_and_sizes_are_the_papers(name, stages):
 def test_images_are_padded_and_not_cut_where_they_are_smaller(tiny):
     """At the full size a crop of 512 is the paper's padding."""
     config = replace(VOC, root=tiny.root, flip=False).runs()[2]
-    raw = config.data.open("train")
-    image, labels = config.training_set()[1]
+    raw = open_dataset(config.data, "train")
+    image, labels = Segmentation(config).training_set()[1]
     height, width = raw[1][1].shape
     assert image.shape == (3, 512, 512)
     assert torch.equal(labels[:height, :width], raw[1][1])
     assert (labels[height:] == 255).all()
     assert (labels[:, width:] == 255).all()
-    assert torch.equal(image[:, :height, :width], config.normalization(raw[1][0]))
+    assert torch.equal(image[:, :height, :width], Segmentation(config).normalization(raw[1][0]))
     assert not image[:, height:].any()
 
 
 def test_each_stage_has_its_data(tiny):
-    sizes = [len(step.dataset) for step in plan(tiny, "nowhere")]
+    sizes = [len(step.dataset) for step in plan_stages(tiny, "nowhere")]
     own, train, voc = sizes
     assert own > train > voc == 6
-    names = {step.dataset.name(i) for step in plan(tiny, "nowhere") for i in range(voc)}
-    val = tiny.runs()[0].data.open("val")
+    names = {step.dataset.name(i) for step in plan_stages(tiny, "nowhere") for i in range(voc)}
+    val = open_dataset(tiny.runs()[0].data, "val")
     assert not names & {val.name(i) for i in range(len(val))}
 
 
 def test_cityscapes_stages_have_coarse_and_fine_images(root):
-    sizes = [len(p.dataset) for p in plan(replace(CITYSCAPES.tiny(), root=root), "nowhere")]
+    sizes = [len(p.dataset) for p in plan_stages(replace(CITYSCAPES.tiny(), root=root), "nowhere")]
     assert sizes == [5, 3]
 
 
@@ -146,7 +148,7 @@ def test_a_wrong_schedule_is_named():
 
 
 def test_a_later_stage_starts_from_the_weights_of_the_one_before(tiny, whole):
-    """A rate too small to move any weight shows what it began with."""
+    """With a learning rate too small to change any weight, the stage shows its initial weights."""
     still = replace(tiny.stages[1], learning_rate=1e-30)
     out = whole.parent / "still"
     (out / "stage1").mkdir(parents=True)
@@ -160,10 +162,10 @@ def test_a_later_stage_starts_from_the_weights_of_the_one_before(tiny, whole):
     assert "stage1" in second["initial"]["path"]
 
 
-def test_the_optimiser_and_its_rate_begin_anew(tiny, whole):
+def test_the_optimizer_and_the_learning_rate_start_again(tiny, whole):
     states = [load_checkpoint(whole / f"stage{n}" / "checkpoint.pt") for n in (1, 2, 3)]
-    assert [state["step"] for state in states] == [s.steps for s in plan(tiny, whole)]
-    # The last step's rate, of a poly decay that began at the stage's own peak.
+    assert [state["step"] for state in states] == [s.steps for s in plan_stages(tiny, whole)]
+    # The learning rate of the last step, after a poly decay from the stage's own peak.
     for state, stage in zip(states, tiny.stages):
         rate = state["optimizer"]["param_groups"][0]["lr"]
         assert 0 < rate < stage.learning_rate
@@ -259,10 +261,10 @@ def test_k_may_be_larger_than_the_map(root, tmp_path):
 
 
 def test_a_plan_says_what_a_stage_costs(tiny, whole, tmp_path):
-    lines = [step.summary() for step in plan(tiny, tmp_path)]
+    lines = [step.summary() for step in plan_stages(tiny, tmp_path)]
     assert "voc+sbd+coco at 32×32" in lines[0]
-    assert "6 images, 1 epochs, 6 steps of 1, rate 6.25e-06" in lines[2]
-    assert all(step.summary().endswith("finished") for step in plan(tiny, whole))
+    assert "6 images, 1 epochs, 6 steps of 1, learning rate 6.25e-06" in lines[2]
+    assert all(step.summary().endswith("finished") for step in plan_stages(tiny, whole))
 
 
 # --- Starting from another run's weights

@@ -1,7 +1,8 @@
-"""Activation checkpointing: what a residual block computes is not kept for the backward pass, but computed again.
+"""Activation checkpointing: recompute residual blocks in the backward pass instead of keeping them.
 
-A block's inner maps are several times its output; kept are the outputs alone. Batch norm would take the
-second computation for another batch and move its running statistics twice: they stand still meanwhile.
+The feature maps inside a block take several times the memory of its output; only the outputs are
+kept. Batch norm would see the second computation as another batch and update its running statistics
+twice, so they are held fixed during it.
 """
 
 import re
@@ -13,18 +14,17 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-BLOCK = re.compile(r"(.*\.)?layer[1-4]\.\d+")
-"""Names of a ResNet's residual blocks."""
+_BLOCK = re.compile(r"(.*\.)?layer[1-4]\.\d+")  # names of the residual blocks of a ResNet
 
 
 @contextmanager
 def recomputed(model: nn.Module) -> Iterator[None]:
-    """The residual blocks of `model` are computed again in backward passes inside the block.
+    """Inside this context, backward passes recompute the residual blocks of `model`.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the network has no residual blocks.
     """
-    blocks = [module for name, module in model.named_modules() if BLOCK.fullmatch(name)]
+    blocks = [module for name, module in model.named_modules() if _BLOCK.fullmatch(name)]
     if not blocks:
         raise ValueError("execution.recompute: the network has no residual blocks")
     for block in blocks:
@@ -35,20 +35,20 @@ def recomputed(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for block in blocks:
-            del block.forward  # the class's own shows again
+            del block.forward  # restores the method of the class
 
 
 def _contexts(norms: list[nn.Module]):
-    return nullcontext(), _still(norms)
+    return nullcontext(), fixed_statistics(norms)
 
 
 @contextmanager
-def _still(norms: list[nn.Module]) -> Iterator[None]:
-    """Batch norm by the statistics of its batch, which leave no trace."""
+def fixed_statistics(norms: list[nn.Module]) -> Iterator[None]:
+    """Batch norm normalises with its batch and leaves the running statistics as they are."""
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-        if norm.num_batches_tracked is not None:  # SyncBatchNorm insists on a counter
+        if norm.num_batches_tracked is not None:  # SyncBatchNorm needs a counter
             norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield

@@ -13,13 +13,14 @@ from gcnlab.training import (
     PretrainConfig,
     RunConfig,
     TrainingConfig,
+    export_run,
     load_classifier,
     load_run,
-    ship,
     train,
 )
+from gcnlab.training.tasks import build_network
 
-SHIPPED = Path(__file__).parents[2] / "data" / "checkpoints"
+PRETRAINED = Path(__file__).parents[2] / "data" / "checkpoints"
 CONFIG = RunConfig(
     ModelConfig(kernel_size=3),
     DataConfig(image_size=32, train_images=2),
@@ -43,7 +44,7 @@ def write_result(folder, **changed):
 
 @pytest.fixture
 def copied(run, tmp_path):
-    """A copy of the run, to be spoilt."""
+    """A copy of the run, to be damaged."""
     return shutil.copytree(run, tmp_path / "copied")
 
 
@@ -52,21 +53,21 @@ def change_checkpoint(folder, **changed):
     torch.save(state | changed, folder / "checkpoint.pt")
 
 
-def test_a_shipped_network_comes_back_rounded_to_half_precision(run, tmp_path):
-    shipped = load_run(ship(run, tmp_path / "net"), "cpu")
+def test_an_exported_network_is_rounded_to_half_precision(run, tmp_path):
+    exported = load_run(export_run(run, tmp_path / "net"), "cpu")
     whole = load_run(run, "cpu")
-    assert shipped.config == whole.config
-    assert not shipped.model.training
+    assert exported.config == whole.config
+    assert not exported.model.training
     for name, value in whole.model.state_dict().items():
         expected = value.half().to(value.dtype) if value.is_floating_point() else value
-        assert torch.equal(shipped.model.state_dict()[name], expected), name
+        assert torch.equal(exported.model.state_dict()[name], expected), name
     card = json.loads((tmp_path / "net" / "card.json").read_text())
     assert card["what"] == "a test"
     assert card["scores"] == {"miou": 1.0}
 
 
 def test_damage_is_named(run, tmp_path):
-    folder = ship(run, tmp_path / "net")
+    folder = export_run(run, tmp_path / "net")
     weights = folder / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
@@ -81,68 +82,68 @@ def test_damage_is_named(run, tmp_path):
         load_run(folder, "cpu")
 
 
-def test_an_unfinished_run_is_not_shipped(run, tmp_path):
+def test_an_unfinished_run_is_not_exported(run, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes())
     with pytest.raises(FileNotFoundError, match="result"):
-        ship(tmp_path, tmp_path / "net")
+        export_run(tmp_path, tmp_path / "net")
 
 
-def test_a_run_that_was_begun_anew_is_not_shipped_with_the_scores_before(copied, tmp_path):
+def test_a_run_that_was_started_again_is_not_exported_with_earlier_scores(copied, tmp_path):
     change_checkpoint(copied, step=3, steps=8)
     with pytest.raises(ValueError, match=r"copied: not finished, .* step 3 of 8"):
-        ship(copied, tmp_path / "net")
+        export_run(copied, tmp_path / "net")
     assert not (tmp_path / "net").exists()
 
 
-def test_a_result_of_other_settings_is_refused(copied, tmp_path):
+def test_a_result_of_other_settings_is_an_error(copied, tmp_path):
     other = replace(CONFIG, training=replace(CONFIG.training, seed=1))
     write_result(copied, settings=other.to_dict())
     with pytest.raises(ValueError, match=r"copied: result\.json is of a run with other settings"):
-        ship(copied, tmp_path / "net")
+        export_run(copied, tmp_path / "net")
     write_result(copied, settings={"colour": "red"})
-    with pytest.raises(ValueError, match="copied: settings that this version does not know"):
-        ship(copied, tmp_path / "net")
+    with pytest.raises(ValueError, match="copied: unknown settings"):
+        export_run(copied, tmp_path / "net")
     (copied / "result.json").write_text('{"scores": {}}')
     with pytest.raises(ValueError, match=r"result\.json: not a result, without provenance"):
-        ship(copied, tmp_path / "net")
+        export_run(copied, tmp_path / "net")
 
 
 def test_settings_that_came_after_a_run_have_their_defaults(copied, tmp_path):
     config = CONFIG.to_dict()
     del config["model"]["frozen_norm"]
     change_checkpoint(copied, config=config)
-    assert load_run(ship(copied, tmp_path / "net"), "cpu").config == CONFIG
+    assert load_run(export_run(copied, tmp_path / "net"), "cpu").config == CONFIG
 
 
-def test_a_classifier_is_shipped_to_be_a_backbone(tmp_path):
+def test_an_exported_classifier_is_a_backbone(tmp_path):
     data = ClassificationData(
         "shapes", train_images=2, image_size=32, crop=32, resize=32, area=(1.0, 1.0)
     )
     config = PretrainConfig("mini", 6, data=data, training=CONFIG.training)
     run = train(config, tmp_path / "run", progress=False, device="cpu")
     write_result(tmp_path / "run", settings=config.to_dict())
-    folder = ship(tmp_path / "run", tmp_path / "net")
+    folder = export_run(tmp_path / "run", tmp_path / "net")
     assert load_classifier(folder, "cpu").config == config
     with pytest.raises(ValueError, match=r"a run of classification.*model\.weights"):
         load_run(folder, "cpu")
-    backbone = ModelConfig(weights=str(folder / "weights.safetensors")).build(7).backbone
+    backbone = build_network(ModelConfig(weights=str(folder)), 7).backbone
     for name, value in backbone.state_dict().items():
         whole = run.model.state_dict()[name]
         expected = whole.half().to(value.dtype) if value.is_floating_point() else whole
         assert torch.equal(value, expected), name
 
 
-@pytest.mark.parametrize("folder", sorted(SHIPPED.glob("*/")), ids=lambda path: path.name)
-def test_the_shipped_networks_work(folder):
+@pytest.mark.parametrize("folder", sorted(PRETRAINED.glob("*/")), ids=lambda path: path.name)
+def test_the_pretrained_networks_work(folder):
     card = json.loads((folder / "card.json").read_text())
     load = load_classifier if card.get("task") == "classification" else load_run
     run = load(folder, "cpu")
     assert not card["provenance"]["commit"].endswith("+"), "made from uncommitted changes"
     with torch.no_grad():
-        scores = run.model(torch.zeros(1, 3, 64, 64))
-    assert torch.isfinite(scores).all()
+        logits = run.model(torch.zeros(1, 3, 64, 64))
+    assert torch.isfinite(logits).all()
 
 
-def test_what_is_shipped_stays_small():
-    total = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
+def test_the_pretrained_networks_stay_small():
+    total = sum(path.stat().st_size for path in PRETRAINED.rglob("*") if path.is_file())
     assert 0 < total < 25e6

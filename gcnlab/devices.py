@@ -1,4 +1,4 @@
-"""The device that is asked for, or the one that there is."""
+"""Choose the device to compute on, and check that it is available."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import torch
 
 from gcnlab.arguments import first_line, nearest, shown
 
-KINDS = ("cpu", "cuda", "mps", "xpu")
-"""What a message offers."""
+DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
+"""The types that an error suggests for a misspelt one."""
 
 
 def default_device(device: str | torch.device | None = None) -> torch.device:
-    """`device`, or if that is None the GPU, or without one the CPU.
+    """Return `device`; if it is None, the GPU, or the CPU if there is no GPU.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: the device is not available.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -22,18 +22,18 @@ def default_device(device: str | torch.device | None = None) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"device {str(device)!r} is not to be had: {first_line(error)}") from error
+        raise ValueError(f"device {str(device)!r} is not available: {first_line(error)}") from error
 
 
 def check_device(device: Any) -> None:
-    """Raise ValueError, in one line, if this machine has no such device; None is right. Nothing is started on it."""
+    """Raise ValueError if this machine does not have `device`. None is valid. CUDA is not started."""
     if device is None:
         return
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError):
         name = str(device).split(":")[0]
-        meant = "; did you mean cuda?" if name.lower() == "gpu" else nearest(name, KINDS)
+        meant = "; did you mean cuda?" if name.lower() == "gpu" else nearest(name, DEVICE_TYPES)
         raise ValueError(
             f"unknown device {shown(device)}; choose cpu, cuda or cuda:NUMBER{meant}"
         ) from None
@@ -43,8 +43,8 @@ def check_device(device: Any) -> None:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if not count:
             raise ValueError(
-                f"device {str(device)!r} is not to be had: PyTorch finds no GPU here; choose cpu"
+                f"device {str(device)!r} is not available: PyTorch finds no GPU; choose cpu"
             )
         if found.index is not None and found.index >= count:
             there = "cuda:0" if count == 1 else f"cuda:0 … cuda:{count - 1}"
-            raise ValueError(f"device {str(device)!r} is not to be had: there is {there}")
+            raise ValueError(f"device {str(device)!r} is not available: choose {there}")

@@ -1,30 +1,33 @@
-"""Trained networks to give away, see `gcnlab.training.shipped`."""
+"""Export a trained network: its weights in half precision, and a card that describes them.
+
+An exported network is a folder with `weights.safetensors` (a format that cannot contain code) and
+`card.json` (task, settings, scores, provenance). `load_run` and `load_classifier` read it like a run's
+folder, and `model.weights` takes an exported classifier.
+"""
 
 from pathlib import Path
 from typing import Any
 
+from gcnlab.pretrained import WEIGHTS
 from gcnlab.provenance import write_json
 from gcnlab.training.checkpoint import CHECKPOINT, load_checkpoint
-from gcnlab.training.config import RunConfig
-from gcnlab.training.pretrain import PretrainConfig
-from gcnlab.training.runs import config_of
-from gcnlab.training.shipped import CARD, WEIGHTS, read_json
-
-RESULT = "result.json"
+from gcnlab.training.runs import CARD, RESULT, config_of, read_json
+from gcnlab.training.settings import RunConfig
+from gcnlab.training.tasks import TASKS
 
 
-def ship(run: str | Path, out: str | Path) -> Path:
-    """Write the network of a finished run, of segmentation or classification, to `out`: weights and a card.
+def export_run(run: str | Path, out: str | Path) -> Path:
+    """Write the network of a finished run, of segmentation or classification, to `out`.
 
     The weights are rounded to half precision; the card's scores are those of the run.
 
     Args:
         run: folder that `gcnlab train` or `gcnlab pretrain` wrote, with checkpoint.pt and result.json.
-        out: new folder, or one to replace.
+        out: a new folder, or one to replace.
 
     Raises:
-        FileNotFoundError, ValueError: naming the folder or the file: the run is not whole, not finished, or its
-            result is of other settings than its checkpoint.
+        FileNotFoundError, ValueError: the run is incomplete or not finished, or its result has other
+            settings than its checkpoint. The error names the folder or file.
     """
     from safetensors.torch import save_file
 
@@ -41,7 +44,7 @@ def ship(run: str | Path, out: str | Path) -> Path:
     save_file(weights, out / WEIGHTS)
     card = {
         "what": result["what"],
-        "task": state.get("task", RunConfig.task),  # older checkpoints are all of segmentation
+        "task": _task_name(state),
         "weights": "half precision; the scores are those before rounding",
         "scores": result["scores"],
         "settings": state["config"],
@@ -52,22 +55,26 @@ def ship(run: str | Path, out: str | Path) -> Path:
     return out
 
 
+def _task_name(state: dict[str, Any]) -> str:
+    return state.get("task", RunConfig.task)  # older checkpoints are all of segmentation
+
+
 def _check_finished(run: Path, state: dict[str, Any]) -> None:
     step, steps = state["step"], state.get("steps", state["step"])
     if step != steps:
         raise ValueError(
-            f"{run}: not finished, its checkpoint is of step {step} of {steps}. Train it to the end first"
+            f"{run}: not finished; its checkpoint is of step {step} of {steps}. Train it to the end first"
         )
 
 
 def _check_same_settings(run: Path, state: dict[str, Any], result: dict[str, Any]) -> None:
     if missing := {"what", "scores", "settings", "provenance"} - result.keys():
         raise ValueError(f"{run / RESULT}: not a result, without {', '.join(sorted(missing))}")
-    kind = PretrainConfig if state.get("task") == PretrainConfig.task else RunConfig
+    kind, _ = TASKS[_task_name(state)]
     trained = config_of(state, kind, run)
     scored = config_of(state | {"config": result["settings"]}, kind, run)
     if trained != scored:
         raise ValueError(
-            f"{run}: {RESULT} is of a run with other settings than {CHECKPOINT}. Give the command that trained the "
-            "checkpoint again: it writes the result anew"
+            f"{run}: {RESULT} is of a run with other settings than {CHECKPOINT}. Run the training "
+            "command again: it writes a new result"
         )

@@ -1,7 +1,7 @@
-"""What is seen of a run: its loss, images per second and time left, TensorBoard logs, predictions.
+"""Show a run in progress: loss, images per second, time left, TensorBoard logs, sample predictions.
 
-A loss is a number on the device. Reading it waits until the device has finished, so on a GPU it is read only
-every few steps; meanwhile the next steps are already queued.
+A loss is a number on the device. Reading it waits until the device has finished, so on a GPU it is read
+only every few steps; meanwhile the next steps are already queued.
 """
 
 import math
@@ -14,14 +14,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from gcnlab.annotations import Float, Tensor, UInt8
-from gcnlab.evaluation.processes import process
+from gcnlab.distributed import all_reduce_sum, is_primary
 from gcnlab.training.optimization import learning_rate
-from gcnlab.training.parallel import total
 from gcnlab.training.runs import mean_of_last
 from gcnlab.training.state import RunState
 
 READ_EVERY = {"cpu": 1}
-"""Steps between readings, by kind of device; 20 on all that are not named."""
+"""Steps between readings of the loss, by type of device; 20 on all others."""
 
 OnStep = Callable[[int, int, float], None]
 OnSamples = Callable[[int, Tensor], None]
@@ -31,8 +30,8 @@ class Diverged(ArithmeticError):
     """A loss or gradient is NaN or infinite.
 
     Attributes:
-        step: which one, from 0.
-        loss, norm: of that step.
+        step: the step, from 0.
+        loss, norm: the loss and the norm of the gradient.
     """
 
     def __init__(self, step: int, loss: float, norm: float):
@@ -40,18 +39,18 @@ class Diverged(ArithmeticError):
         self.step, self.loss, self.norm = step, loss, norm
 
 
-class Watch:
-    """Collects the losses of a run and shows how it goes; only the first of several processes shows.
+class Monitor:
+    """Collect the losses of a run and show its progress. Only rank 0 shows anything.
 
     Args:
-        state: of the run; its `losses` grow.
-        folder: of the run; None writes nothing.
+        state: the run; its `losses` grow.
+        folder: of the run; None: nothing is written.
         tensorboard: write logs to `folder`/tensorboard.
         progress: show a progress bar.
         on_step, on_samples: see `train`.
 
     Raises:
-        ModuleNotFoundError: there is no TensorBoard.
+        ModuleNotFoundError: TensorBoard is not installed.
         ValueError: TensorBoard without a folder.
     """
 
@@ -66,22 +65,22 @@ class Watch:
     ):
         self.settings, self.steps, self.folder = state.config.training, state.steps, folder
         self.losses = state.losses
-        first = process()[0] == 0
-        self.on_step, self.on_samples = (on_step, on_samples) if first else (None, None)
+        primary = is_primary()
+        self.on_step, self.on_samples = (on_step, on_samples) if primary else (None, None)
         self._every = READ_EVERY.get(state.device.type, 20)
         self._overflow_is_fine = state.scaler.is_enabled()  # the scaler skips that step
         self._unread: list[Tensor] = []
-        self._log = _writer(folder, state.step) if tensorboard and first else None
+        self._log = _writer(folder, state.step) if tensorboard and primary else None
         self._bar = tqdm(
             total=state.steps,
             initial=state.step,
             desc="train",
             unit="step",
-            disable=not (progress and first),
+            disable=not (progress and primary),
         )
         self._speed, self._since = 0.0, time.perf_counter()
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "Monitor":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -90,25 +89,25 @@ class Watch:
             self._log.close()
 
     def add(self, loss: Float[Tensor, ""], norm: Float[Tensor, ""]) -> None:
-        """Take a step's share of the loss and its gradient's norm; waits for nothing."""
+        """Record this rank's share of a step's loss, and the norm of the gradient, without waiting."""
         self._unread.append(torch.stack([loss.float(), norm.float()]))
 
     @property
     def due(self) -> bool:
-        """Whether it is time to read."""
+        """Whether the recorded losses should be read now."""
         return len(self._unread) >= self._every
 
     def read(self) -> None:
-        """Read what was added since the last time, and show it. All processes read after the same step.
+        """Read the recorded losses and show them. All ranks have to read after the same step.
 
         Raises:
-            Diverged: `losses` ends with the step before it.
+            Diverged: a loss is NaN or infinite; `losses` ends with the step before it.
         """
         if not self._unread:
             return
         values = torch.stack(self._unread)
         self._unread = []
-        losses, norms = total(values[:, 0].contiguous()).tolist(), values[:, 1].tolist()
+        losses, norms = all_reduce_sum(values[:, 0].contiguous()).tolist(), values[:, 1].tolist()
         self._measure(len(losses))
         for loss, norm in zip(losses, norms):
             step = len(self.losses)
@@ -129,7 +128,8 @@ class Watch:
         self._bar.set_postfix({"loss": mean, "img/s": f"{self._speed:.3g}"}, refresh=False)
         if self._log is not None:
             rate = learning_rate(self.settings, step, self.steps)
-            for name, value in (("loss", loss), ("rate", rate), ("images_per_s", self._speed)):
+            values = {"loss": loss, "learning_rate": rate, "images_per_s": self._speed}
+            for name, value in values.items():
                 self._log.add_scalar(f"train/{name}", value, step + 1)
         if self.on_step is not None:
             self.on_step(step + 1, self.steps, loss)
@@ -142,7 +142,7 @@ class Watch:
             self._log.add_scalar("val/score", score, len(self.losses))
 
     def show_samples(self, picture: UInt8[Tensor, "3 height width"]) -> None:
-        """Show predictions: samples/step-….png, TensorBoard, `on_samples`."""
+        """Show predictions: in samples/step-….png, in TensorBoard, and to `on_samples`."""
         step = len(self.losses)
         if self.folder is not None:
             path = self.folder / "samples" / f"step-{step:08d}.png"
@@ -153,14 +153,14 @@ class Watch:
         if self.on_samples is not None:
             self.on_samples(step, picture)
 
-    def go_on(self) -> None:
-        """Leave out of the images per second what was done since the last reading."""
+    def restart_clock(self) -> None:
+        """Exclude the time since the last reading from the images per second."""
         self._since = time.perf_counter()
 
 
 def _writer(folder: Path | None, start: int):
     if folder is None:
-        raise ValueError("execution.tensorboard needs a folder of the run")
+        raise ValueError("execution.tensorboard needs a folder for the run")
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ModuleNotFoundError as error:
