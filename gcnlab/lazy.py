@@ -32,4 +32,5 @@ def lazy_exports(
             return importlib.import_module(f"{package}.{name}")
         return getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
 
-    return get, lambda: sorted(module_of), sorted(module_of)
+    names = sorted(name for name, module in module_of.items() if module is not None)
+    return get, lambda: sorted(module_of), names

@@ -2,7 +2,7 @@ from .checkpoint import FolderTaken, load_checkpoint, only_writer, save_checkpoi
 from .export import export_run
 from .loop import TrainingDiverged, train
 from .pretraining import PRETRAINING, ClassificationData, PretrainConfig
-from .runs import TrainedRun, finish, load_classifier, load_run, save_classifier
+from .runs import TrainedRun, finish, load, load_classifier, load_run, save_classifier
 from .schedules import SCHEDULES, Schedule, Stage
 from .settings import PRESETS, DataConfig, Execution, ModelConfig, RunConfig, TrainingConfig
 from .stages import StageRun, plan_stages, run_schedule
@@ -30,6 +30,7 @@ __all__ = [
     "TrainingDiverged",
     "export_run",
     "finish",
+    "load",
     "load_checkpoint",
     "load_classifier",
     "load_run",

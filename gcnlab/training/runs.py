@@ -61,13 +61,37 @@ class TrainedRun:
         return self.task.normalization
 
     @property
-    def labels(self) -> LabelSet:
-        """Names and colours of the classes of a segmentation network."""
+    def labels(self) -> LabelSet | None:
+        """Names and colours of the classes; None for a classifier of ImageNet."""
         return self.task.labels
 
     def evaluation_set(self, split: str = "val") -> Dataset:
         """A split of the run's data set, normalised."""
         return self.task.evaluation_set(split)
+
+
+def load(name_or_folder: str | Path, device: str | torch.device | None = None) -> TrainedRun:
+    """Load a trained network, ready to use: `.model`, `.normalization`, `.labels`.
+
+        run = gcnlab.load("gcn7-seed0")
+        classes = gcnlab.predict(run.model, run.normalization(images))
+
+    Args:
+        name_or_folder: a name in `gcnlab.pretrained_networks()`, the folder of a run or of an exported
+            network, or a checkpoint; of either task.
+        device: where to put the network; None: the GPU if there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such network, or it is damaged; the error lists the
+            pretrained networks or names the file.
+    """
+    check_device(device)  # before anything is read
+    file, state = read_run(name_or_folder)
+    kinds = {kind.task: kind for kind in (RunConfig, PretrainConfig)}
+    task = state.get("task", RunConfig.task)  # older checkpoints are all of segmentation
+    if task not in kinds:
+        raise ValueError(f"{file}: a run of {task}; this version knows {' and '.join(kinds)}")
+    return _loaded(file, state, kinds[task], device)
 
 
 def load_run(path: str | Path, device: str | torch.device | None = None) -> TrainedRun:
@@ -101,7 +125,12 @@ def load_trained(
 ) -> TrainedRun:
     """Load the network of a run with settings of one kind, see `load_run` and `load_classifier`."""
     check_device(device)  # before anything is read
-    file, state = read_run(path)
+    return _loaded(*read_run(path), kind, device)
+
+
+def _loaded(
+    file: Path, state: dict[str, Any], kind: type[Settings], device: str | torch.device | None
+) -> TrainedRun:
     config = config_of(state, kind, file)
     model = task_of(config).build_model(trained=True)
     load_model_state(model, state, file)

@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from gcnlab.annotations import Float, Int, Shaped, Tensor, UInt8
 from gcnlab.datasets import (
     NORMALIZATIONS,
+    SHAPES,
     Cached,
     CamVid,
     Cityscapes,
@@ -212,6 +213,15 @@ class Classification(Task):
     def normalization(self) -> Normalization:
         """The normalisation of the network's input."""
         return NORMALIZATIONS[self.config.data.normalization]
+
+    @property
+    def labels(self) -> LabelSet | None:
+        """Names and colours of the classes; None for ImageNet, whose images only have numbers."""
+        if self.config.data.dataset == "imagenet":
+            return None
+        return LabelSet(
+            SHAPES.names[1:], SHAPES.colors[1:]
+        )  # an image of single shapes has no background
 
     def build_model(self, trained: bool = False) -> nn.Module:
         return build_classifier(self.config.backbone, self.config.num_classes)

@@ -1,0 +1,48 @@
+"""`gcnlab.load` gives a trained network ready to use, by name or folder, from any directory."""
+
+import shutil
+
+import pytest
+import torch
+
+import gcnlab
+from gcnlab.pretrained import resolve
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", gcnlab.pretrained_networks())
+def test_every_network_of_the_package_predicts(name):
+    run = gcnlab.load(name, device="cpu")
+    image, _ = gcnlab.Shapes("test", 1, 64)[0]
+    with torch.no_grad():
+        logits = run.model(run.normalization(image)[None])
+    assert not run.model.training
+    assert logits.shape[1] == len(run.labels.names)
+    assert logits.isfinite().all()
+
+
+def test_a_folder_loads_like_the_name(tmp_path):
+    shutil.copytree(resolve("gcn3-seed0"), tmp_path / "mine" / "net")
+    by_folder, by_name = gcnlab.load("mine/net", "cpu"), gcnlab.load("gcn3-seed0", "cpu")
+    assert by_folder.config == by_name.config
+    for one, other in zip(by_folder.model.parameters(), by_name.model.parameters()):
+        assert torch.equal(one, other)
+
+
+def test_an_unknown_name_lists_the_networks():
+    with pytest.raises(FileNotFoundError, match=r"gcn8-seed0.*the pretrained networks are"):
+        gcnlab.load("gcn8-seed0")
+
+
+def test_a_run_of_an_unknown_task_is_refused(tmp_path):
+    folder = shutil.copytree(resolve("gcn3-seed0"), tmp_path / "net")
+    card = folder / "card.json"
+    card.write_text(card.read_text().replace('"what"', '"task": "depth", "what"', 1))
+    with pytest.raises(
+        ValueError, match=r"weights.safetensors: a run of depth; this version knows"
+    ):
+        gcnlab.load(folder)
