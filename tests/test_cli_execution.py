@@ -1,4 +1,4 @@
-"""How a run is executed, as flags: what the folder gets, and that the result does not know."""
+"""Flags of the execution: the files in the folder; the result does not depend on them."""
 
 import json
 import sys
@@ -23,14 +23,14 @@ def gcnlab_command(*arguments: str | Path) -> None:
 
 
 def test_the_folder_has_what_was_asked_for_and_the_result_is_the_same(tmp_path):
-    plain, watched = tmp_path / "plain", tmp_path / "watched"
+    plain, monitored = tmp_path / "plain", tmp_path / "monitored"
     gcnlab_command("train", "shapes", "--out", plain, *TINY)
     flags = ("--execution.keep", "2", "--execution.validate-every", "1", "--execution.samples", "1")
-    gcnlab_command("train", "shapes", "--out", watched, *TINY, *flags, "--execution.tensorboard")
-    added = {p.name for p in watched.iterdir()} - {p.name for p in plain.iterdir()}
+    gcnlab_command("train", "shapes", "--out", monitored, *TINY, *flags, "--execution.tensorboard")
+    added = {p.name for p in monitored.iterdir()} - {p.name for p in plain.iterdir()}
     assert added == {"checkpoint-00000002.pt", "best.pt", "samples", "tensorboard"}
-    assert len(list((watched / "samples").iterdir())) == 2
-    ours, theirs = (json.loads((p / "result.json").read_text()) for p in (watched, plain))
+    assert len(list((monitored / "samples").iterdir())) == 2
+    ours, theirs = (json.loads((p / "result.json").read_text()) for p in (monitored, plain))
     assert ours["settings"] == theirs["settings"]
     assert str(ours["scores"]) == str(theirs["scores"])
 

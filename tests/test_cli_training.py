@@ -1,4 +1,4 @@
-"""gcnlab schedule and gcnlab pretrain, in this process: what they write, and how they say what is wrong."""
+"""gcnlab schedule and gcnlab pretrain in this process: their files and their errors."""
 
 import json
 import sys

@@ -303,7 +303,7 @@ CASES = {
         lambda d: load_initial(network(), run_folder(d, "c.pt", {"format": 99}) / "c.pt"),
         ["c.pt", "newer gcnlab"],
     ),
-    "a folder that is no run's": (lambda d: load_run(d), ["no checkpoint", "no run's folder"]),
+    "a folder that is no run's": (lambda d: load_run(d), ["no checkpoint", "not the folder of a run"]),
     "a folder of runs": (
         lambda d: (save_checkpoint({}, d / "stage2" / "checkpoint.pt"), load_run(d)),
         ["one of the runs", "stage2"],

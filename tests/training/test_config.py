@@ -2,6 +2,7 @@ import dataclasses
 import json
 
 import pytest
+from PIL import Image
 
 from gcnlab.datasets import (
     Cityscapes,
@@ -107,9 +108,25 @@ def test_what_is_joined_is_trained_on_and_not_scored_on(root, split):
         assert len({tuple(s.name(i) for i in range(len(s))) for s in sets}) == 1
 
 
+def test_the_root_of_camvid_holds_camvid(tmp_path):
+    for folder, mode in (("train", "RGB"), ("val", "RGB"), ("valannot", "L")):
+        (tmp_path / "camvid" / folder).mkdir(parents=True)
+        Image.new(mode, (48, 36)).save(tmp_path / "camvid" / folder / "0.png")
+    assert len(open_dataset(DataConfig("camvid", tmp_path), "val"))
+    with pytest.raises(FileNotFoundError, match="seems to be the folder of CamVid itself"):
+        open_dataset(DataConfig("camvid", tmp_path / "camvid"), "val")
+
+
+def test_the_recorded_path_of_the_pretrained_backbone_is_its_name():
+    """Committed results of the preset quick hold the path."""
+    earlier = ModelConfig(weights="data/checkpoints/mini-seed0/weights.safetensors")
+    assert earlier == ModelConfig(weights="mini-seed0") == PRESETS["quick"][1].model
+
+
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
+        ("camvid", "camvid"),
         ("voc", "VOCdevkit/VOC2012"),
         ("voc+sbd", "benchmark_RELEASE"),
         ("voc+sbd+coco", "coco"),

@@ -90,7 +90,7 @@ def test_an_unfinished_run_is_not_exported(run, tmp_path):
 
 def test_a_run_that_was_started_again_is_not_exported_with_earlier_scores(copied, tmp_path):
     change_checkpoint(copied, step=3, steps=8)
-    with pytest.raises(ValueError, match=r"copied: not finished, .* step 3 of 8"):
+    with pytest.raises(ValueError, match=r"copied: not finished; .* step 3 of 8"):
         export_run(copied, tmp_path / "net")
     assert not (tmp_path / "net").exists()
 
