@@ -26,7 +26,7 @@ def default_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def check_device(device: Any) -> None:
-    """Raise ValueError if this machine does not have `device`. None is valid. CUDA is not started."""
+    """Raise ValueError if this machine lacks `device`. None is valid. CUDA is not started."""
     if device is None:
         return
     try:

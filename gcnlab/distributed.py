@@ -63,12 +63,13 @@ def process_group(
         timeout: how long to wait for the other processes.
 
     Returns:
-        The device of this process. With several processes on GPUs each has its own, such as "cuda:1".
+        The device of this process. With several processes on GPUs each has its own, such as
+        "cuda:1".
 
     Raises:
         ConnectionError: not all processes joined.
-        ValueError: torchrun is to restart lost processes and `OWN_STORE` is not set, or this machine
-            has fewer GPUs than processes.
+        ValueError: torchrun is to restart lost processes and `OWN_STORE` is not set, or this
+            machine has fewer GPUs than processes.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started == 1 or _initialized():
@@ -119,8 +120,8 @@ def restarted() -> bool:
 def own_share(dataset: Dataset) -> Dataset:
     """The images rank, rank + world_size, … of `dataset`.
 
-    Every image is in exactly one share, so that counts summed over the ranks are those of one process.
-    (`DistributedSampler` would repeat some images to make all shares equally long.)
+    Every image is in exactly one share, so that counts summed over the ranks are those of one
+    process. (`DistributedSampler` would repeat some images to make all shares equally long.)
     """
     if world_size() == 1:
         return dataset
@@ -145,7 +146,8 @@ def broadcast_buffers(model: nn.Module) -> None:
 
 
 def check_same_step(step: int, folder: str) -> None:
-    """Raise RunStopped unless all ranks start at the same step, as they do if they see one folder."""
+    """Raise RunStopped unless all ranks start at the same step, which they do if they see the same
+    folder."""
     if world_size() == 1:
         return
     steps = [0] * world_size()

@@ -1,4 +1,5 @@
-"""Several processes that share a run: the gradients, weights and scores are those of one process."""
+"""Several processes that share a run: the gradients, weights and scores are those of one
+process."""
 
 import json
 import os
@@ -201,7 +202,8 @@ def test_gradient_accumulation_has_the_gradients_of_the_whole_batch(accumulation
 
 
 def test_a_mean_of_means_would_be_wrong():
-    """The tests above can see the difference: the mean of an image is over its own labelled pixels."""
+    """The tests above can see the difference: the mean of an image is over its own labelled
+    pixels."""
     (images, targets), whole = batch(), gradients()[0]
     model = perturbed_network()
     means = [TASK.loss(model(i[None]), t[None]).item() for i, t in zip(images, targets)]
@@ -281,7 +283,8 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Path:
-    """Folder of two runs on two processes: one whole, one whose rank 0 was killed at its fourth step."""
+    """Folder of two runs on two processes: one whole, one whose rank 0 was killed at its fourth
+    step."""
     out = tmp_path_factory.mktemp("torchrun")
     script = out / "script.py"
     script.write_text(SCRIPT)

@@ -13,8 +13,8 @@ class Export:
 
         gcnlab export runs/base runs/gcn7 --out data/checkpoints
 
-    Each network becomes OUT/NAME with weights.safetensors and card.json (settings, scores, provenance).
-    Every command that takes a run also takes such a folder.
+    Each network becomes OUT/NAME with weights.safetensors and card.json (settings, scores,
+    provenance). Every command that takes a run also takes such a folder.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]

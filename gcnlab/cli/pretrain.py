@@ -21,8 +21,10 @@ class Pretrain:
     """Train a backbone as a classifier and score it: top-1 and top-5 accuracy, as in Table 6.
 
         gcnlab pretrain resnet50_gcn --out runs/r50gcn --data.root /data
-        gcnlab schedule ablation --out runs/voc --model.backbone resnet50_gcn --model.weights runs/r50gcn
-        torchrun --nproc-per-node 8 --no-python gcnlab pretrain resnet50_gcn --out runs/r50gcn --workers 8
+        gcnlab schedule ablation --out runs/voc --model.backbone resnet50_gcn \\
+            --model.weights runs/r50gcn
+        torchrun --nproc-per-node 8 --no-python \\
+            gcnlab pretrain resnet50_gcn --out runs/r50gcn --workers 8
 
     The folder gets checkpoint.pt (the same command again resumes from it), and at the end
     weights.safetensors (for model.weights), result.json, log.csv and loss.png.
@@ -33,8 +35,8 @@ class Pretrain:
     out: Path
     """Folder of the run."""
     tiny: bool = False
-    """Smoke test: images of 32 pixels and two epochs; for ImageNet without --data.root, on a miniature
-    that is drawn into OUT/miniature."""
+    """Smoke test: images of 32 pixels and two epochs; for ImageNet without --data.root, on a
+    miniature that is drawn into OUT/miniature."""
     resume: bool = True
     """Resume from the folder's checkpoint. With --no-resume, train from scratch and replace it."""
     device: str | None = None

@@ -87,8 +87,8 @@ class RunSchedule:
 
 
 def miniatures(out: Path) -> Path:
-    """Draw the miniature data sets under `out`. They are always the same, so an interrupted command finds
-    them again."""
+    """Draw the miniature data sets under `out`. They are always the same, so an interrupted command
+    finds them again."""
     from gcnlab.datasets.miniature import make_miniatures
 
     folder = out / "miniature"

@@ -29,16 +29,17 @@ class Train:
 
         torchrun --nproc-per-node 8 --no-python \\
             gcnlab train paper --out runs/paper8 --training.batch-size 8 --training.momentum 0.9
-        torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 --no-python \\
-            gcnlab train paper --out /shared/paper16 --training.batch-size 16 --training.momentum 0.9
+        torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \\
+            --no-python gcnlab train paper --out /shared/paper16 --training.batch-size 16 \\
+            --training.momentum 0.9
 
-    --training.batch-size counts the images of all processes; it has to be at least their number. All
-    machines need to see the same folder. With torchrun --max-restarts 3, and
-    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment, the run resumes automatically if a process
-    is lost.
+    --training.batch-size counts the images of all processes; it has to be at least their number.
+    All machines need to see the same folder. With torchrun --max-restarts 3, and
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment, the run resumes automatically if a
+    process is lost.
 
-    The folder gets checkpoint.pt (the same command again resumes from it), and at the end result.json
-    (scores, settings, provenance), log.csv and loss.png.
+    The folder gets checkpoint.pt (the same command again resumes from it), and at the end
+    result.json (scores, settings, provenance), log.csv and loss.png.
     """
 
     config: Annotated[_Run, tyro.conf.arg(name="")]

@@ -1,7 +1,7 @@
 """Top-1 and top-5 accuracy of a classifier, as in Table 6.
 
-The ranks share whole batches: the network sees the same batches however many processes there are, so
-the accuracies do not depend on their number.
+The ranks share whole batches: the network sees the same batches however many processes there are,
+so the accuracies do not depend on their number.
 """
 
 from dataclasses import dataclass
@@ -62,8 +62,8 @@ def evaluate_classifier(
 ) -> TopKAccuracy:
     """Score a classifier in evaluation mode on the device of its weights, and leave it unchanged.
 
-    In a process group (torchrun), every rank has to call this with the same arguments. Each scores its
-    share of the batches, and all get the accuracies of the whole set.
+    In a process group (torchrun), every rank has to call this with the same arguments. Each scores
+    its share of the batches, and all get the accuracies of the whole set.
 
     Args:
         model: maps normalised images to a row of logits each.
@@ -73,8 +73,8 @@ def evaluate_classifier(
         progress: show a progress bar.
 
     Raises:
-        ValueError: there is no image, the images differ in size, an argument is out of range, the data
-            set cannot be sent to workers, or a logit is NaN.
+        ValueError: there is no image, the images differ in size, an argument is out of range, the
+            data set cannot be sent to workers, or a logit is NaN.
         TypeError: the network does not return a row of logits per image.
     """
     check_network(model)

@@ -1,4 +1,4 @@
-"""Which images are in each batch, and their augmentation: functions of (seed, epoch, image) alone."""
+"""The images of each batch and their augmentation, which depend only on (seed, epoch, image)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,13 +13,13 @@ from gcnlab.training.settings import TrainingConfig
 
 
 class TrainingSet(Dataset):
-    """A data set whose random transforms depend only on (seed, epoch, index); indexed by (epoch, index).
+    """A data set indexed by (epoch, index); its random transforms depend on these and the seed only.
 
     Args:
         dataset: (image, target) pairs; a target is a label map or a class id.
         check: called with (image, target, name) of every item; raises ValueError for an item that
-            cannot be learnt. In the loss, a wrong id would be an index out of range, and on a GPU the
-            error would not name the image.
+            cannot be learnt. In the loss, a wrong id would be an index out of range, and on a GPU
+            the error would not name the image.
         seed: of the augmentation.
     """
 

@@ -1,8 +1,8 @@
 """The files in a run's folder: checkpoints, and a lock so that only one process writes there.
 
-A checkpoint is data, never code: it is written with `torch.save` and read with `weights_only=True`. It
-is written under a temporary name and then renamed, so that the last complete checkpoint survives if the
-process is killed at any moment.
+A checkpoint is data, never code: it is written with `torch.save` and read with `weights_only=True`.
+It is written under a temporary name and then renamed, so that the last complete checkpoint survives
+if the process is killed at any moment.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write `state` to `path` atomically.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; the error names the path. An existing
-            file stays as it was.
+        OSError: the disk is full or the folder cannot be written; the error names the path. An
+            existing file stays as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -65,8 +65,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError, OSError: the file is truncated, contains code, is not a checkpoint of gcnlab, or was
-            written by a newer version; the error names it.
+        ValueError, OSError: the file is truncated, contains code, is not a checkpoint of gcnlab, or
+            was written by a newer version; the error names it.
     """
     path = Path(path)
     check_is_file(path, "checkpoint")
@@ -109,8 +109,8 @@ def load_model_state(model: torch.nn.Module, state: dict[str, Any], path: Path |
     """Load the weights of a checkpoint into `model`.
 
     Raises:
-        ValueError: the weights are of another architecture or number of classes, are not finite, or have
-            another type. The error names the file and the first differences.
+        ValueError: the weights are of another architecture or number of classes, are not finite, or
+            have another type. The error names the file and the first differences.
     """
     own, other = model.state_dict(), state["model"]
     if found := differences(own, other):
@@ -144,8 +144,8 @@ class Checkpoints:
     Args:
         folder: of the run.
         keep: number of checkpoints to keep, the newest included, the best not counted.
-        newest: step of the checkpoint that the run resumes from; None: it starts from scratch, and its
-            first checkpoint replaces those of an earlier run.
+        newest: step of the checkpoint that the run resumes from; None: it starts from scratch, and
+            its first checkpoint replaces those of an earlier run.
 
     Raises:
         OSError: the folder cannot be written; the error names it.
@@ -206,7 +206,7 @@ class Checkpoints:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Hard-link a file that will be replaced, not changed; copy it where links are not supported."""
+    """Hard-link a file that will be replaced, not changed; copy it if links are not supported."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         try:

@@ -1,8 +1,8 @@
 """Export a trained network: its weights in half precision, and a card that describes them.
 
 An exported network is a folder with `weights.safetensors` (a format that cannot contain code) and
-`card.json` (task, settings, scores, provenance). `load_run` and `load_classifier` read it like a run's
-folder, and `model.weights` takes an exported classifier.
+`card.json` (task, settings, scores, provenance). `load_run` and `load_classifier` read it like a
+run's folder, and `model.weights` takes an exported classifier.
 """
 
 from pathlib import Path
@@ -22,12 +22,13 @@ def export_run(run: str | Path, out: str | Path) -> Path:
     The weights are rounded to half precision; the card's scores are those of the run.
 
     Args:
-        run: folder that `gcnlab train` or `gcnlab pretrain` wrote, with checkpoint.pt and result.json.
+        run: folder that `gcnlab train` or `gcnlab pretrain` wrote, with checkpoint.pt and
+            result.json.
         out: a new folder, or one to replace.
 
     Raises:
-        FileNotFoundError, ValueError: the run is incomplete or not finished, or its result has other
-            settings than its checkpoint. The error names the folder or file.
+        FileNotFoundError, ValueError: the run is incomplete or not finished, or its result has
+            other settings than its checkpoint. The error names the folder or file.
     """
     from safetensors.torch import save_file
 

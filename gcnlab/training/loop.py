@@ -1,8 +1,8 @@
 """The training loop: the whole life of a run, for segmentation and classification.
 
-Everything random depends only on (seed, epoch, image): the initial weights, the order of the images and
-their augmentation. A run that was killed and resumes from its last checkpoint therefore ends with the
-same weights as a run that was not; on a CPU they are the same bit for bit.
+Everything random depends only on (seed, epoch, image): the initial weights, the order of the images
+and their augmentation. A run that was killed and resumes from its last checkpoint therefore ends
+with the same weights as a run that was not; on a CPU they are the same bit for bit.
 """
 
 import math
@@ -64,7 +64,8 @@ def train(
     Under torchrun, every process calls this with the same arguments, and they share each batch.
 
     Args:
-        config: a `RunConfig` (segmentation), a `PretrainConfig` (classification), or a task of your own.
+        config: a `RunConfig` (segmentation), a `PretrainConfig` (classification), or a task of your
+            own.
         out: folder for `checkpoint.pt`; None: nothing is kept.
         resume: resume from the checkpoint in `out`, if there is one. False: train from scratch and
             replace it.
@@ -73,23 +74,24 @@ def train(
             transformed, of one size.
         num_workers: data-loading workers; 0 loads in this process.
         progress: show a progress bar with loss, images per second and time left.
-        on_step: called with (step, steps, loss) for every step, for plots; on a GPU some steps later.
-            With several processes, on rank 0.
-        initial: weights of the whole network to start from: a trained run, its folder or checkpoint, the
-            name of a pretrained network, or a state dict. The optimizer and the learning rate schedule
-            start from the beginning. The checkpoint records the weights' source.
+        on_step: called with (step, steps, loss) for every step, for plots; on a GPU some steps
+            later. With several processes, on rank 0.
+        initial: weights of the whole network to start from: a trained run, its folder or
+            checkpoint, the name of a pretrained network, or a state dict. The optimizer and the
+            learning rate schedule start from the beginning. The checkpoint records the weights'
+            source.
         execution: how the run is executed; apart from rounding, the weights do not depend on it.
         on_samples: called with (step, picture) for `execution.samples`, on rank 0.
 
     Raises:
-        TrainingDiverged: the loss is NaN or infinite. `out` then holds diverged.pt, a checkpoint from
-            just before, with the batch's "names", "images" and "targets".
+        TrainingDiverged: the loss is NaN or infinite. `out` then holds diverged.pt, a checkpoint
+            from just before, with the batch's "names", "images" and "targets".
         RunStopped: a rank or a data-loading worker was lost.
         ValueError: the checkpoint in `out` is damaged or of another run; `initial` is of another
-            architecture; a label is out of range; the images of a batch differ in size; the device is
-            not available; the data set cannot be sent to workers.
-        OSError: `out` cannot be written (`FolderTaken`: another process trains there), or the disk is
-            full. The last checkpoint stays.
+            architecture; a label is out of range; the images of a batch differ in size; the device
+            is not available; the data set cannot be sent to workers.
+        OSError: `out` cannot be written (`FolderTaken`: another process trains there), or the disk
+            is full. The last checkpoint stays.
     """
     task, execution = task_of(config), execution or Execution()
     out = None if out is None else Path(out)
@@ -185,13 +187,14 @@ def backward(
 ) -> Float[Tensor, ""]:
     """Compute the gradient of the batch's mean loss; return this rank's share of that loss.
 
-    The mean is over the labelled pixels of all parts on all ranks, so the gradient is that of the whole
-    batch at once.
+    The mean is over the labelled pixels of all parts on all ranks, so the gradient is that of the
+    whole batch at once.
 
     Args:
         network: the network, in `data_parallel`, which averages gradients over the ranks.
         images, targets: this rank's share of the batch.
-        parts: number of parts that the share is split into (gradient accumulation); at most its images.
+        parts: number of parts that the share is split into (gradient accumulation); at most its
+            images.
     """
     count = all_reduce_sum(task.count(targets)) / world_size()  # DDP divides by the world size
     losses = []
@@ -208,7 +211,7 @@ def backward(
 def _open_checkpoints(
     run: RunState, out: Path | None, execution: Execution, resume: bool
 ) -> Checkpoints | None:
-    """Resume from the checkpoint in `out`, if there is one; on rank 0, open the folder for new ones."""
+    """Resume from the checkpoint in `out`, if any; on rank 0, open the folder for new ones."""
     found = out is not None and resume and (out / CHECKPOINT).exists()
     if found:
         run.resume(out / CHECKPOINT)
@@ -253,7 +256,7 @@ def _diverged(
     data: TrainingSet,
     checkpoints: Checkpoints | None,
 ) -> TrainingDiverged:
-    """Write the state from just before the NaN, and the batch, to diverged.pt; return the exception."""
+    """Write the state before the NaN and the batch to diverged.pt; return the exception."""
     keys = batches.images(error.step)
     names = [data.name(index) for _, index in keys]
     settings, kept = run.config.training, ""

@@ -1,7 +1,7 @@
 """Show a run in progress: loss, images per second, time left, TensorBoard logs, sample predictions.
 
-A loss is a number on the device. Reading it waits until the device has finished, so on a GPU it is read
-only every few steps; meanwhile the next steps are already queued.
+A loss is a number on the device. Reading it waits until the device has finished, so on a GPU it is
+read only every few steps; meanwhile the next steps are already queued.
 """
 
 import math
@@ -89,7 +89,7 @@ class Monitor:
             self._log.close()
 
     def add(self, loss: Float[Tensor, ""], norm: Float[Tensor, ""]) -> None:
-        """Record this rank's share of a step's loss, and the norm of the gradient, without waiting."""
+        """Record this rank's share of a loss, and the norm of the gradient, without waiting."""
         self._unread.append(torch.stack([loss.float(), norm.float()]))
 
     @property

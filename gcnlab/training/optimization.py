@@ -1,4 +1,4 @@
-"""The optimization: loss functions, optimizer, learning rate over the steps, numerical precision."""
+"""The optimization: loss functions, optimizer, learning rate schedule, numerical precision."""
 
 import contextlib
 import math
@@ -23,9 +23,9 @@ def segmentation_loss(
     """Cross-entropy, averaged over the labelled pixels of the batch; 0 if all pixels are void.
 
     Args:
-        count: divide the sum by this number instead of the labelled pixels of `labels`. It is needed if
-            `labels` is only a part of the batch: in a mean of the parts' means, a pixel would weigh more
-            the more void pixels there are around it.
+        count: divide the sum by this number instead of the labelled pixels of `labels`. It is
+            needed if `labels` is only a part of the batch: in a mean of the parts' means, a pixel
+            would weigh more the more void pixels there are around it.
     """
     count = labelled_pixels(labels) if count is None else count
     logits, labels = logits.float(), labels.long()
@@ -50,8 +50,8 @@ def classification_loss(
 
     Args:
         smoothing: fraction of each label that is spread evenly over all classes.
-        count: divide the sum by this number instead of the number of images, if they are only a part of
-            the batch.
+        count: divide the sum by this number instead of the number of images, if they are only a
+            part of the batch.
     """
     total = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
     return total / (len(labels) if count is None else count)
@@ -73,8 +73,8 @@ def learning_rate(settings: TrainingConfig, step: int, steps: int) -> float:
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
-    """SGD or AdamW with two parameter groups: weights are decayed; normalisation parameters and biases
-    are not."""
+    """SGD or AdamW with two parameter groups: weights are decayed; normalisation parameters and
+    biases are not."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},

@@ -1,12 +1,12 @@
 """Settings to pretrain a backbone as a classifier: ResNet50-GCN on ImageNet (section 4.3, Table 6).
 
-The paper compares ResNet50-GCN with ResNet50 as classifiers and then as backbones of the segmentation
-network. It gives the score (top-5 error on the 224 centre crop of 256) and no recipe. We take the
-recipe of the original ResNet with the crops of today's reference implementations: SGD with learning
-rate 0.1 for batches of 256, momentum 0.9, weight decay 0.0001, 90 epochs, the learning rate divided
-by 10 after each third; random crops of 8 to 100 % of the area resized to 224, flipped, no other
-augmentation, no label smoothing. Scales and shifts of batch norm are not decayed, as everywhere in
-this package (the original decayed them).
+The paper compares ResNet50-GCN with ResNet50 as classifiers and then as backbones of the
+segmentation network. It gives the score (top-5 error on the 224 centre crop of 256) and no recipe.
+We take the recipe of the original ResNet with the crops of today's reference implementations: SGD
+with learning rate 0.1 for batches of 256, momentum 0.9, weight decay 0.0001, 90 epochs, the
+learning rate divided by 10 after each third; random crops of 8 to 100 % of the area resized to 224,
+flipped, no other augmentation, no label smoothing. Scales and shifts of batch norm are not decayed,
+as everywhere in this package (the original decayed them).
 
 `train(PretrainConfig(…))` runs the same loop as for segmentation; `finish` also writes the weights
 that `build_backbone(name, weights=FILE)` and the setting `model.weights` take.
@@ -37,7 +37,8 @@ class ClassificationData:
     crop: int = 224
     """Side of the network's input, in pixels."""
     resize: int = 256
-    """For scoring: the shorter side of an image is resized to this, in pixels, before the centre crop."""
+    """For scoring: the shorter side of an image is resized to this, in pixels, before the centre
+    crop."""
     area: tuple[float, float] = (0.08, 1.0)
     """Range of the random crop's fraction of the image area. The crop is then resized to `crop`."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -111,11 +112,11 @@ class PretrainConfig(Settings):
         return replace(self, data=data, training=training)
 
 
-# The texture does not tell the class, and each image has a single label, so the loss stays at chance
-# for hundreds of steps before it falls: the number of steps matters, not of images. The top-1 accuracy
-# of mini_gcn is 73 % after 12 epochs with batches of 32 and 84 % with batches of 16, at the same cost
-# (seed 0; learning rates of 0.001 and 0.008 are slower). Small images make steps cheap: at 128 px it
-# is 21 % after 1,200 steps.
+# The texture does not tell the class, and each image has a single label, so the loss stays at
+# chance for hundreds of steps before it falls: the number of steps matters, not of images. The
+# top-1 accuracy of mini_gcn is 73 % after 12 epochs with batches of 32 and 84 % with batches of 16,
+# at the same cost (seed 0; learning rates of 0.001 and 0.008 are slower). Small images make steps
+# cheap: at 128 px it is 21 % after 1,200 steps.
 _SHAPES = PretrainConfig(
     num_classes=6,
     # Whole images: a crop of 8 % of the area would often miss the object.

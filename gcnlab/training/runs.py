@@ -98,8 +98,8 @@ def load_run(path: str | Path, device: str | torch.device | None = None) -> Trai
     """Load a segmentation network, ready to predict.
 
     Args:
-        path: a checkpoint, the folder of a run or of an exported network, or the name of a network that
-            comes with the package ("gcn7-seed0").
+        path: a checkpoint, the folder of a run or of an exported network, or the name of a network
+            that comes with the package ("gcn7-seed0").
         device: where to put it; None: the GPU if there is one.
 
     Raises:
@@ -150,8 +150,8 @@ def read_run(path: str | Path) -> tuple[Path, dict[str, Any]]:
         The file with the weights, and the state as in a checkpoint.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_checkpoint`; the folder holds no run; or it is a file of
-            weights that needs its card.
+        FileNotFoundError, ValueError: see `load_checkpoint`; the folder holds no run; or it is a
+            file of weights that needs its card.
     """
     path = resolve(path)
     if path.is_dir():
@@ -229,8 +229,8 @@ def save_classifier(model: nn.Module, path: str | Path) -> Path:
 
     Args:
         model: the classifier.
-        path: a file name with the suffix `.safetensors`, or `.pth` if the package safetensors is not
-            installed.
+        path: a file name with the suffix `.safetensors`, or `.pth` if the package safetensors is
+            not installed.
 
     Raises:
         ValueError: the suffix is another one.
@@ -259,9 +259,9 @@ def finish(
 ) -> Scores | TopKAccuracy:
     """Score a trained run on the val split and write its results beside its checkpoint.
 
-    Writes result.json (scores, settings, provenance), log.csv (mean loss per epoch) and loss.png; for a
-    classifier also weights.safetensors. The ranks share the scoring; rank 0 writes. If result.json holds
-    the same result already, it stays as it is.
+    Writes result.json (scores, settings, provenance), log.csv (mean loss per epoch) and loss.png;
+    for a classifier also weights.safetensors. The ranks share the scoring; rank 0 writes. If
+    result.json holds the same result already, it stays as it is.
 
     Args:
         run: what `train` returned.

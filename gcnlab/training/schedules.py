@@ -38,9 +38,10 @@ class Stage:
     dataset: DatasetName
     """Training data. The scores are those of the val split of the first name."""
     crop: tuple[int, int]
-    """Height and width that each image is padded to, or of the random crop, in pixels. Images of VOC
-    have at most 500 pixels on a side and those of COCO 640, so they are only padded, as in the paper.
-    The paper does not say where a crop of Cityscapes lies: here anywhere, with equal probability."""
+    """Height and width that each image is padded to, or of the random crop, in pixels. Images of
+    VOC have at most 500 pixels on a side and those of COCO 640, so they are only padded, as in the
+    paper. The paper does not say where a crop of Cityscapes lies: here anywhere, with equal
+    probability."""
     epochs: int
     """Passes over the images. The paper gives no number; see the comments at the schedules."""
     learning_rate: float
@@ -68,23 +69,24 @@ class Schedule:
     flip: bool = True
     """Flip half of the images horizontally, as in the paper."""
     color_jitter: float = 0.0
-    """Strength of the random change of brightness, contrast and saturation. The paper mentions none:
-    off."""
+    """Strength of the random change of brightness, contrast and saturation. The paper mentions
+    none: off."""
     batch_size: int = 1
     """Images per step, as in the paper."""
     momentum: float = 0.99
-    """Momentum of SGD, as in the paper: with batches of one image, a mean over about 100 gradients."""
+    """Momentum of SGD, as in the paper: with batches of one image, a mean over about 100
+    gradients."""
     weight_decay: float = 0.0005
     """Weight decay, as in the paper."""
     decay: Decay = "poly"
     """Decay of the learning rate within a stage (see training.schedule). The paper gives none; poly
     with power 0.9 is that of DeepLab, to which the paper compares."""
     warmup: float = 0.02
-    """Fraction of a stage's steps in which the learning rate rises: with momentum 0.99 the first steps
-    add up a hundredfold. The paper gives none."""
+    """Fraction of a stage's steps in which the learning rate rises: with momentum 0.99 the first
+    steps add up a hundredfold. The paper gives none."""
     clip_norm: float | None = 5.0
-    """Largest norm of the gradient. The paper gives none; with nine refinement blocks the mini network
-    diverged without it."""
+    """Largest norm of the gradient. The paper gives none; with nine refinement blocks the mini
+    network diverged without it."""
     precision: Precision = "auto"
     """Precision of the convolutions, see training.precision. The paper used fp32."""
     seed: int = 0
@@ -135,8 +137,8 @@ class Schedule:
         ]
 
     def tiny(self) -> "Schedule":
-        """The same stages with a randomly initialised mini backbone, an eighth of the size and one epoch
-        each: a smoke test, meant for the miniature data sets."""
+        """The same stages with a randomly initialised mini backbone, an eighth of the size and one
+        epoch each: a smoke test, meant for the miniature data sets."""
 
         def eighth(size: tuple[int, int] | None) -> tuple[int, int] | None:
             return None if size is None else (size[0] // 8, size[1] // 8)
@@ -157,13 +159,14 @@ def _resnet152(kernel_size: int) -> ModelConfig:
     )
 
 
-# Learning rates: FCN also trained with momentum 0.99 on batches of one image, at 1e-10 on the sum over
-# the pixels of an image. That is about 2.5e-5 on their mean, which is the loss here. Each later stage
-# starts from half the learning rate of the one before, because it only refines. Nothing was tuned.
+# Learning rates: FCN also trained with momentum 0.99 on batches of one image, at 1e-10 on the sum
+# over the pixels of an image. That is about 2.5e-5 on their mean, which is the loss here. Each
+# later stage starts from half the learning rate of the one before, because it only refines. Nothing
+# was tuned.
 #
-# Epochs: DeepLabv2, of the same time, saw 20,000 batches of 10 images. Half as many again, 300,000, are
-# about 3 epochs of the 109,892 images, 30 of the 10,582, 14 of the 22,973. Later stages have half of
-# that or less.
+# Epochs: DeepLabv2, of the same time, saw 20,000 batches of 10 images. Half as many again, 300,000,
+# are about 3 epochs of the 109,892 images, 30 of the 10,582, 14 of the 22,973. Later stages have
+# half of that or less.
 SCHEDULES = {
     "voc": (
         "VOC 2012 in three stages (Table 7): COCO + SBD + VOC at 640, SBD + VOC at 512, VOC at 512; k=15.",

@@ -22,7 +22,7 @@ Decay = Literal["poly", "constant", "step", "cosine"]
 
 _LABELS = {"shapes": SHAPES, "camvid": CAMVID, "voc": VOC, "cityscapes": CITYSCAPES}
 _EARLIER_NAMES = {"data/checkpoints/mini-seed0/weights.safetensors": "mini-seed0"}
-"""Values of model.weights that earlier versions recorded, and today's names for the same weights."""
+"""Earlier values of model.weights, in recorded settings, and today's names of the same weights."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,15 @@ class ModelConfig:
     refine: bool = True
     """Add the nine boundary refinement blocks."""
     upsample: Literal["deconv", "bilinear"] = "deconv"
-    """Learned deconvolution, initialised to bilinear interpolation, or fixed bilinear interpolation."""
+    """Learned deconvolution, initialised to bilinear interpolation, or fixed bilinear
+    interpolation."""
     mid_channels: int | tuple[int, ...] | None = None
-    """Channels between the convolutions of the stack head: one number for all levels, or four. None:
-    the channels of its input."""
+    """Channels between the convolutions of the stack head: one number for all levels, or four.
+    None: the channels of its input."""
     weights: str | None = None
     """Initial weights of the backbone. None: random. Otherwise a file, the name of a pretrained
-    classifier that comes with the package (mini-seed0), or the name of torchvision's weights (such as
-    IMAGENET1K_V2), which are then downloaded."""
+    classifier that comes with the package (mini-seed0), or the name of torchvision's weights (such
+    as IMAGENET1K_V2), which are then downloaded."""
     frozen_norm: bool = False
     """Freeze the statistics, scale and shift of batch norm (needed with a batch size of 1)."""
 
@@ -74,8 +75,8 @@ class DataConfig:
 
     dataset: DatasetName = "shapes"
     """shapes (drawn on the fly); camvid; voc, alone or with the images of SBD (10,582 in the paper)
-    and COCO (109,892); cityscapes, fine or with the coarse labels (22,973). All parts joined by + are
-    used for training; val and test are those of the first."""
+    and COCO (109,892); cityscapes, fine or with the coarse labels (22,973). All parts joined by +
+    are used for training; val and test are those of the first."""
     root: Path | None = None
     """Folder that holds camvid, VOCdevkit, benchmark_RELEASE, coco and cityscapes. None: the
     environment variable GCNLAB_DATA, or data/."""
@@ -84,8 +85,8 @@ class DataConfig:
     train_images: int | None = None
     """Number of training images of Shapes; None: 1,200."""
     crop: tuple[int, int] | None = None
-    """Height and width of the random crop in training, in pixels. Smaller images are padded with void
-    labels. None: whole images."""
+    """Height and width of the random crop in training, in pixels. Smaller images are padded with
+    void labels. None: whole images."""
     scale: tuple[float, float] = (1.0, 1.0)
     """Range of the random resize factor in training."""
     flip: bool = True
@@ -93,8 +94,8 @@ class DataConfig:
     color_jitter: float = 0.0
     """Strength of the random change of brightness, contrast and saturation in training."""
     normalization: Literal["imagenet", "mean", "weights"] = "imagenet"
-    """imagenet: subtract the mean and divide by the deviation; mean: subtract the mean only, as in the
-    paper; weights: as torchvision trained the backbone's weights."""
+    """imagenet: subtract the mean and divide by the deviation; mean: subtract the mean only, as in
+    the paper; weights: as torchvision trained the backbone's weights."""
 
     def __post_init__(self):
         settle(self, "data.")
@@ -118,36 +119,37 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The optimization. The defaults are a quick recipe for the mini network; the paper's SGD is the
-    preset "paper"."""
+    """The optimization. The defaults are a quick recipe for the mini network; the paper's SGD is
+    the preset "paper"."""
 
     epochs: int = 8
     """Passes over the training images."""
     batch_size: int = 8
     """Images per step, over all processes together."""
     accumulation: int = 1
-    """Gradient accumulation: number of parts that a batch is split into if it does not fit into memory.
-    The loss is still the mean over all labelled pixels of the batch, so that with frozen batch norm
-    the gradient is that of the whole batch. Batch norm that is trained sees one part at a time."""
+    """Gradient accumulation: number of parts that a batch is split into if it does not fit into
+    memory. The loss is still the mean over all labelled pixels of the batch, so that with frozen
+    batch norm the gradient is that of the whole batch. Batch norm that is trained sees one part at
+    a time."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """sgd, as in the paper; or adamw, which from a random start reaches in a thousand steps of the mini
-    network what SGD does not reach in several thousand."""
+    """sgd, as in the paper; or adamw, which from a random start reaches in a thousand steps of the
+    mini network what SGD does not reach in several thousand."""
     learning_rate: float = 5e-3
     """Peak learning rate. The paper gives none."""
     momentum: float = 0.9
-    """Momentum of SGD, or beta1 of AdamW. The paper uses 0.99 with batches of one image. Momentum m is a
-    running mean over about 1/(1 − m) steps: 0.99 with batches of 1 averages over 100 images, as does 0.9
-    with batches of 10, or no momentum with batches of 100. One step moves the weights by
-    learning rate/(1 − m) times that mean, so per image the paper's learning rate r at 0.99 corresponds to
-    100·r with batches of 10 and 0.9. This holds on average, not step by step: with few large steps the
-    gradient is recomputed less often."""
+    """Momentum of SGD, or beta1 of AdamW. The paper uses 0.99 with batches of one image. Momentum m
+    is a running mean over about 1/(1 − m) steps: 0.99 with batches of 1 averages over 100 images,
+    as does 0.9 with batches of 10, or no momentum with batches of 100. One step moves the weights
+    by learning rate/(1 − m) times that mean, so per image the paper's learning rate r at 0.99
+    corresponds to 100·r with batches of 10 and 0.9. This holds on average, not step by step: with
+    few large steps the gradient is recomputed less often."""
     weight_decay: float = 0.01
-    """Weight decay of convolutions; normalisation parameters and biases are not decayed. SGD adds it to
-    the gradient (0.0005 in the paper); AdamW decouples it from the gradient."""
+    """Weight decay of convolutions; normalisation parameters and biases are not decayed. SGD adds
+    it to the gradient (0.0005 in the paper); AdamW decouples it from the gradient."""
     schedule: Decay = "poly"
-    """Learning rate over the steps, with t the fraction of the steps after the warm-up that are done.
-    poly: peak × (1 − t)^power; constant: peak; cosine: peak × (1 + cos(π t)) / 2; step: divided by 10
-    after each third of all steps, as ResNets were trained on ImageNet."""
+    """Learning rate over the steps, with t the fraction of the steps after the warm-up that are
+    done. poly: peak × (1 − t)^power; constant: peak; cosine: peak × (1 + cos(π t)) / 2; step:
+    divided by 10 after each third of all steps, as ResNets were trained on ImageNet."""
     power: float = 0.9
     """Exponent of the poly schedule."""
     warmup: float = 0.05
@@ -155,8 +157,8 @@ class TrainingConfig:
     clip_norm: float | None = 5.0
     """Largest 2-norm of the whole gradient; a longer gradient is scaled down. None: no clipping."""
     precision: Precision = "auto"
-    """auto: bf16 where the device supports it (GPUs from Ampere on, CPUs with AVX512-BF16 or AMX), fp16
-    with loss scaling on older GPUs, else fp32."""
+    """auto: bf16 where the device supports it (GPUs from Ampere on, CPUs with AVX512-BF16 or AMX),
+    fp16 with loss scaling on older GPUs, else fp32."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and their augmentation."""
     checkpoint_every: int = 1
@@ -238,15 +240,15 @@ class RunConfig(Settings):
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is executed. Apart from rounding, the trained weights do not depend on it, and a run may
-    be resumed with other values."""
+    """How a run is executed. Apart from rounding, the trained weights do not depend on it, and a
+    run may be resumed with other values."""
 
     compile: bool = False
-    """Use torch.compile: a minute or more of waiting at the start. Whether steps are then faster depends
-    on the device (on a CPU in fp32 they were not); `gcnlab bench train` measures it."""
+    """Use torch.compile: a minute or more of waiting at the start. Whether steps are then faster
+    depends on the device (on a CPU in fp32 they were not); `gcnlab bench train` measures it."""
     recompute: bool = False
-    """Activation checkpointing: recompute each residual block in the backward pass instead of keeping
-    it. About a third more time for a fraction of the memory; for large crops."""
+    """Activation checkpointing: recompute each residual block in the backward pass instead of
+    keeping it. About a third more time for a fraction of the memory; for large crops."""
     deterministic: bool = False
     """Use only algorithms that give the same bits each time. On a CPU all do."""
     keep: int = 1
@@ -259,7 +261,8 @@ class Execution:
     samples: int = 0
     """Number of val images whose predictions are drawn with each checkpoint, in samples/."""
     tensorboard: bool = False
-    """Log loss, learning rate, images per second, scores and predictions for TensorBoard (extra `log`)."""
+    """Log loss, learning rate, images per second, scores and predictions for TensorBoard (extra
+    `log`)."""
 
     def __post_init__(self):
         settle(self, "execution.")

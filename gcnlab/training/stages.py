@@ -1,9 +1,9 @@
 """Run a schedule: its stages in order, each from the weights of the stage before.
 
-Each stage is a normal run in its own folder (`out/stage1`, `out/stage2`, …). An interrupted schedule
-resumes where it stopped: a finished stage is recognised by its checkpoint and is not trained again (its
-data are not needed either); an unfinished stage resumes. A stage with other settings or from other
-weights is an error before anything is trained.
+Each stage is a normal run in its own folder (`out/stage1`, `out/stage2`, …). An interrupted
+schedule resumes where it stopped: a finished stage is recognised by its checkpoint and is not
+trained again (its data are not needed either); an unfinished stage resumes. A stage with other
+settings or from other weights is an error before anything is trained.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,8 @@ class StageRun:
         number: from 1.
         config: the settings.
         folder: of the run.
-        dataset: the training set; None if the stage is finished, because its data are not needed then.
+        dataset: the training set; None if the stage is finished, because its data are not needed
+            then.
         steps: number of steps of the whole stage.
         done: number of steps in its checkpoint.
     """
@@ -63,8 +64,9 @@ def plan_stages(schedule: Schedule, out: str | Path) -> list[StageRun]:
     """What `run_schedule` would do. Opens the training and val data of every unfinished stage.
 
     Raises:
-        FileNotFoundError, ValueError: data are missing; or a stage's checkpoint is damaged, of other
-            settings, or later than an unfinished stage. The error names the folder, file or setting.
+        FileNotFoundError, ValueError: data are missing; or a stage's checkpoint is damaged, of
+            other settings, or later than an unfinished stage. The error names the folder, file or
+            setting.
     """
     stages, previous = [], None
     for number, config in enumerate(schedule.runs(), start=1):
@@ -111,9 +113,10 @@ def run_schedule(
         schedule: the stages.
         out: folder for their runs, `stage1` …
         device, num_workers, progress, on_step, execution: see `train`.
-        on_stage: called with each stage and its trained network, also for finished stages; for example
-            to score it.
-        stages: the result of `plan_stages`, if it was called before, so that no data are opened twice.
+        on_stage: called with each stage and its trained network, also for finished stages; for
+            example to score it.
+        stages: the result of `plan_stages`, if it was called before, so that no data are opened
+            twice.
 
     Returns:
         The last stage's network.

@@ -30,8 +30,8 @@ from gcnlab.training.tasks import Task
 class RunState:
     """A run in progress.
 
-    The order of the images and their augmentation depend only on the seed and the step, so `step` is
-    also the position of the sampler and of the learning rate schedule.
+    The order of the images and their augmentation depend only on the seed and the step, so `step`
+    is also the position of the sampler and of the learning rate schedule.
 
     Attributes:
         task: the task, with the settings.
@@ -81,7 +81,8 @@ class RunState:
         return self.step % every == 0 or self.step == self.steps
 
     def score_due(self, epochs: int | None) -> bool:
-        """Whether a score is due after this step, if there is one every so many epochs. None: never."""
+        """Whether a score is due after this step, if there is one every so many epochs. None:
+        never."""
         if epochs is None:
             return False
         return self.step % (self.per_epoch * epochs) == 0 or self.step == self.steps
@@ -183,8 +184,8 @@ def load_initial(
         The "path" and "sha256" of the weights.
 
     Raises:
-        FileNotFoundError, ValueError: the file cannot be read or is of another architecture; the error
-            names it.
+        FileNotFoundError, ValueError: the file cannot be read or is of another architecture; the
+            error names it.
     """
     path, source = None, "the initial weights"
     if isinstance(initial, TrainedRun):
@@ -199,7 +200,8 @@ def load_initial(
 
 
 def _read_weights(path: Path) -> tuple[Path, dict[str, Tensor]]:
-    """Read the weights of a run's folder, of a checkpoint or of another file; also return the file."""
+    """Read the weights of a run's folder, of a checkpoint or of another file; also return the
+    file."""
     if path.is_dir():
         path, state = read_run(path)
         return path, state["model"]

@@ -1,4 +1,5 @@
-"""The two tasks, segmentation and classification: network, data, loss and score, made from settings.
+"""The two tasks, segmentation and classification: network, data, loss and score, made from
+settings.
 
 The training loop knows a run only through `Task`. A task holds its settings in `.config`.
 """
@@ -78,8 +79,8 @@ class Task(ABC):
 
     @abstractmethod
     def training_set(self) -> Dataset:
-        """The training split: (image, target) pairs, augmented, normalised, of one size. A small set is
-        read once and kept in memory."""
+        """The training split: (image, target) pairs, augmented, normalised, of one size. A small
+        set is read once and kept in memory."""
 
     @abstractmethod
     def evaluation_set(self, split: str = "val") -> Dataset:
@@ -87,7 +88,8 @@ class Task(ABC):
 
     @abstractmethod
     def check_item(self, image: Tensor, target: Tensor, name: str) -> None:
-        """Raise ValueError, naming the image, if its target does not fit the image or the classes."""
+        """Raise ValueError, naming the image, if its target does not fit the image or the
+        classes."""
 
     @abstractmethod
     def count(self, targets: Shaped[Tensor, "batch ..."]) -> Int[Tensor, ""]:
@@ -111,7 +113,8 @@ class Task(ABC):
         """Score `model` on the val split. The ranks share the images; all get the same scores."""
 
     def samples(self, model: nn.Module, number: int) -> UInt8[Tensor, "3 height width"] | None:
-        """A picture of predictions for the first `number` images of the val split, if the task has one."""
+        """A picture of predictions for the first `number` images of the val split, if the task has
+        one."""
         return None
 
 
@@ -131,7 +134,8 @@ class Segmentation(Task):
         """The normalisation of the network's input.
 
         Raises:
-            ValueError: data.normalization is "weights", and model.weights does not name torchvision's.
+            ValueError: data.normalization is "weights", and model.weights does not name
+                torchvision's.
         """
         model, data = self.config.model, self.config.data
         if data.normalization != "weights":
@@ -187,7 +191,8 @@ class Segmentation(Task):
         )
 
     def samples(self, model: nn.Module, number: int) -> Tensor:
-        """A row per image: the image, its labels, the prediction. Smaller images are padded with white."""
+        """A row per image: the image, its labels, the prediction. Smaller images are padded with
+        white."""
         dataset, rows = self.evaluation_set("val"), []
         with evaluation_mode(model):
             for index in range(min(number, len(dataset))):
