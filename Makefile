@@ -6,6 +6,7 @@
 # make slides  the slides of the first lesson, as an HTML page
 # make site    the documentation as web pages
 # make lint    style
+# make bench   the benchmarks of speed and memory: lists them; WHAT=vrf runs one, WHAT=all every one
 # make timings   all notebooks as tests, ten times in a row (RUNS=10): how long each takes, and that none fails now and then
 # make weekly  one network of a table (TABLE=1), chosen at random, trained anew: its score has to lie where the committed ones say
 
@@ -25,7 +26,7 @@ NOTEBOOKS := $(PYTEST) --nbval-lax --nbval-cell-timeout=300 --override-ini filte
 # JupyterLab refuses to run as root unless told that this is meant (containers).
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: setup lab demo test exercises slides site lint timings weekly
+.PHONY: setup lab demo test exercises slides site lint bench timings weekly
 
 setup: $(STAMP)
 
@@ -63,6 +64,9 @@ site: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(WHAT)
 
 RUNS ?= 10
 timings: $(STAMP)

@@ -49,9 +49,3 @@ def test_wrong_flags_are_named(tmp_path, capsys, flags, words):
     assert end.value.code != 0
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
-
-
-def test_a_benchmark_without_rounds_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        gcnlab_command("bench", "train", "--rounds", "0")
-    assert "--rounds must be at least 1" in capsys.readouterr().err

@@ -45,6 +45,15 @@ def imports(path):
                 assert not name.name.startswith("gcnlab"), f"{path}: from gcnlab… import …, please"
 
 
+@pytest.mark.parametrize("folder", ["gcnlab", "notebooks", "docs"])
+def test_only_tests_and_benchmarks_import_benchmarks(folder):
+    for path in (PACKAGE.parent / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "benchmarks" for name in names), path
+
+
 @pytest.mark.parametrize(
     "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
 )

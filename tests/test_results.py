@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gcnlab.experiments import coverage
-from gcnlab.experiments.cost import networks
+from gcnlab.experiments.network_cost import table_networks
 from gcnlab.experiments.object_size import Settings, read_result
 from gcnlab.experiments.report import (
     by_seed,
@@ -121,7 +121,7 @@ def test_every_network_of_a_table_has_its_seeds(number, scale, seeds):
     ["conv1x1", "gcn3", "conv3", "gcn7", "conv7", "stack7", "stack7-half", "stack7-tenth"],
 )
 def test_the_page_says_what_the_heads_score_at_other_rates(name):
-    config, runs = networks()[name], finished_runs()
+    config, runs = table_networks()[name], finished_runs()
     scores = []
     for rate in (0.001, 0.0025, 0.005, 0.01):
         training = replace(config.training, learning_rate=rate)
@@ -133,7 +133,7 @@ def test_the_page_says_what_the_heads_score_at_other_rates(name):
 
 @pytest.mark.parametrize("name", ["gcn7", "stack7"])
 def test_the_page_says_what_the_heads_score_in_bf16(name):
-    config = networks()[name]
+    config = table_networks()[name]
     config = replace(config, training=replace(config.training, precision="bf16"))
     scores = [score["miou"] for score in by_seed(config, finished_runs()).values()]
     assert len(scores) == 3

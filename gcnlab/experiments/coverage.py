@@ -24,8 +24,8 @@ from tqdm.auto import tqdm
 
 from gcnlab.datasets import Shapes
 from gcnlab.evaluation import boundary_mask, predict
+from gcnlab.experiments.command import result_files, run_command
 from gcnlab.experiments.object_size import INNER, inner_pixel
-from gcnlab.experiments.process import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder
@@ -202,7 +202,7 @@ class Command:
 
 def main() -> None:
     """Entry point of `python -m gcnlab.experiments.coverage`."""
-    run_command(Command, "coverage")
+    run_command(Command, "gcnlab.experiments.coverage")
 
 
 if __name__ == "__main__":

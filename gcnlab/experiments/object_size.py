@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from gcnlab.annotations import Bool, Tensor
 from gcnlab.datasets import SHAPES, Scene, ShapeObject, render
 from gcnlab.evaluation import boundary_mask, predict
-from gcnlab.experiments.process import result_files, run_command
+from gcnlab.experiments.command import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occluder, theoretical_field
@@ -320,7 +320,7 @@ class Command:
 
 def main() -> None:
     """Entry point of `python -m gcnlab.experiments.object_size`."""
-    run_command(Command, "object_size")
+    run_command(Command, "gcnlab.experiments.object_size")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Figures: they take results and return matplotlib figures; they never run a model."""
 
-from gcnlab.plots.cost import plot_cost
 from gcnlab.plots.coverage import plot_coverage
 from gcnlab.plots.distance import plot_distance_curves
 from gcnlab.plots.errors import plot_changes, plot_confusion, plot_error_kinds
@@ -37,7 +36,6 @@ __all__ = [
     "plot_changes",
     "plot_class_iou",
     "plot_confusion",
-    "plot_cost",
     "plot_cost_and_score",
     "plot_coverage",
     "plot_distance_curves",

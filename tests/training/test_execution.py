@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gcnlab.experiments.process import current_mb
+from benchmarks.memory import current_mb
 from gcnlab.models.recompute import fixed_statistics, recomputed
 from gcnlab.training import (
     DataConfig,

@@ -1,6 +1,6 @@
-"""The network of Figure 2 as public implementations write it, to compare speed with.
+"""The network of Figure 2 as public implementations write it, as the baseline of speed.
 
-Bilinear upsampling, modules side by side, nothing said about memory layout or precision. The weights are those of
+It upsamples bilinearly and sets neither memory layout nor precision. It has the same weights as
 `SegmentationNet(…, upsample="bilinear")`.
 """
 
@@ -14,7 +14,7 @@ from gcnlab.annotations import Float, Tensor
 
 
 class PlainGCN(nn.Module):
-    """k×1 then 1×k, plus 1×k then k×1."""
+    """The sum of k×1 followed by 1×k and of 1×k followed by k×1."""
 
     def __init__(self, channels: int, classes: int, k: int):
         super().__init__()
@@ -40,12 +40,12 @@ class PlainRefinement(nn.Module):
 
 
 class PlainNet(nn.Module):
-    """ResNet, a GCN and a refinement per level, scores doubled and added.
+    """A ResNet with a GCN and a refinement per level; the score maps are upsampled by 2 and added.
 
     Args:
-        classes: score maps.
-        k: of the GCNs.
-        resnet: name in torchvision.
+        classes: number of score maps.
+        k: kernel size of the GCNs.
+        resnet: name of the ResNet in torchvision.
     """
 
     def __init__(self, classes: int, k: int, resnet: str = "resnet50"):
@@ -63,13 +63,13 @@ class PlainNet(nn.Module):
         for stage, gcn, refine in zip(self.stages, self.gcn, self.refine):
             x = stage(x)
             levels.append(refine(gcn(x)))
-        scores = levels.pop()
+        score_map = levels.pop()
         for refine in self.refine[4:7]:
             finer = levels.pop()
-            scores = refine(_resized(scores, finer.shape[-2:]) + finer)
-        half = self.refine[7](_resized(scores, [2 * side for side in scores.shape[-2:]]))
+            score_map = refine(_resized(score_map, finer.shape[-2:]) + finer)
+        half = self.refine[7](_resized(score_map, [2 * side for side in score_map.shape[-2:]]))
         return self.refine[8](_resized(half, image.shape[-2:]))
 
 
-def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(scores, size, mode="bilinear", align_corners=False)
+def _resized(score_map: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(score_map, size, mode="bilinear", align_corners=False)

@@ -12,14 +12,16 @@ import torch
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEventAvg
 
-from gcnlab.experiments import bench_train
-from gcnlab.experiments.bench_cost import Heads, bench_cost
-from gcnlab.experiments.bench_train import bench, training_steps
-from gcnlab.experiments.plain import PlainNet
-from gcnlab.experiments.process import peak_mb, peak_mb_of
-from gcnlab.experiments.speed import compare, operations, products_as_convolutions, shares
+from benchmarks import train
+from benchmarks.head_cost import HeadCostBenchmark, Heads, plot_head_cost
+from benchmarks.infer import InferBenchmark
+from benchmarks.memory import peak_mb, peak_mb_of
+from benchmarks.plain import PlainNet
+from benchmarks.throughput import Throughput
+from benchmarks.timing import compare, shares, tf32_as_convolutions
+from benchmarks.train import TrainBenchmark, training_steps
+from gcnlab.experiments.network_cost import count_operations
 from gcnlab.models import SegmentationNet
-from gcnlab.plots import plot_cost
 
 
 def test_the_plain_network_is_the_same_network():
@@ -49,7 +51,7 @@ def test_the_plain_network_is_the_same_network():
 def test_operations_are_those_of_the_formula(k):
     def count(kind, backward):
         features = lambda: [torch.empty(1, 8, 10, 12, requires_grad=True)]  # noqa: E731
-        return operations(lambda: Heads(kind, k, (8,)), features, backward)
+        return count_operations(lambda: Heads(kind, k, (8,)), features, backward)
 
     places, n = 10 * 12, 21
     gcn = 2 * places * 2 * k * (8 + n) * n  # two operations a multiply-add
@@ -109,23 +111,23 @@ def rules():
 def test_a_gpus_peak_in_fp32_follows_the_rule_of_its_convolutions(rules, allowed):
     convolutions, matmul = rules
     convolutions.allow_tf32, matmul.allow_tf32 = allowed, not allowed
-    with products_as_convolutions(torch.device("cuda")):
+    with tf32_as_convolutions(torch.device("cuda")):
         assert matmul.allow_tf32 == allowed
     assert matmul.allow_tf32 != allowed
-    with products_as_convolutions(torch.device("cpu")):
+    with tf32_as_convolutions(torch.device("cpu")):
         assert matmul.allow_tf32 != allowed
 
 
-def test_our_step_alone_searches_the_quickest_algorithms(monkeypatch):
+def test_only_our_step_searches_the_fastest_algorithms(monkeypatch):
     seen = []
 
-    def watched(net):
+    def recorded(net):
         net.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
         return net
 
-    ours, plain = bench_train.ours, bench_train.PlainNet
-    monkeypatch.setattr(bench_train, "ours", lambda *given: watched(ours(*given)))
-    monkeypatch.setattr(bench_train, "PlainNet", lambda *given: watched(plain(*given)))
+    ours, plain = train.our_network, train.PlainNet
+    monkeypatch.setattr(train, "our_network", lambda *given: recorded(ours(*given)))
+    monkeypatch.setattr(train, "PlainNet", lambda *given: recorded(plain(*given)))
     images, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 21, (2, 64, 64))
     for step in training_steps(images, labels, "resnet18", compiled=False).values():
         step()
@@ -150,10 +152,15 @@ def test_a_peak_without_proc_is_in_the_systems_unit(monkeypatch, system, taken):
     assert peak_mb() == 300
 
 
-@pytest.mark.parametrize("what", ["train", "infer"])
-def test_a_tiny_benchmark_writes_what_it_measured(tmp_path, what, capsys):
+def test_rounds_are_checked():
+    with pytest.raises(ValueError, match="--rounds must be at least 1"):
+        Throughput(rounds=0)
+
+
+@pytest.mark.parametrize("benchmark", [TrainBenchmark, InferBenchmark])
+def test_a_tiny_benchmark_writes_what_it_measured(tmp_path, benchmark, capsys):
     path = tmp_path / "bench.json"
-    bench(what, path, "cpu", compiled=False, size=64, rounds=1, backbone="resnet18")
+    benchmark(path, "cpu", compiled=False, size=64, rounds=1, backbone="resnet18")()
     record = json.loads(path.read_text())
     assert set(record["variants"]) == {"plain", "gcnlab"}
     for name, row in record["variants"].items():
@@ -170,14 +177,15 @@ def test_a_tiny_benchmark_writes_what_it_measured(tmp_path, what, capsys):
 
 def test_cost_against_k_and_its_figure(tmp_path):
     path = tmp_path / "cost.json"
-    result = bench_cost(path, "cpu", sizes=(3, 5, 9), size=64, channels=(8, 8, 8, 8), rounds=1)
+    settings = HeadCostBenchmark(path, "cpu", (3, 5, 9), 64, channels=(8, 8, 8, 8), rounds=1)
+    result = settings()
     written = json.loads(path.read_text())
     assert [row["k"] for row in written["rows"]] == [3, 5, 9, 3, 5, 9]
     operations = np.array([row["operations"] for row in written["rows"]], float)
     k = np.array([3, 5, 9])
     np.testing.assert_allclose(operations[:3] / operations[0], k / 3)
     np.testing.assert_allclose(operations[3:] / operations[3], (k / 3) ** 2)
-    figure = plot_cost(result)
+    figure = plot_head_cost(result)
     for axis, key in zip(figure.axes, ("seconds", "memory_mb"), strict=True):
         drawn = [line.get_ydata() for line in axis.get_lines() if line.get_linestyle() == "None"]
         measured = [

@@ -1,14 +1,17 @@
-"""Memory of evaluating a Cityscapes image at three scales, against the bound that is stated.
+"""Peak memory of evaluating a Cityscapes image at three scales, against the documented bound.
 
-Four evaluations of one 1024×2048 image with 19 classes, each in a process of its own, whose peak resident memory
-is read when it ends: one pass over one tile (what a tile takes), one scale on tiles, three scales on tiles, and
-three scales and mirrored on tiles. Taken off is what the process holds before, with the network and the image.
-The bound of `gcnlab.evaluation.inference` is map_bytes + one pass over one tile; that pass is measured.
+    python -m benchmarks.inference_memory --out data/results/bench/inference-memory.json
 
-    python -m gcnlab.experiments.inference_memory --out data/results/bench/inference-memory.json
+Each evaluation of one 1024×2048 image with 19 classes runs in a separate process, whose peak
+resident memory is read at the end: one pass over one tile, one scale on tiles, three scales on
+tiles, and three scales with flips on tiles. The memory that the process holds before, with the
+network and the image, is subtracted. The bound of `gcnlab.evaluation.inference` is `map_bytes` plus
+one pass over one tile; that pass is measured.
 
-Cost: about five minutes on one core. Expected: each peak at its bound or below, give or take the few per cent that
-resident memory differs by from what is in use. Weights are random: memory does not depend on them. On the CPU; a GPU holds the same maps, and its own workspace for convolutions.
+It takes about five minutes on one core. Expected: each peak is at most its bound, except for the
+few per cent by which resident memory differs from memory in use. The weights are random, since
+memory does not depend on them. It runs on the CPU; a GPU holds the same maps, plus its workspace
+for convolutions.
 """
 
 import multiprocessing
@@ -18,8 +21,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.memory import peak_mb
 from gcnlab.evaluation.inference import Inference, map_bytes, score_map
-from gcnlab.experiments.process import peak_mb, run_command
+from gcnlab.experiments.command import run_command
 from gcnlab.models import SegmentationNet
 from gcnlab.provenance import provenance, write_json
 
@@ -29,19 +33,19 @@ MB = 1024**2
 
 
 @dataclass(frozen=True)
-class Command:
-    """Measure the peak memory of evaluating a 1024×2048 image with 19 classes; prints, and writes OUT."""
+class InferenceMemoryBenchmark:
+    """Measure the peak memory of evaluating a 1024×2048 image with 19 classes."""
 
     out: Path | None = None
-    """JSON file for figures and provenance."""
+    """Write figures and provenance to this JSON file."""
     backbone: str = "mini"
     """mini, resnet18, …"""
     kernel_size: int = 25
-    """k of the heads; the paper's on Cityscapes is 25."""
+    """Kernel size k of the heads; the paper uses 25 on Cityscapes."""
     tile: tuple[int, int] = (512, 512)
     """Height and width of the tiles."""
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)
-    """Of the multi-scale evaluations."""
+    """Scales of the multi-scale evaluations."""
 
     def __call__(self) -> None:
         start = time.perf_counter()
@@ -53,11 +57,11 @@ class Command:
         }
         tile = self.peak(self.tile, None) - self.peak(self.tile, None, idle=True)
         flipped = self.peak(self.tile, Inference(flip=True)) - self.peak(self.tile, None, idle=True)
-        rest = self.peak(SIZE, None, idle=True)
+        idle = self.peak(SIZE, None, idle=True)
         rows = []
         for name, inference in cases.items():
             wall = time.perf_counter()
-            used = self.peak(SIZE, inference) - rest
+            used = self.peak(SIZE, inference) - idle
             one = flipped if inference.flip else tile
             rows.append(
                 {
@@ -88,11 +92,12 @@ class Command:
             network = f"{self.backbone}, GCN k={self.kernel_size}, BR, random weights"
             settings = {"network": network, "classes": CLASSES, "size": SIZE, "tile": self.tile}
             write_json(
-                settings | {"process_mb": rest, "rows": rows, "provenance": record}, self.out
+                settings | {"process_mb": idle, "rows": rows, "provenance": record}, self.out
             )
 
     def peak(self, size: tuple[int, int], inference: Inference | None, idle: bool = False) -> float:
-        """Peak resident memory, in MB, of a new process that scores one image."""
+        """Peak resident memory, in MB, of a new process that computes the score map of one
+        image."""
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             return pool.apply(_peak, (self.backbone, self.kernel_size, size, inference, idle))
 
@@ -106,17 +111,12 @@ def _peak(
 ) -> float:
     torch.manual_seed(0)
     model = SegmentationNet(backbone, CLASSES, kernel_size=kernel_size).eval()
-    score_map(model, torch.randn(1, 3, 32, 32))  # libraries load what they need
+    score_map(model, torch.randn(1, 3, 32, 32))  # let the libraries load what they need
     image = torch.randn(1, 3, *size)
     if not idle:
         score_map(model, image, inference)
     return peak_mb()
 
 
-def main() -> None:
-    """Entry point of `python -m gcnlab.experiments.inference_memory`."""
-    run_command(Command, "inference_memory")
-
-
 if __name__ == "__main__":
-    main()
+    run_command(InferenceMemoryBenchmark, "benchmarks.inference_memory")

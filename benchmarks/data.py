@@ -1,14 +1,18 @@
-"""Does the data keep up: images per second of one worker, ours and torchvision's reference, on the same files.
+"""Images per second of one data-loading worker, ours and torchvision's reference.
 
-Both read VOC's JPEGs and palette PNGs, scale by 0.5 … 2, crop to 512×512 (padding with void), flip, and
-normalise. The reference is what torchvision's segmentation recipe is made of, in its two forms: on PIL
-pictures, and on tensors. A worker is one process with one thread; rounds alternate.
+    python -m benchmarks.data --out data/results/bench/data.json
+
+Both read VOC's JPEGs and palette PNGs, scale by 0.5 … 2, crop to 512×512 (padding with void), flip
+and normalise. The reference consists of the transforms of torchvision's segmentation recipe, in its
+two forms: on PIL images, and on tensors. A worker is one process with one thread; the pipelines
+take turns.
 """
 
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +24,24 @@ from torchvision.transforms import v2
 
 from gcnlab.datasets import IGNORE, Normalization, VOCSegmentation, training_transform
 from gcnlab.datasets.miniature import make_voc
+from gcnlab.experiments.command import run_command
 from gcnlab.provenance import provenance, write_json
 
 CROP = 512
 SIZE = (366, 491)
-"""Of the drawn files: with up to 9 pixels more, VOC's 375×500."""
+"""Smallest height and width of the generated images; with up to 9 pixels more they are VOC's
+375×500."""
 
 
 def ours(root: Path) -> Callable[[int], Any]:
-    """Our VOC with our training transform: item by index."""
+    """Our VOC data set with our training transform, as a function from index to item."""
     transform = training_transform(Normalization(), (CROP, CROP), (0.5, 2.0))
     data = VOCSegmentation("train", root / "VOCdevkit" / "VOC2012", transform)
     return lambda index: data[index % len(data)]
 
 
 def reference(root: Path, tensors: bool) -> Callable[[int], Any]:
-    """torchvision's VOC with the steps of its segmentation recipe."""
+    """torchvision's VOC data set with the transforms of its segmentation recipe."""
     normal, side = Normalization(), SIZE[0]
     image_type = tv_tensors.Image if tensors else torch.Tensor
     fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE, "others": 0}
@@ -61,13 +67,24 @@ def reference(root: Path, tensors: bool) -> Callable[[int], Any]:
     return item
 
 
-def bench_data(out: Path | None = None, images: int = 60, rounds: int = 5) -> None:
-    """Run the benchmark, print it, and write it to `out` (JSON).
+@dataclass(frozen=True)
+class DataBenchmark:
+    """Measure images per second of the VOC pipeline at 512×512, against torchvision's
+    transforms."""
 
-    Args:
-        images: read in each round.
-        rounds: of each pipeline; the median counts.
-    """
+    out: Path | None = None
+    """Write figures and provenance to this JSON file."""
+    images: int = 60
+    """Images per round."""
+    rounds: int = 5
+    """Rounds of each pipeline; the median counts."""
+
+    def __call__(self) -> None:
+        measure(self.out, self.images, self.rounds)
+
+
+def measure(out: Path | None, images: int, rounds: int) -> None:
+    """Measure the pipelines, print their rates, and write `out`."""
     start, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +96,7 @@ def bench_data(out: Path | None = None, images: int = 60, rounds: int = 5) -> No
             "torchvision, tensors": reference(root, tensors=True),
         }
         rates: dict[str, list[float]] = {name: [] for name in pipelines}
-        for turn in range(rounds + 1):  # the first one warms up
+        for turn in range(rounds + 1):  # the first round is a warm-up
             for name, item in pipelines.items():
                 torch.manual_seed(turn)
                 begun = time.process_time()
@@ -96,7 +113,7 @@ def bench_data(out: Path | None = None, images: int = 60, rounds: int = 5) -> No
     if out is not None:
         record = provenance(
             seeds=list(range(1, rounds + 1)),
-            dataset=f"VOC's formats, drawn, about {SIZE[0]}×{SIZE[1]} px",
+            dataset=f"generated images in VOC's formats, about {SIZE[0]}×{SIZE[1]} px",
             split="train",
             device="cpu",
             seconds=time.perf_counter() - start,
@@ -108,3 +125,7 @@ def bench_data(out: Path | None = None, images: int = 60, rounds: int = 5) -> No
             "ratio": rate["gcnlab"] / best,
         }
         write_json(values | {"provenance": record}, out)
+
+
+if __name__ == "__main__":
+    run_command(DataBenchmark, "benchmarks.data")

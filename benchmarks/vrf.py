@@ -1,16 +1,20 @@
-"""How fast the valid receptive field is: ours and Captum's, side by side in one run.
+"""Time of the valid receptive field, ours and Captum's, side by side in one run.
 
-Captum's Occlusion runs the whole network for every window. What reuse can win at most follows from counting
-multiply-adds; it is printed beside what was measured. Per case:
+    python -m benchmarks.vrf --out data/results/bench/vrf.json
 
-- *Captum* at its best `perturbations_per_eval`. Its time per window depends neither on their number nor on
-  their size, so by default it is timed on 16 windows and scaled to all of them.
-- *exact* and *drill-down* on pairs of an image and a pixel, from a new `Occlusion` each time: its clean pass
-  counts; exporting the network's graph and checking it against the plain way (once per network and image size)
-  are given on their own.
+Captum's Occlusion runs the whole network for every window. Counting multiply-adds bounds the
+speed-up that reuse can reach; the bound is printed beside the measurement. Per case:
+
+- *Captum* at its best `perturbations_per_eval`. Its time per window depends neither on the number
+  of windows nor on their size, so by default it is timed on 16 windows and scaled to all of them.
+- *exact* and *drill-down* on pairs of an image and a pixel, each time with a new `Occlusion`, so
+  that the pass over the clean image counts. Exporting the network's graph and checking it against
+  running the whole network happen once per network and image size; their times are shown
+  separately.
 - *agreement*: intersection over union of drill-down's region with the region of all windows.
 
-Networks have random weights, unless they are shipped: time does not depend on weights, drill-down's agreement does.
+Weights are random, except with --run: time does not depend on weights, but drill-down's agreement
+does. It takes about half an hour on two cores that have nothing else to do.
 """
 
 import multiprocessing
@@ -25,10 +29,11 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from benchmarks.memory import peak_mb
 from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets import Shapes
 from gcnlab.datasets.normalization import Normalization
-from gcnlab.experiments.process import peak_mb
+from gcnlab.experiments.command import run_command
 from gcnlab.models import SegmentationNet
 from gcnlab.models.logits import logits_of
 from gcnlab.models.modes import evaluation_mode
@@ -40,15 +45,16 @@ from gcnlab.training import load_run
 
 WINDOW = 32
 EXACT_TIMED = 2
-"""Pairs for which the exact way is timed from the start; for the others it goes on from drill-down."""
+"""Pairs for which the exact method is timed from the start; for the others it continues after
+drill-down."""
 
 AGREEMENT = 0.95
 THRESHOLD = 0.2
 
 
 class Times(NamedTuple):
-    """Seconds on the clock, and seconds of processor time (of all threads). They differ on a machine that has
-    other things to do; the processor's do not depend on that."""
+    """Wall time, and processor time of all threads, both in seconds. Other programs on the machine
+    change the wall time, but not the processor time."""
 
     wall: float
     cpu: float
@@ -62,11 +68,11 @@ class Case:
     """One row of the benchmark.
 
     Attributes:
-        name: of the network.
-        build: makes it, in evaluation mode.
+        name: name of the network.
+        build: makes the network, in evaluation mode.
         size: side of the square image, in pixels.
-        stride: of the windows, in pixels; they are 32 px wide.
-        pairs: of an image and a pixel, at most.
+        stride: stride of the windows, in pixels; they are 32 px wide.
+        pairs: largest number of pairs of an image and a pixel.
     """
 
     name: str
@@ -104,18 +110,19 @@ GROWTH = (
     *(Case("ResNet-18, GCN k=15, BR", partial(gcn, "resnet18"), 256, s) for s in (8, 32)),
     *(Case(f"ResNet-18, GCN k={k}, BR", partial(gcn, "resnet18", k), 256) for k in (3, 7)),
 )  # fmt: skip
-"""How time grows with the image's size, the stride and k."""
+"""Cases that show how time grows with the image's size, the stride and k."""
 
 
 def trained(run: Path) -> nn.Module:
-    """The network of a run, on the CPU."""
+    """The network of a trained run, on the CPU."""
     return load_run(run, "cpu").model
 
 
 def examples(
     size: int, count: int
 ) -> list[tuple[Float[Tensor, "3 height width"], tuple[int, int]]]:
-    """Pairs of a normalised Shapes image and a pixel inside an object, seeded."""
+    """Pairs of a normalised Shapes image and a random pixel inside an object; the same on each
+    call."""
     normalize = Normalization()
     pairs = []
     for i, (image, labels) in zip(range(count), Shapes("test", count, size)):
@@ -126,7 +133,7 @@ def examples(
 
 
 def timed(function: Callable, *args, **kwargs) -> tuple[Times, object]:
-    """What a call took, and what came out."""
+    """The duration and the result of a call."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = function(*args, **kwargs)
     return Times(time.perf_counter() - wall, time.process_time() - cpu), result
@@ -142,11 +149,11 @@ def captum_seconds(
 ) -> dict:
     """Captum's time for all windows, at its best `perturbations_per_eval`.
 
-    The best is found on 4 × 4 windows, larger ones: what is hidden does not change the time.
+    The best value is found with 4 × 4 larger windows: a window's size does not change the time.
     """
     from captum.attr import Occlusion as CaptumOcclusion
 
-    captum = CaptumOcclusion(lambda images: logits_of(model, images))  # which may be in a dict
+    captum = CaptumOcclusion(lambda images: logits_of(model, images))  # also for outputs in a dict
 
     def per_window(window: int, stride: int, batch_size: int) -> Times:
         times, _ = timed(
@@ -158,7 +165,7 @@ def captum_seconds(
             perturbations_per_eval=batch_size,
         )
         run = len(Windows((case.size,) * 2, window, stride).members())
-        return times.scaled(1 / (run + 1))  # and the clean image
+        return times.scaled(1 / (run + 1))  # one more for the clean image
 
     count = len(Windows((case.size,) * 2, WINDOW, case.stride).members())
     quarter = case.size // 4
@@ -178,13 +185,13 @@ def captum_seconds(
 def field(
     model: nn.Module, image: Tensor, pixel: tuple[int, int], graph: Graph, **arguments
 ) -> tuple[Occlusion, ValidField]:
-    """The valid field with nothing kept from earlier ones but the graph."""
+    """The valid field; nothing but the graph is kept from earlier fields."""
     occlusion = Occlusion(model, image, graph=graph)
     return occlusion, occlusion.field(pixel, **arguments)
 
 
 def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int = 16) -> dict:
-    """One row: Captum, exact and drill-down."""
+    """One row of the result: Captum, exact and drill-down."""
     model = case.build()
     samples = examples(case.size, pairs)
     image, pixel = samples[0]
@@ -233,7 +240,7 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
 
 
 def against(captum: dict, times: list[Times]) -> dict:
-    """Mean times, and how many of them Captum's is, on the clock and in processor time."""
+    """Mean times and the speed-up over Captum, in wall time and in processor time."""
     mean = Times(*(statistics.fmean(column) for column in zip(*times)))
     return {
         "seconds": mean._asdict(),
@@ -243,7 +250,8 @@ def against(captum: dict, times: list[Times]) -> dict:
 
 
 def peak_memory(case: Case, batch_size: int) -> dict[str, float]:
-    """Peak memory of the plain and of the exact way at one batch size, in MB, each in a new process."""
+    """Peak memory of the plain and the exact method at one batch size, in MB, each in a new
+    process."""
     context = multiprocessing.get_context("spawn")
     peaks = {}
     for method in ("plain", "exact"):
@@ -255,58 +263,69 @@ def peak_memory(case: Case, batch_size: int) -> dict[str, float]:
 def _peak(case: Case, method: str, batch_size: int) -> float:
     model = case.build()
     ((image, pixel),) = examples(case.size, 1)
-    # A few batches are enough: one row of large windows.
+    # A few batches suffice: one row of large windows.
     step = case.size // 4
     valid_field(model, image, pixel, 0, step, step, method=method, batch_size=batch_size)
     return peak_mb()
 
 
-def bench_vrf(
-    out: Path | None = None,
-    pairs: int = 10,
-    full_captum: bool = False,
-    growth: bool = False,
-    run: Path | None = None,
-    only: int | None = None,
-) -> None:
-    """Run the benchmark, print it, and write it to `out` (JSON) with its provenance, row by row.
+@dataclass(frozen=True)
+class VrfBenchmark:
+    """Measure the valid receptive field, exact and by drill-down, against Captum's Occlusion."""
 
-    Args:
-        pairs: of an image and a pixel, at most.
-        full_captum: run Captum on all windows of the first case (a quarter of an hour on two cores).
-        growth: instead of the cases, how time grows with image size, stride and k.
-        run: instead of the cases, the trained network of this run, at 512 px.
-        only: of the cases the one of this number, from 1 on.
+    out: Path | None = None
+    """Write figures and provenance to this JSON file, after each row."""
+    pairs: int = 10
+    """Largest number of pairs of an image and a pixel."""
+    full_captum: bool = False
+    """Run Captum on all windows of the first case, not only on 16 (a quarter of an hour on two
+    cores)."""
+    growth: bool = False
+    """Measure instead how time grows with image size, stride and k."""
+    run: Path | None = None
+    """Measure instead the trained network in this run's folder, at 512 px."""
+    only: int | None = None
+    """Measure only the case of this number, from 1 on."""
 
-    Raises:
-        ValueError: there is no such case.
-    """
-    start = time.perf_counter()
-    rows = []
-    cases = GROWTH if growth else CASES
-    if run is not None:
-        cases = (Case(f"trained network {run.name}", partial(trained, run), 512),)
-    if only is not None:
-        if not 1 <= only <= len(cases):
-            raise ValueError(f"--only must be a case, 1 … {len(cases)}, not {only}")
-        cases = (cases[only - 1],)
-    for case in cases:
-        row = measure(case, min(pairs, case.pairs), full_captum and case is cases[0])
-        rows.append(row | {"memory_mb": peak_memory(case, 16)})
-        print_row(rows[-1])
-        if out is not None:
-            record = provenance(
-                seeds=[0],
-                dataset="shapes",
-                split="test",
-                device="cpu",
-                seconds=time.perf_counter() - start,
-            )
-            write_json({"rows": rows, "provenance": record}, out)
+    def __post_init__(self):
+        if self.pairs < 1:
+            raise ValueError(f"--pairs must be at least 1, not {self.pairs}")
+
+    def __call__(self) -> None:
+        start, rows, cases = time.perf_counter(), [], self.cases()
+        for case in cases:
+            full_captum = self.full_captum and case is cases[0]
+            row = measure(case, min(self.pairs, case.pairs), full_captum)
+            rows.append(row | {"memory_mb": peak_memory(case, 16)})
+            print_row(rows[-1])
+            if self.out is not None:
+                record = provenance(
+                    seeds=[0],
+                    dataset="shapes",
+                    split="test",
+                    device="cpu",
+                    seconds=time.perf_counter() - start,
+                )
+                write_json({"rows": rows, "provenance": record}, self.out)
+
+    def cases(self) -> tuple[Case, ...]:
+        """The cases to measure.
+
+        Raises:
+            ValueError: there is no case of the number `only`.
+        """
+        cases = GROWTH if self.growth else CASES
+        if self.run is not None:
+            cases = (Case(f"trained network {self.run.name}", partial(trained, self.run), 512),)
+        if self.only is None:
+            return cases
+        if not 1 <= self.only <= len(cases):
+            raise ValueError(f"--only must be a case, 1 … {len(cases)}, not {self.only}")
+        return (cases[self.only - 1],)
 
 
 def print_row(row: dict) -> None:
-    """One row in words."""
+    """Print one row of the result."""
     captum, exact, drill, memory = (row[k] for k in ("captum", "exact", "drilldown", "memory_mb"))
 
     def line(name: str, seconds: dict, ratio: dict | None = None) -> str:
@@ -316,7 +335,7 @@ def print_row(row: dict) -> None:
     print(
         f"{row['network']}, {row['size']} px, {row['windows']} windows of 32 px every {row['stride']}\n"
         f"{line('Captum', captum['seconds'])}  {captum['windows_run']} windows run, "
-        f"{captum['perturbations_per_eval']} at once\n"
+        f"{captum['perturbations_per_eval']} per batch\n"
         f"{line('exact', exact['seconds'], exact['ratio'])}  multiply-adds allow × {exact['bound']:.1f}\n"
         f"{line('drill-down', drill['seconds'], drill['ratio'])}  runs "
         f"{100 * row['drilldown_share_run']:.0f} % of the windows; agreement "
@@ -325,3 +344,7 @@ def print_row(row: dict) -> None:
         f"× {memory['ratio']:.2f} at a batch of {memory['batch_size']}\n",
         flush=True,
     )
+
+
+if __name__ == "__main__":
+    run_command(VrfBenchmark, "benchmarks.vrf")

@@ -2,15 +2,15 @@ import json
 
 import pytest
 
+from benchmarks.allocator import AllocatorBenchmark
 from gcnlab.allocator import keep_freed_memory
-from gcnlab.experiments.bench_allocator import bench_allocator
 
 
 @pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc")
 def test_the_benchmark_counts_page_faults_and_writes_what_it_measured(tmp_path, capsys):
     path = tmp_path / "allocator.json"
-    # Large enough that a step's blocks are given back: above 32 MB.
-    result = bench_allocator(path, sizes=(256,), rounds=1, steps=1)
+    # Large enough that a step's blocks are given back to the system: above 32 MB.
+    result = AllocatorBenchmark(path, sizes=(256,), rounds=1, steps=1)()
     (row,) = result["rows"]
     assert row["kept"]["page_faults"] < row["given_back"]["page_faults"]
     assert row["kept"]["seconds"] >= row["kept"]["system_seconds"] >= 0
