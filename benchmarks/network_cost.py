@@ -79,14 +79,15 @@ def training_step(config: RunConfig, batch_size: int) -> Callable[[], None]:
     """A training step on random images and labels, on the CPU; the result can be called
     repeatedly."""
     torch.manual_seed(0)
-    model = task_of(config).build_model().to(memory_format=torch.channels_last).train()
+    task = task_of(config)
+    model = task.build_model().to(memory_format=torch.channels_last).train()
     optimizer = make_optimizer(model, config.training)
     side = config.data.image_size
     images = torch.randn(batch_size, 3, side, side).to(memory_format=torch.channels_last)
     labels = torch.randint(config.data.labels.num_classes, (batch_size, side, side))
 
     def step() -> None:
-        config.loss(model(images), labels).backward()
+        task.loss(model(images), labels).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -21,7 +21,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -38,9 +38,9 @@ from gcnlab.models import SegmentationNet
 from gcnlab.models.logits import logits_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
-from gcnlab.receptive import Occlusion, ValidField, valid_field
+from gcnlab.receptive import Occlusion, OcclusionSettings, ValidField, valid_field
 from gcnlab.receptive.graph import Graph
-from gcnlab.receptive.windows import Windows
+from gcnlab.receptive.grid import OcclusionGrid
 from gcnlab.training import load_run
 
 WINDOW = 32
@@ -164,10 +164,10 @@ def captum_seconds(
             target=(0, *pixel),
             perturbations_per_eval=batch_size,
         )
-        run = len(Windows((case.size,) * 2, window, stride).members())
+        run = len(OcclusionGrid((case.size,) * 2, window, stride).windows())
         return times.scaled(1 / (run + 1))  # one more for the clean image
 
-    count = len(Windows((case.size,) * 2, WINDOW, case.stride).members())
+    count = len(OcclusionGrid((case.size,) * 2, WINDOW, case.stride).windows())
     quarter = case.size // 4
     with evaluation_mode(model):
         per_window(case.size, case.size, 1)  # warm up
@@ -183,11 +183,15 @@ def captum_seconds(
 
 
 def field(
-    model: nn.Module, image: Tensor, pixel: tuple[int, int], graph: Graph, **arguments
+    model: nn.Module,
+    image: Tensor,
+    pixel: tuple[int, int],
+    graph: Graph,
+    settings: OcclusionSettings,
 ) -> tuple[Occlusion, ValidField]:
     """The valid field; nothing but the graph is kept from earlier fields."""
     occlusion = Occlusion(model, image, graph=graph)
-    return occlusion, occlusion.field(pixel, **arguments)
+    return occlusion, occlusion.field(pixel, 0, settings)
 
 
 def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int = 16) -> dict:
@@ -196,37 +200,35 @@ def measure(case: Case, pairs: int, full_captum: bool = False, batch_size: int =
     samples = examples(case.size, pairs)
     image, pixel = samples[0]
     export, graph = timed(Graph, model, image[None])
-    check, _ = timed(Occlusion(model, image, graph=graph).check, pixel, WINDOW, case.stride)
+    settings = OcclusionSettings(
+        WINDOW,
+        case.stride,
+        agreement=AGREEMENT,
+        threshold=THRESHOLD,
+        batch_size=batch_size,
+    )
+    drilldown = replace(settings, method="drilldown")
+    check, _ = timed(Occlusion(model, image, graph=graph).self_check, pixel, settings)
     captum = captum_seconds(model, image, pixel, case, (1, 2, 4, 8), full_captum)
     exact, drill, agreements, shares, bounds = [], [], [], [], []
-    arguments = {
-        "target": 0,
-        "window": WINDOW,
-        "stride": case.stride,
-        "agreement": AGREEMENT,
-        "threshold": THRESHOLD,
-        "batch_size": batch_size,
-    }
     for i, (image, pixel) in enumerate(samples):
         if i < EXACT_TIMED:
-            times, _ = timed(field, model, image, pixel, graph, **arguments)
+            times, _ = timed(field, model, image, pixel, graph, settings)
             exact.append(times)
-        times, (occlusion, few) = timed(
-            field, model, image, pixel, graph, method="drilldown", **arguments
-        )
+        times, (occlusion, few) = timed(field, model, image, pixel, graph, drilldown)
         drill.append(times)
         shares.append(few.evaluated)
-        regions = [f.region(THRESHOLD) for f in (few, occlusion.field(pixel, **arguments))]
+        regions = [f.region(THRESHOLD) for f in (few, occlusion.field(pixel, 0, settings))]
         both, either = regions[0] & regions[1], regions[0] | regions[1]
         agreements.append((both.sum() / either.sum()).item())
-        bounds.append(occlusion.savings(pixel, WINDOW, case.stride, batch_size))
+        bounds.append(occlusion.savings(pixel, settings))
     mean = statistics.fmean
     return {
         "network": case.name,
         "size": case.size,
         "window": WINDOW,
         "stride": case.stride,
-        "windows": len(Windows((case.size,) * 2, WINDOW, case.stride).members()),
+        "windows": len(OcclusionGrid((case.size,) * 2, WINDOW, case.stride).windows()),
         "pairs": pairs,
         "captum": captum,
         "export_seconds": export._asdict(),

@@ -1,13 +1,16 @@
-"""Which positions of one map read, and are reached by, which positions of another; one axis at a time.
+"""Which positions of one map read, and are reached by, which positions of another; one axis at a
+time.
 
-**The pixel convention**, used everywhere in the package: position i of a map is the integer i, and that is
-where its centre lies. Intervals are half-open, [start, stop), and may reach outside the map: what lies
-there is padding. Rows and columns are independent, so a k×1 convolution is a `Window(k, …)` along the
-rows and a `Window(1, …)` along the columns.
+**The pixel convention**, used everywhere in the package: position i of a map is the integer i, and
+    that is
+where its centre lies. Intervals are half-open, [start, stop), and may reach outside the map: what
+lies there is padding. Rows and columns are independent, so a k×1 convolution is a `Footprint(k, …)`
+along the rows and a `Footprint(1, …)` along the columns.
 
 Each axis map answers two questions, for integers and for NumPy arrays of them alike:
 
-- `reads(start, stop)`: what the outputs [start, stop) read of the input (backwards through the layer);
+- `reads(start, stop)`: what the outputs [start, stop) read of the input (backwards through the
+  layer);
 - `reaches(start, stop)`: which outputs the inputs [start, stop) can change (forwards).
 """
 
@@ -18,8 +21,9 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Window:
-    """A sliding window: convolution or pooling. Output o reads o·stride − padding + j·dilation, 0 ≤ j < kernel."""
+class Footprint:
+    """A sliding window: convolution or pooling. Output o reads o·stride − padding + j·dilation, 0 ≤
+    j < kernel."""
 
     kernel: int = 1
     stride: int = 1
@@ -53,21 +57,22 @@ class Window:
 class Transposed:
     """A transposed convolution: its output reads what the window's input would be reached by."""
 
-    window: Window
+    footprint: Footprint
 
     @property
     def step(self) -> Fraction:
-        return 1 / self.window.step
+        return 1 / self.footprint.step
 
     def reads(self, start, stop):
-        return self.window.reaches(start, stop)
+        return self.footprint.reaches(start, stop)
 
     def reaches(self, start, stop):
-        return self.window.reads(start, stop)
+        return self.footprint.reads(start, stop)
 
 
 class Table:
-    """A resampling (interpolation, padding) given by a matrix: output o reads where row o is not zero.
+    """A resampling (interpolation, padding) given by a matrix: output o reads where row o is not
+    zero.
 
     Beyond the map the reading goes on as `step` says, as if the map went on.
 
@@ -124,7 +129,7 @@ class Broadcast:
         return start * 0, start * 0 + self.length
 
 
-SAME = Window()
+SAME = Footprint()
 """Position by position: activations, sums, batch norm."""
 
-AxisMap = Window | Transposed | Table | Broadcast
+AxisMap = Footprint | Transposed | Table | Broadcast

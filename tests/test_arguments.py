@@ -11,8 +11,8 @@ from torch import nn
 from gcnlab.arguments import class_of, flag, number, pair, pixel_of, whole
 from gcnlab.models import SegmentationNet, build_classifier, make_head
 from gcnlab.receptive import gradient_field
-from gcnlab.receptive.region import centred, mean_field
-from gcnlab.receptive.windows import Windows
+from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.receptive.regions import centred, mean_field
 from gcnlab.training import DataConfig, Execution, ModelConfig, RunConfig, TrainingConfig
 
 NUMPYS = [np.int64(3), np.int32(3), np.uint8(3), np.array(3), torch.tensor(3)]
@@ -33,7 +33,7 @@ def test_numpys_whole_numbers_are_taken_wherever_a_number_is(three):
     net = SegmentationNet("mini", three, kernel_size=three)
     assert net.num_classes == 3
     assert type(net.num_classes) is int
-    windows = Windows((8, 8), three, (three, three))
+    windows = OcclusionGrid((8, 8), three, (three, three))
     assert windows.window == windows.stride == (3, 3)
     field = gradient_field(nn.Conv2d(3, 4, 1), torch.randn(3, 6, 6), (three, three), three)
     assert field.nonzero().tolist() == [[3, 3]]
@@ -64,8 +64,8 @@ def test_what_is_no_whole_number_is_named(value):
     for make in (
         lambda: make_head("gcn", 4, value),
         lambda: SegmentationNet("mini", value),
-        lambda: Windows((8, 8), value, 1),
-        lambda: Windows((8, 8), (4, value), 1),
+        lambda: OcclusionGrid((8, 8), value, 1),
+        lambda: OcclusionGrid((8, 8), (4, value), 1),
         lambda: gradient_field(nn.Conv2d(3, 2, 1), torch.zeros(3, 4, 4), (0, value)),
         lambda: gradient_field(nn.Conv2d(3, 2, 1), torch.zeros(3, 4, 4), (0, 0), value),
         lambda: made(TrainingConfig, epochs=value),

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gcnlab.geometry import SAME, Table, Transposed, Window
+from gcnlab.geometry import SAME, Footprint, Table, Transposed
 
 windows = st.builds(
-    Window,
+    Footprint,
     kernel=st.integers(1, 6),
     stride=st.integers(1, 4),
     padding=st.integers(0, 5),

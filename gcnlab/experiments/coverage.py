@@ -28,7 +28,7 @@ from gcnlab.experiments.command import result_files, run_command
 from gcnlab.experiments.object_size import INNER, inner_pixel
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
-from gcnlab.receptive import Occluder
+from gcnlab.receptive import OcclusionSession, OcclusionSettings
 from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
@@ -43,9 +43,9 @@ class Settings:
     images: int = 100
     """Validation scenes; of 256 × 256 pixels with one to four objects."""
     window: int = 32
-    """Side of the occluder, in pixels."""
+    """Side of the session, in pixels."""
     stride: int = 16
-    """Steps between occluders, in pixels."""
+    """Distance between neighbouring positions of the occluder, in pixels."""
     threshold: float = 0.2
     """Of the region, as a fraction of the field's maximum."""
     seed: int = 0
@@ -103,7 +103,8 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
     if data.dataset != "shapes":
         raise ValueError(f"{name} was trained on {data.dataset}, not on shapes")
     scenes = Shapes("val", settings.images, data.image_size)
-    occluder = Occluder(run.model)
+    session = OcclusionSession(run.model)
+    occluder = OcclusionSettings(settings.window, settings.stride)
     objects = []
     with evaluation_mode(run.model):
         for index in tqdm(range(len(scenes)), desc=name):
@@ -111,7 +112,7 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
             image = run.normalization(picture)
             right = predict(run.model, image[None])[0] == labels
             inside = ~boundary_mask(labels, INNER)
-            instances, seen = scenes.instances(index), occluder(image)
+            instances, occlusion = scenes.instances(index), session.on(image)
             for number, item in enumerate(scenes.scene(index).objects):
                 mask = instances == number + 1
                 inner = mask & inside
@@ -119,10 +120,8 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
                     continue
                 rng = np.random.default_rng([settings.seed, index, number])
                 pixel = inner_pixel(inner, mask, rng)
-                unit = unit_at(pixel, tuple(mask.shape), tuple(seen.scores.shape[-2:]))
-                valid = seen.field(
-                    unit, target=item.kind, window=settings.window, stride=settings.stride
-                )
+                unit = unit_at(pixel, tuple(mask.shape), tuple(occlusion.score_map.shape[-2:]))
+                valid = occlusion.field(unit, item.kind, occluder)
                 objects.append(
                     ObjectCoverage(
                         index,

@@ -33,7 +33,7 @@ from gcnlab.evaluation import boundary_mask, predict
 from gcnlab.experiments.command import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
-from gcnlab.receptive import Occluder, theoretical_field
+from gcnlab.receptive import OcclusionSession, OcclusionSettings, theoretical_field
 from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
@@ -60,9 +60,9 @@ class Settings:
     image_size: int = 256
     """Side of the image, in pixels."""
     window: int = 32
-    """Side of the occluder, in pixels; smaller objects cannot be told from it."""
+    """Side of the occluder, in pixels. Objects smaller than it cannot be distinguished from it."""
     stride: int = 16
-    """Steps between occluders, in pixels."""
+    """Distance between neighbouring positions of the occluder, in pixels."""
     threshold: float = 0.2
     """Of the region, as a fraction of the field's maximum."""
     seed: int = 0
@@ -174,7 +174,7 @@ def measure(run: TrainedRun, network: str, settings: Settings) -> ObjectSizes:
     config = run.config
     if config.data.dataset != "shapes":
         raise ValueError(f"{network} was trained on {config.data.dataset}, not on shapes")
-    occluder = Occluder(run.model)
+    session = OcclusionSession(run.model)
     theoretical = theoretical_field(run.model, settings.image_size, at="heads.3")
     kinds = range(1, SHAPES.num_classes)
     total = len(settings.sizes) * len(kinds)
@@ -183,7 +183,7 @@ def measure(run: TrainedRun, network: str, settings: Settings) -> ObjectSizes:
         for size in settings.sizes:
             counts = []
             for kind in kinds:
-                counts.append(_count(run, occluder, settings, size, kind))
+                counts.append(_count(run, session, settings, size, kind))
                 bar.update()
             scores.append(_summary(size, counts))
     return ObjectSizes(
@@ -212,7 +212,7 @@ class _Counts:
 
 
 def _count(
-    run: TrainedRun, occluder: Occluder, settings: Settings, size: int, kind: int
+    run: TrainedRun, session: OcclusionSession, settings: Settings, size: int, kind: int
 ) -> _Counts:
     rendered = [render(single_object(settings, size, kind, n))[:2] for n in range(settings.scenes)]
     images = torch.stack([run.normalization(image) for image, _ in rendered])
@@ -224,9 +224,9 @@ def _count(
     for number in range(settings.fields):
         rng = np.random.default_rng([settings.seed, size, kind, number, 1])
         pixel = inner_pixel(inside[number], mask[number], rng)
-        seen = occluder(images[number])
-        unit = unit_at(pixel, tuple(images.shape[-2:]), tuple(seen.scores.shape[-2:]))
-        valid = seen.field(unit, target=kind, window=settings.window, stride=settings.stride)
+        occlusion = session.on(images[number])
+        unit = unit_at(pixel, tuple(images.shape[-2:]), tuple(occlusion.score_map.shape[-2:]))
+        valid = occlusion.field(unit, kind, OcclusionSettings(settings.window, settings.stride))
         coverage.append(valid.coverage(mask[number], settings.threshold))
         region.append(valid.region(settings.threshold).float().mean().item())
     return _Counts(

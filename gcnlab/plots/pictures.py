@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from gcnlab.annotations import Float, Shaped, Tensor
 from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.plots.style import figure_style
-from gcnlab.receptive.region import region as region_of
+from gcnlab.receptive.regions import region as region_of
 
 
 def plot_label_maps(
@@ -57,7 +57,7 @@ def plot_regions(
         image: RGB in 0 … 1.
         fields: title → discrepancy or gradient.
         pixel: (row, column) of the unit.
-        threshold, rule: of the region (see `gcnlab.receptive.region`).
+        threshold, rule: of the region (see `gcnlab.receptive.regions`).
     """
     with figure_style():
         figure = Figure(figsize=(2.6 * len(fields), 2.8))

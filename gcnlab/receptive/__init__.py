@@ -1,4 +1,5 @@
-"""Receptive fields: what a unit of the score map sees, and what really drives it.
+"""Receptive fields: which part of the image a unit of the score map can see, and which part drives
+it.
 
 The names are in `__init__.pyi`; each is imported when it is first used.
 """

@@ -1,29 +1,23 @@
 from .gradient import gradient_field, mean_gradient_field
-from .graph import Graph, NotTraceable
-from .many import Occluder
-from .occlusion import Occlusion, Watch, valid_field
-from .region import area_share, centred, coverage, mean_field, region, square_share
-from .selfcheck import Check
-from .theoretical import AxisField, TheoreticalField, field_of, theoretical_field
-from .unit import locate
+from .graph import NotTraceable
+from .occlusion import Occlusion, valid_field
+from .regions import area_share, centred, coverage, mean_field, region, square_share
+from .session import OcclusionSession
+from .settings import OcclusionSettings
+from .theoretical import TheoreticalField, theoretical_field
 from .validfield import ValidField
 
 __all__ = [
-    "AxisField",
-    "Check",
-    "Graph",
     "NotTraceable",
-    "Occluder",
     "Occlusion",
+    "OcclusionSession",
+    "OcclusionSettings",
     "TheoreticalField",
     "ValidField",
-    "Watch",
     "area_share",
     "centred",
     "coverage",
-    "field_of",
     "gradient_field",
-    "locate",
     "mean_field",
     "mean_gradient_field",
     "region",

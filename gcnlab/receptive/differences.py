@@ -1,4 +1,5 @@
-"""How one operation passes a difference on: from rectangles of its inputs to a rectangle of its output.
+"""How one operation passes a difference on: from rectangles of its inputs to a rectangle of its
+output.
 
 With Δx = changed − clean, zero outside a rectangle,
 
@@ -17,11 +18,11 @@ from torch.fx.node import map_arg
 from torch.nn import functional as F
 
 from gcnlab.annotations import Tensor
-from gcnlab.geometry import Broadcast, Transposed, Window
+from gcnlab.geometry import Broadcast, Footprint, Transposed
 from gcnlab.receptive import locality as ops
 from gcnlab.receptive.graph import Operation
+from gcnlab.receptive.grid import Interval
 from gcnlab.receptive.nodes import arguments, channels, value_of
-from gcnlab.receptive.windows import Interval
 
 aten = torch.ops.aten
 
@@ -44,7 +45,8 @@ class Patch:
     last: bool = False
 
     def on(self, box: Box) -> Tensor:
-        """The difference on another rectangle: cut, and extended by zeros. Not to be overwritten."""
+        """The difference on another rectangle: cut, and extended by zeros. Not to be
+        overwritten."""
         margins = self.margins(box)
         if not any(margins):
             return self.delta
@@ -216,9 +218,9 @@ def convolution(operation: Operation, values: dict[Node, object], scale: Tensor 
 def thin_convolution(operation: Operation, weight: Tensor) -> Pass:
     """Many channels in, few out, a long kernel: the heads.
 
-    A direct convolution spends its time on fetching the input once per tap (a tenth of the processor's
-    speed was measured). One matrix product gives what each input adds through each tap; the taps' maps are
-    shifted and summed.
+    A direct convolution spends its time on fetching the input once per tap (a tenth of the
+    processor's speed was measured). One matrix product gives what each input adds through each tap;
+    the taps' maps are shifted and summed.
     """
     taps = [(r, c) for r in range(weight.shape[2]) for c in range(weight.shape[3])]
     by_tap = torch.cat([weight[:, :, r, c] for r, c in taps])[:, :, None, None]
@@ -236,18 +238,18 @@ def thin_convolution(operation: Operation, weight: Tensor) -> Pass:
 
 
 def transposed_convolution(operation: Operation, weight: Tensor, groups: int) -> Pass:
-    windows = [axis.window for axis in operation.axes[0]]
-    stride, dilation = ([getattr(w, name) for w in windows] for name in ("stride", "dilation"))
+    footprints = [axis.footprint for axis in operation.axes[0]]
+    stride, dilation = ([getattr(f, name) for f in footprints] for name in ("stride", "dilation"))
 
     def spread_out(patches: list[Patch | None], box: Box) -> Tensor:
         tile = read_by(operation, box)
-        if empty(tile):  # a position between two windows
+        if empty(tile):  # a position between two footprints
             delta = patches[0].delta
             return delta.new_zeros(len(delta), weight.shape[1] * groups, *size_of(box))
         spread = F.conv_transpose2d(
             patches[0].on(tile), weight, None, stride, 0, groups=groups, dilation=dilation
         )
-        origin = [w.reads(start, stop)[0] for w, (start, stop) in zip(windows, tile)]
+        origin = [f.reads(start, stop)[0] for f, (start, stop) in zip(footprints, tile)]
         whole = tuple((start, start + n) for start, n in zip(origin, spread.shape[-2:]))
         return Patch(whole, spread, last=True).on(box)
 
@@ -306,7 +308,8 @@ def add_into(total: Tensor, box: Box, patch: Patch, factor: int | float = 1) -> 
 
 
 def concatenation(operation: Operation) -> Pass:
-    """Along the channels, or side by side along rows or columns: each input then reaches its own part."""
+    """Along the channels, or side by side along rows or columns: each input then reaches its own
+    part."""
     tensors, dim = operation.node.args[0], arguments(operation.node).get("dim", 0) % 4
 
     def beside(patches: list[Patch | None], box: Box) -> Tensor:
@@ -382,8 +385,9 @@ def cut_out(operation: Operation) -> Pass:
 
 
 def padding(operation: Operation) -> Pass:
-    """Moved by a constant's padding, whatever its value is; or resampled, if the border's values are taken."""
-    if not all(isinstance(axis, Window) for axis in operation.axes[0]):
+    """Moved by a constant's padding, whatever its value is; or resampled, if the border's values
+    are taken."""
+    if not all(isinstance(axis, Footprint) for axis in operation.axes[0]):
         return resampling(operation, ops.padding_matrices(operation.node))
     shift = [axis.padding for axis in operation.axes[0]]
     around = tuple(arguments(operation.node)["pad"][4:6])  # channels
@@ -488,8 +492,8 @@ DIGITS = 100
 
 
 def operand_that_is_enlarged(operation: Operation) -> Node | None:
-    """The map whose rounding the operation may enlarge. Where a value is nothing but rounding, its difference is
-    said to be no number; the window is then run the plain way."""
+    """The map whose rounding the operation may enlarge. Where a value is nothing but rounding, its
+    difference is said to be no number; the window is then run the plain way."""
     target, args = operation.node.target, operation.node.args
     place = ENLARGING.get(target)
     if target is aten.pow.Tensor_Scalar and args[1] >= 1:

@@ -1,15 +1,17 @@
-"""Few windows instead of all: coarsely everywhere, finely where the region's edge runs.
+"""Run some of the windows: coarsely everywhere, finely along the region's edge.
 
-The grid's windows are run level by level: 3 × 3 of them, then every 8th, say, every 4th, every 2nd, and those
-between. What is not run is interpolated from the level before. Where a window is run, its interpolated value
-is seen to have been wrong by so much; on the next level the values nearby are expected to be wrong by three quarters
-of that. It gives, for each part of the image, the probability of lying on the wrong side of the
-region's threshold: the *doubt*. On every level the least doubtful windows are left out, as many as the
-wanted agreement with the region of all windows allows. An agreement of 1 runs them all.
+The windows of the grid are run level by level: 3 × 3 of them, then for example every 8th, every
+    4th, every
+2nd, and those between. Windows that are not run are interpolated from the level before. When a
+window is run, the error of its interpolated value becomes known; on the next level, the error
+expected nearby is three quarters of it. This gives, for each part of the image, the probability of
+being on the wrong side of the region's threshold: the *doubt*. On every level the windows with the
+least doubt are left out, as many as the wanted agreement with the region of all windows allows. An
+agreement of 1 runs all windows.
 
-The three quarters make the expected agreement come out right on average, for regions by maximum, over
-networks trained on Shapes and CamVid and random ones. A single field may well fall short of it, and
-regions by mass, whose threshold hangs on every window, do so by some hundredths.
+The factor of three quarters makes the expected agreement right on average, for regions by maximum,
+over random networks and networks trained on Shapes and CamVid. A single field can fall short of it,
+and regions by mass, whose threshold depends on every window, do so by some hundredths.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,63 +19,55 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from gcnlab.receptive.region import level_of
-from gcnlab.receptive.windows import Windows
+from gcnlab.receptive.grid import OcclusionGrid, Window
+from gcnlab.receptive.regions import level_of
+from gcnlab.receptive.settings import OcclusionSettings
 
-AT_ONCE = 9
-"""Windows to the first picture; later as many as a quarter of those that have been run."""
+FIRST = 9
+"""Windows run before the first result; later results come after a quarter of the number run so
+far."""
 
 PER_LEVEL = 0.75
-"""What becomes of the interpolation's error when the windows come twice as close."""
+"""Factor of the interpolation error when the distance of the windows is halved."""
 
 HIGHER = 0.3
-"""Share of the region that is taken to be wrong if the true maximum is elsewhere."""
-
-Members = list[tuple[int, int]]
-"""Windows, by row and column of the grid."""
+"""Share of the region that is assumed wrong if the true maximum is elsewhere."""
 
 
 def drill_down(
-    windows: Windows,
-    run: Callable[[Members], np.ndarray],
-    threshold: int | float,
-    rule: str,
-    agreement: int | float,
+    grid: OcclusionGrid, run: Callable[[list[Window]], np.ndarray], settings: OcclusionSettings
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Estimate the drops of all windows from a part of them.
+    """Estimate the drops of all windows from some of them.
 
     Args:
-        windows: the grid.
-        run: the drops of some windows of the grid.
-        threshold, rule: of the region (see `gcnlab.receptive.region`).
-        agreement: intersection over union wanted between the region of the estimate and that of all
-            windows, in (0, 1].
+        grid: the grid.
+        run: computes the drops of some windows of the grid.
+        settings: the region (threshold and rule), and the agreement to reach: the intersection over
+            union of the estimate's region with that of all windows.
 
     Yields:
-        The drops, (rows, columns), run or interpolated, and the agreement expected of them. Each time
-        more of them have been run; the last one is the result.
+        The drops, (rows, columns), run or interpolated, and the expected agreement. More windows
+        have been run each time; the last one is the result.
     """
-    if not 0 < agreement <= 1:
-        raise ValueError(f"agreement must be in (0, 1], not {agreement}")
     step = 1
-    while max(windows.shape) > 2 * step + 1:
+    while max(grid.shape) > 2 * step + 1:
         step *= 2
-    estimate, error = np.zeros(windows.shape), np.full(windows.shape, np.inf)
-    done = np.zeros(windows.shape, bool)
+    estimate, error = np.zeros(grid.shape), np.full(grid.shape, np.inf)
+    done = np.zeros(grid.shape, bool)
     while True:
-        lattice = [np.unique([*range(0, n, step), n - 1]) for n in windows.shape]
-        doubt = doubts(windows, estimate, np.where(done, 0, error), threshold, rule)
-        wanted = _most_doubtful(doubt, done, lattice, step, 1 - agreement)
+        lattice = [np.unique([*range(0, n, step), n - 1]) for n in grid.shape]
+        doubt = doubts(grid, estimate, np.where(done, 0, error), settings)
+        wanted = _most_doubtful(doubt, done, lattice, step, 1 - settings.agreement)
         more = bool(wanted)
         while wanted:
-            count = max(AT_ONCE, int(done.sum()) // 4)
-            members, wanted = wanted[:count], wanted[count:]
-            index = tuple(np.array(members).T)
-            values = run(members)
+            count = max(FIRST, int(done.sum()) // 4)
+            windows, wanted = wanted[:count], wanted[count:]
+            index = tuple(np.array(windows).T)
+            values = run(windows)
             error[index] = np.abs(values - estimate[index])
             estimate[index], done[index] = values, True
             shown = np.where(done, estimate, _between(estimate, lattice))
-            doubt = doubts(windows, shown, np.where(done, 0, error), threshold, rule)
+            doubt = doubts(grid, shown, np.where(done, 0, error), settings)
             yield shown, max(0.0, 1 - doubt.sum())
         if step == 1:
             if done.all() or not more:
@@ -86,22 +80,25 @@ def drill_down(
 
 def _most_doubtful(
     doubt: np.ndarray, done: np.ndarray, lattice: list[np.ndarray], step: int, allowed: int | float
-) -> Members:
-    """The lattice's windows that have not been run, most doubtful first, without those at the end whose doubts
-    add up to no more than `allowed`. A window answers for the `step`×`step` windows around it."""
-    from scipy.ndimage import uniform_filter  # not on a bare GPU image
+) -> list[Window]:
+    """The windows of the lattice to run, most doubtful first.
+
+    The least doubtful windows, whose doubts sum to at most `allowed`, are left out. A window
+    represents the `step`×`step` windows around it.
+    """
+    from scipy.ndimage import uniform_filter  # a bare GPU image has no SciPy
 
     around = uniform_filter(doubt, step, mode="constant") * step**2
     waiting = [(int(i), int(j)) for i in lattice[0] for j in lattice[1] if not done[i, j]]
-    waiting.sort(key=lambda member: around[member])
+    waiting.sort(key=lambda window: around[window])
     if allowed <= 0:
         return waiting[::-1]
-    left = np.cumsum([around[member] for member in waiting])
+    left = np.cumsum([around[window] for window in waiting])
     return waiting[int(np.searchsorted(left, allowed, side="right")) :][::-1]
 
 
 def _between(values: np.ndarray, lattice: list[np.ndarray]) -> np.ndarray:
-    """Values at the lattice's windows, interpolated linearly to all windows."""
+    """Values at the windows of the lattice, interpolated linearly to all windows."""
     down, across = (
         np.array([np.interp(range(n), at, unit) for unit in np.eye(len(at))]).T
         for n, at in zip(values.shape, lattice)
@@ -110,7 +107,8 @@ def _between(values: np.ndarray, lattice: list[np.ndarray]) -> np.ndarray:
 
 
 def _smooth(error: np.ndarray, lattice: list[np.ndarray]) -> np.ndarray:
-    """Root mean square over the neighbours in the lattice: one good guess is luck, several are not."""
+    """Root mean square over the neighbours in the lattice, since a single small error can be
+    chance."""
     from scipy.ndimage import uniform_filter
 
     smooth = error.copy()
@@ -120,24 +118,28 @@ def _smooth(error: np.ndarray, lattice: list[np.ndarray]) -> np.ndarray:
 
 
 def doubts(
-    windows: Windows, drops: np.ndarray, error: np.ndarray, threshold: int | float, rule: str
+    grid: OcclusionGrid, drops: np.ndarray, error: np.ndarray, settings: OcclusionSettings
 ) -> np.ndarray:
-    """The expected wrong area for which each window is to blame, as a share of the region's area.
+    """The expected wrong area that each window causes, as a share of the region's area.
 
     Args:
-        error: standard deviation of each drop, 0 where it was run.
+        drops: the drops, run or interpolated.
+        error: standard deviation of each drop, 0 where the window was run.
+        settings: threshold and rule of the region.
     """
     from scipy.special import ndtr
 
-    (down, heights), (across, widths) = windows.cells()
+    (down, heights), (across, widths) = grid.cells()
     area = np.outer(heights, widths).astype(float)
     if not np.isfinite(error).all():  # nothing is known yet
         return down.T @ area @ across
     size = np.abs(down @ drops @ across.T)
     spread = np.maximum(down @ error @ across.T, 1e-12 * max(size.max(), 1e-30))
-    edge = level_of(torch.from_numpy(size), torch.from_numpy(area), threshold, rule)
+    edge = level_of(
+        torch.from_numpy(size), torch.from_numpy(area), settings.threshold, settings.rule
+    )
     wrong = area * ndtr(-np.abs(size - edge) / spread)
     region = area[size >= edge].sum()
-    # If the true maximum is elsewhere, the threshold is wrong, and with it the whole edge.
+    # If the true maximum is elsewhere, the threshold and the whole edge are wrong.
     higher = HIGHER * region * ndtr((size - size.max()) / spread) * (spread > 1e-9 * size.max())
     return down.T @ (wrong + higher) @ across / region

@@ -1,8 +1,8 @@
-"""The gradient receptive field: how strongly each pixel of the image moves one score.
+"""The gradient receptive field: how strongly each pixel of the image changes one score.
 
-One backward pass from one unit gives ∂score/∂image (Luo et al., "Understanding the effective receptive
-field", NIPS 2016); its magnitude, summed over the colour channels, is the field. Where it is zero the unit
-sees nothing, so its support can only be as large as the theoretical receptive field.
+One backward pass from one unit gives ∂score/∂image (Luo et al., "Understanding the effective
+receptive field", NIPS 2016); its magnitude, summed over the colour channels, is the field. Where it
+is zero the unit sees nothing, so the field lies inside the theoretical receptive field.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pixel, Whole
 from gcnlab.models.logits import check_network, logits_of
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.receptive.region import mean_field
-from gcnlab.receptive.unit import check_image, check_scores, locate, middle_pixel
+from gcnlab.receptive.regions import mean_field
+from gcnlab.receptive.unit import check_finite, check_image, locate, middle_pixel
 
 
-@no_type_check  # its own checks say what to do instead
+@no_type_check  # the function's own errors say what to do instead
 def gradient_field(
     model: nn.Module,
     image: Float[Tensor, "channels height width"],
@@ -30,14 +30,15 @@ def gradient_field(
 
     Args:
         model: maps images to score maps; run in evaluation mode and left as it was.
-        image: what the model takes (already normalised).
-        pixel: (row, column) on the score map. Where that has another size than the image,
-            `gcnlab.receptive.unit.unit_at` tells which position holds a pixel of the image.
+        image: the model's input (already normalised).
+        pixel: (row, column) on the score map. If map and image differ in size,
+            `gcnlab.receptive.unit.unit_at` converts a pixel of the image into a position on the
+            map.
         target: class id; None for the class predicted there.
 
     Raises:
-        ValueError: the pixel or class is outside the score map, the image is not one image, its scores are
-            not finite or have no gradient.
+        ValueError: the pixel or class is outside the score map, the image is not one image, or its
+            logits are not finite or have no gradient.
         TypeError: the model does not return a score map.
     """
     return _gradient(model, image, pixel, target)[0]
@@ -47,20 +48,22 @@ def gradient_field(
 def _gradient(
     model: nn.Module, image: Tensor, unit: tuple[int, int], target: int | None
 ) -> tuple[Tensor, tuple[int, int]]:
-    """The field of a unit, and rows and columns of the score map."""
+    """The field of a unit, and the rows and columns of the score map."""
     check_network(model)
     check_image(image)
     leaf = image.detach().as_subclass(Tensor).clone().requires_grad_()
     with evaluation_mode(model), torch.enable_grad():
-        scores = logits_of(model, leaf[None])[0]
-        check_scores(scores)
-        score = scores[locate(scores.detach(), unit, target), unit[0], unit[1]]
+        logits = logits_of(model, leaf[None])[0]
+        check_finite(logits)
+        score = logits[locate(logits.detach(), unit, target), unit[0], unit[1]]
         if not score.requires_grad:
-            raise ValueError(f"the scores of {type(model).__name__} have no gradient by the image")
+            raise ValueError(
+                f"the logits of {type(model).__name__} have no gradient with respect to the image"
+            )
         (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True)
     if gradient is None:
-        raise ValueError(f"the scores of {type(model).__name__} do not depend on the image")
-    return gradient.abs().sum(0).cpu(), tuple(scores.shape[-2:])
+        raise ValueError(f"the logits of {type(model).__name__} do not depend on the image")
+    return gradient.abs().sum(0).cpu(), tuple(logits.shape[-2:])
 
 
 def mean_gradient_field(
@@ -69,24 +72,24 @@ def mean_gradient_field(
     radius: Whole,
     target: Whole | None = None,
 ) -> Float[Tensor, "side side"]:
-    """The mean gradient field over many images, each moved so that its pixel lies in the middle.
+    """The mean gradient field over many images, each shifted so that its pixel lies in the middle.
 
-    Luo et al. call it the effective receptive field. One image's field follows that image's edges; in the
-    mean, what is left is the network's. (They start the backward pass with 1 at a unit of any layer; here the
-    unit is one class's score.)
+    Luo et al. call it the effective receptive field. The field of one image follows that image's
+    edges; the mean shows the network. (They start the backward pass with 1 at a unit of any layer;
+    here the unit is one class's score.)
 
     Args:
         model: see `gradient_field`.
-        examples: images and for each the position (row, column) on the score map. The image's pixel in the middle
-            of that unit comes to lie in the middle.
-        radius: of the result, in pixels; its side is 2·radius + 1.
+        examples: images, each with a position (row, column) on the score map. The result is centred
+            on the pixel in the middle of that unit.
+        radius: radius of the result, in pixels; its side is 2·radius + 1.
         target: class id; None for the class predicted at each pixel.
 
     Returns:
-        See `gcnlab.receptive.region.mean_field`.
+        The mean, see `gcnlab.receptive.regions.mean_field`.
 
     Raises:
-        ValueError: there is no image, and as `gradient_field`.
+        ValueError: there is no image, or `gradient_field` raises an error.
     """
 
     def fields() -> Iterator[tuple[Tensor, tuple[int, int]]]:

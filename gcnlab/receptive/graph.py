@@ -1,9 +1,10 @@
 """A network as a graph of operations, each with the geometry of its two axes.
 
-The network is exported once, for one image size (`torch.export`, which gives a `torch.fx` graph of ATen
-operations). For every operation that depends on the image the graph knows how its output's rows and
-columns read its inputs' rows and columns, or, where that is not proven (`gcnlab.receptive.locality`), that every
-output may read everything: then `Operation.local` is False.
+The network is exported once, for one image size (`torch.export`, which gives a `torch.fx` graph of
+ATen operations). For every operation that depends on the image the graph knows how its output's
+rows and columns read its inputs' rows and columns, or, where that is not proven
+(`gcnlab.receptive.locality`), that every output may read everything: then `Operation.local` is
+False.
 """
 
 import warnings
@@ -37,7 +38,8 @@ class Operation:
         node: its node in the exported graph.
         inputs: the nodes it reads that depend on the image.
         size: rows and columns of its output; None if that is not a map.
-        axes: of each input, how the rows and the columns of the output read it; None if not `local`.
+        axes: of each input, how the rows and the columns of the output read it; None if not
+            `local`.
     """
 
     node: Node
@@ -66,7 +68,8 @@ class Graph:
     Attributes:
         image: the node of the image.
         output: the node of the scores.
-        operations: in order of execution; those that depend on the image and that the scores depend on.
+        operations: in order of execution; those that depend on the image and that the scores depend
+            on.
         constants: the values of the nodes that do not depend on the image (weights).
         checked: whether fields from kept activations have been held against the plain way.
         unusable: why activations cannot be reused, in words; empty if they can, as far as is known.

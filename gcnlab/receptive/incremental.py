@@ -1,23 +1,27 @@
-"""Scores of an image with one small part changed, at the cost of that part.
+"""Logits of an image with one small part changed, at the cost of computing that part.
 
-The clean image is run once and its activations are kept. A change of the image reaches, in each layer, only
-a small part of the map (the *forward cone*), and one unit of the score map reads only a part of each map (the
-*backward cone*): something is computed only where both meet. Reuse of activations for occlusion is Krypton's
-idea (Nakandala, Kumar, Papakonstantinou, "Incremental and approximate inference for faster occlusion-based
-deep CNN explanations", SIGMOD 2019). Two things are different here:
+The clean image is run once and its activations are kept. A change of the image reaches only a small
+part of the map in each layer (the *forward cone*), and one unit of the score map depends only on a
+part of each map (the *backward cone*). Values are computed only where both intersect. Krypton
+introduced the reuse of activations for occlusion (Nakandala, Kumar, Papakonstantinou, "Incremental
+and approximate inference for faster occlusion-based deep CNN explanations", SIGMOD 2019). Two
+things are different here:
 
-- **Differences are passed on, not values** (`gcnlab.receptive.differences`): what is outside the cone is zero
-  and need not be fetched, and a small change is not rounded away as the difference of two large numbers.
-- **Neighbouring changes go together**: a batch is a block of the occluders' grid, and in each layer one
-  rectangle holds the cones of all of them. Small blocks have tight rectangles, large blocks few calls; the
-  multiply-adds of both are counted, and the cheaper is taken.
+- **Layers pass on differences, not values** (`gcnlab.receptive.differences`): the difference is
+  zero outside the cone and need not be read, and a small change is not lost to rounding as the
+  difference of two large numbers.
+- **Neighbouring changes form a batch**: a batch is a block of the grid of windows, and in each
+  layer one rectangle contains all of their cones. Small blocks have tight rectangles, large blocks
+  few calls; the cost of both is estimated from their multiply-adds, and the cheaper is chosen.
 
-Where an operation is global or not understood (pooling over the whole map, attention) it is run as it is on its
-whole input, once per change, and what follows has the whole map changed: still right, no longer quick.
+An operation that is global or unknown (pooling over the whole map, attention) is run unchanged on
+its whole input, once per change; after it the whole map counts as changed. This is still right, but
+slow.
 
-A clean value with a difference added is the changed value up to rounding. Where a result jumps (a comparison, the
-place of a maximum) rounding tips it: inside an occluder all values are alike, and which one is the largest hangs on
-the last bit. Networks with such operations are left to the plain way.
+A clean value plus a difference equals the changed value up to rounding. Where a result is
+discontinuous (a comparison, the position of a maximum), rounding can change it: inside an occluder
+all values are equal, and the last bit decides which one is the largest. Networks with such
+operations are run by the plain method.
 """
 
 import math
@@ -34,7 +38,7 @@ from torch.fx.node import map_arg
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import first_line
-from gcnlab.geometry import Window
+from gcnlab.geometry import Footprint
 from gcnlab.models.logits import device_of, dtype_of
 from gcnlab.receptive.differences import (
     Box,
@@ -46,21 +50,22 @@ from gcnlab.receptive.differences import (
     part,
 )
 from gcnlab.receptive.graph import Graph, NotTraceable, Operation
+from gcnlab.receptive.grid import Interval, Window
 from gcnlab.receptive.locality import BATCH_NORM, CONVOLUTION, TRANSPOSED
 from gcnlab.receptive.nodes import evaluate, map_size
-from gcnlab.receptive.windows import Interval
 
 SECONDS_PER_CALL = 25e-6
-"""What an operation costs beside its multiply-adds: the way from Python into PyTorch."""
+"""Overhead of a call from Python into PyTorch, in addition to the operation's multiply-adds."""
 
 SHAPES = ((1, 1), (1, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8))
-"""Heights and widths that are tried for a block of changes."""
+"""Heights and widths of blocks to choose from, in windows."""
 
 NOWHERE = np.array([1 << 40, -(1 << 40)])
-"""The empty interval, as the start of a hull."""
+"""The empty interval, the initial value of a hull."""
 
 Cones = dict[Node, np.ndarray]
-"""Per map the intervals of several groups of changes on one axis, (groups, 2); empty if start ≥ stop."""
+"""Map → the intervals of several groups of changes on one axis, (groups, 2); empty if start ≥
+stop."""
 
 
 class NotReusable(RuntimeError):
@@ -68,30 +73,30 @@ class NotReusable(RuntimeError):
 
 
 @dataclass
-class Whole:
-    """Values, not differences, of a node that was computed as a whole: one per change."""
+class FullValues:
+    """Values, not differences, of a node that was computed on its whole input: one per change."""
 
     values: list
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Changes put into blocks.
+class ExecutionPlan:
+    """Changes grouped into blocks, and the cost of computing them.
 
     Attributes:
         blocks: (group of rows, group of columns) → the changes in the block.
-        cones: of rows and columns, by group.
+        cones: the groups' cones along rows and along columns.
         macs: multiply-adds of all blocks.
-        seconds: what they will take, by estimate.
+        seconds: their estimated duration.
     """
 
-    blocks: dict[tuple[int, int], list[tuple[int, int]]]
+    blocks: dict[tuple[int, int], list[Window]]
     cones: tuple[Cones, Cones]
     macs: float
     seconds: float
 
     def boxes(self, block: tuple[int, int]) -> dict[Node, Box]:
-        """Of each map that the block changes, the rectangle that has to be computed."""
+        """The rectangle to compute in each map that the block changes."""
         boxes = {}
         for node, rows in self.cones[0].items():
             (top, bottom), (left, right) = rows[block[0]], self.cones[1][node][block[1]]
@@ -101,20 +106,20 @@ class Plan:
 
 
 class IncrementalNet:
-    """A network with the activations of one image, for many small changes of that image.
+    """A network with the kept activations of one image, for many small changes of that image.
 
     Args:
-        model: maps images to score maps; as it is in evaluation mode. Its weights are read when this is made.
-        image: (channels, height, width), what the model takes.
-        graph: of the model for images of this size, if there is one already, or why there is none.
+        model: maps images to score maps; taken in evaluation mode. Its weights are read here, once.
+        image: (channels, height, width), the model's input.
+        graph: the model's graph for images of this size, if it exists, or why there is none.
 
     Raises:
         NotTraceable: the network cannot be exported as a graph.
-        NotReusable: an operation jumps, or cannot be prepared.
+        NotReusable: an operation is discontinuous, or cannot be prepared.
 
     Attributes:
-        scores: of the clean image, (classes, rows, columns).
-        whole: names of the operations that are computed as a whole for each change.
+        score_map: logits of the clean image, (classes, rows, columns).
+        whole: names of the operations that are computed on their whole input for each change.
         macs: multiply-adds of the convolutions for the whole image.
     """
 
@@ -130,14 +135,14 @@ class IncrementalNet:
         self.graph = graph or Graph(model, self.image[None])
         if self.graph.unusable:
             raise NotReusable(self.graph.unusable)
-        with torch.inference_mode():  # the model itself is not run
+        with torch.inference_mode():  # the graph is run, not the model itself
             self.operations = self.graph.operations
             self._last_use = {n: i for i, o in enumerate(self.operations) for n in o.inputs}
             start = time.perf_counter()
             self._values = self._run_clean()
             seconds = time.perf_counter() - start
             self._passes = self._prepare()
-        self.scores: Float[Tensor, "classes rows columns"] = self._values[self.graph.output][0]
+        self.score_map: Float[Tensor, "classes rows columns"] = self._values[self.graph.output][0]
         self.whole = [operation.name for operation in self.operations if not operation.local]
         self._macs = {o.node: macs_per_position(o) for o in self.operations}
         self.macs = sum(self._macs[o.node] * math.prod(o.size or ()) for o in self.operations)
@@ -147,50 +152,53 @@ class IncrementalNet:
         self,
         rows: Sequence[Interval],
         columns: Sequence[Interval],
-        members: Sequence[tuple[int, int]],
+        windows: Sequence[Window],
         pixel: tuple[int, int],
         batch_size: int,
-    ) -> Plan:
-        """The cheapest blocks for some changes of the image; nothing is run.
+    ) -> ExecutionPlan:
+        """The cheapest blocks for some changes of the image. Nothing is run.
 
         Args:
-            rows, columns: the intervals that the changed rectangles are made of.
-            members: the rectangles: (i, j) is rows[i] × columns[j].
-            pixel: (row, column) of the score map, at which the scores will be read.
-            batch_size: changes at once, at most.
+            rows, columns: the intervals of the changed rectangles.
+            windows: the rectangles: (i, j) is rows[i] × columns[j].
+            pixel: (row, column) of the score map, where the logits are read.
+            batch_size: largest number of changes per batch.
         """
         needed = [self._needed(axis, pixel[axis]) for axis in (0, 1)]
         shapes = [shape for shape in SHAPES if math.prod(shape) <= batch_size]
-        plans = (self._plan((rows, columns), members, needed, shape) for shape in shapes)
+        plans = (self._plan((rows, columns), windows, needed, shape) for shape in shapes)
         return min(plans, key=lambda plan: plan.seconds)
 
     def changes(
         self,
-        plan: Plan,
+        plan: ExecutionPlan,
         rows: Sequence[Interval],
         columns: Sequence[Interval],
         fill: int | float,
-    ) -> Iterator[tuple[list[tuple[int, int]], Float[Tensor, "changes classes"]]]:
-        """What the scores change by when rectangles of the image are filled.
+    ) -> Iterator[tuple[list[Window], Float[Tensor, "changes classes"]]]:
+        """How much the logits change when rectangles of the image are filled.
 
         Args:
-            plan: of the same rows and columns.
+            plan: a plan for the same rows and columns.
+            rows, columns: the intervals of the changed rectangles.
             fill: value of a changed rectangle, in all channels.
 
         Yields:
-            Some of the plan's members, and for each of them changed − clean of every class.
+            Some of the plan's windows, and for each of them changed − clean of every class.
 
         Raises:
-            NotReusable: one of the operations did not work.
+            NotReusable: one of the operations failed.
         """
-        for block, members in plan.blocks.items():
-            rectangles = [(rows[i], columns[j]) for i, j in members]
-            with torch.inference_mode():  # not over the yield: the caller's mode is its own
+        for block, windows in plan.blocks.items():
+            rectangles = [(rows[i], columns[j]) for i, j in windows]
+            with (
+                torch.inference_mode()
+            ):  # ends before the yield, so that the caller is not affected
                 changes = self._run(plan.boxes(block), rectangles, fill)
-            yield members, changes
+            yield windows, changes
 
     def _run_clean(self) -> dict[Node, object]:
-        """Run the image; keep the values that changes will need."""
+        """Run the clean image; keep the values that changes need."""
         kept = {self.graph.image, self.graph.output}
         for operation in self.operations:
             kept.update(clean_inputs(operation))
@@ -208,7 +216,8 @@ class IncrementalNet:
         return values
 
     def _prepare(self) -> list[Pass | None]:
-        """The function of each local operation, batch norms folded into the convolutions before them."""
+        """The difference function of each local operation; batch norms are folded into the
+        convolutions."""
         readers: dict[Node, list[Operation]] = {}
         for operation in self.operations:
             for node in operation.inputs:
@@ -216,8 +225,8 @@ class IncrementalNet:
         scales = {}
         for operation in self.operations:
             after = readers.get(operation.node, [])
-            window = operation.local and isinstance(operation.axes[0][0], Window)
-            if operation.node.target not in CONVOLUTION or not window or len(after) != 1:
+            plain = operation.local and isinstance(operation.axes[0][0], Footprint)
+            if operation.node.target not in CONVOLUTION or not plain or len(after) != 1:
                 continue
             norm = after[0]
             if norm.node.target in BATCH_NORM and norm.local:
@@ -232,7 +241,8 @@ class IncrementalNet:
         return passes
 
     def _needed(self, axis: int, position: int) -> dict[Node, Interval]:
-        """The backward cone: of each map the interval that one position of the score map reads."""
+        """The backward cone: the interval of each map on which one position of the score map
+        depends."""
         needed = {self.graph.output: (position, position + 1)}
         for operation in reversed(self.operations):
             start, stop = needed.get(operation.node, (0, 0))
@@ -250,7 +260,7 @@ class IncrementalNet:
         return needed
 
     def _cones(self, axis: int, groups: np.ndarray, needed: dict[Node, Interval]) -> Cones:
-        """Where the forward cones of groups of changes meet the backward cone."""
+        """The intersection of the backward cone with the forward cones of groups of changes."""
         cones = {self.graph.image: _meet(groups, needed.get(self.graph.image))}
         for operation in self.operations:
             hull = np.tile(NOWHERE, (len(groups), 1))
@@ -269,22 +279,22 @@ class IncrementalNet:
     def _plan(
         self,
         intervals: tuple[Sequence[Interval], Sequence[Interval]],
-        members: Sequence[tuple[int, int]],
+        windows: Sequence[Window],
         needed: Sequence[dict[Node, Interval]],
         shape: tuple[int, int],
-    ) -> Plan:
-        """Put changes into blocks of at most `shape` neighbours, and count what they cost."""
+    ) -> ExecutionPlan:
+        """Group changes into blocks of at most `shape` neighbours, and estimate their cost."""
         group_of, cones = [], []
         for axis in (0, 1):
-            used = sorted({member[axis] for member in members})
+            used = sorted({window[axis] for window in windows})
             group_of.append({i: rank // shape[axis] for rank, i in enumerate(used)})
             groups = np.tile(NOWHERE, (math.ceil(len(used) / shape[axis]), 1))
             for i, group in group_of[axis].items():
                 start, stop = intervals[axis][i]
                 groups[group] = min(groups[group, 0], start), max(groups[group, 1], stop)
             cones.append(self._cones(axis, groups, needed[axis]))
-        blocks: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for i, j in members:
+        blocks: dict[tuple[int, int], list[Window]] = {}
+        for i, j in windows:
             blocks.setdefault((group_of[0][i], group_of[1][j]), []).append((i, j))
         lengths = [
             {node: np.maximum(0, cone[:, 1] - cone[:, 0]) for node, cone in axis.items()}
@@ -300,13 +310,13 @@ class IncrementalNet:
             if weight:
                 macs += weight * float((positions * changes).sum())
         seconds = macs * self._seconds_per_mac + calls * SECONDS_PER_CALL
-        return Plan(blocks, tuple(cones), macs, seconds)
+        return ExecutionPlan(blocks, tuple(cones), macs, seconds)
 
     def _run(
         self, boxes: dict[Node, Box], rectangles: Sequence[Box], fill: int | float
     ) -> Float[Tensor, "changes classes"]:
-        """Pass the differences of one block of changes from the image to the scores."""
-        state: dict[Node, Patch | Whole] = {}
+        """Propagate the differences of one block of changes from the image to the logits."""
+        state: dict[Node, Patch | FullValues] = {}
         if self.graph.image in boxes:
             state[self.graph.image] = self._filled(boxes[self.graph.image], rectangles, fill)
         for i, operation in enumerate(self.operations):
@@ -321,13 +331,14 @@ class IncrementalNet:
             for node in operation.inputs:
                 if self._last_use[node] == i:
                     state.pop(node, None)
-        classes = len(self.scores)
+        classes = len(self.score_map)
         if self.graph.output not in state:
-            return self.scores.new_zeros(len(rectangles), classes)
+            return self.score_map.new_zeros(len(rectangles), classes)
         return self._patch(self.graph.output, state, boxes, -1).delta.reshape(-1, classes)
 
     def _filled(self, box: Box, rectangles: Sequence[Box], fill: int | float) -> Patch:
-        """The difference of the image: each rectangle filled, on the box that holds them all."""
+        """The difference of the image with each rectangle filled, on the box that contains them
+        all."""
         clean = part(self._values[self.graph.image], box)
         delta = torch.zeros(
             (len(rectangles), *clean.shape[1:]), dtype=clean.dtype, device=clean.device
@@ -341,33 +352,33 @@ class IncrementalNet:
         return Patch(box, delta)
 
     def _patch(
-        self, node: Node, state: dict[Node, Patch | Whole], boxes: dict[Node, Box], i: int
+        self, node: Node, state: dict[Node, Patch | FullValues], boxes: dict[Node, Box], i: int
     ) -> Patch | None:
-        """The difference of a node, for the operation i."""
+        """The difference of a node, as input of operation i."""
         known = state.get(node)
-        if isinstance(known, Whole):
+        if isinstance(known, FullValues):
             box = boxes[node]
             clean = part(self._values[node], box)
             return Patch(box, torch.cat([part(value, box) - clean for value in known.values]), True)
         return known and replace(known, last=self._last_use.get(node) == i)
 
     def _as_a_whole(
-        self, operation: Operation, state: dict[Node, Patch | Whole], changes: int
-    ) -> Whole:
-        """Run an operation on its whole inputs, change by change."""
+        self, operation: Operation, state: dict[Node, Patch | FullValues], changes: int
+    ) -> FullValues:
+        """Run an operation on its whole inputs, one change at a time."""
 
         def value(node: Node, number: int) -> object:
             known = state.get(node)
             if known is None:
                 return self._values[node]
-            if isinstance(known, Whole):
+            if isinstance(known, FullValues):
                 return known.values[number]
             changed = self._values[node].clone()
             part(changed, known.box).add_(known.delta[number])
             return changed
 
         node = operation.node
-        return Whole(
+        return FullValues(
             [
                 node.target(*args, **kwargs)
                 for number in range(changes)
@@ -378,11 +389,11 @@ class IncrementalNet:
 
 @contextmanager
 def _named(operation: Operation) -> Iterator[None]:
-    """What goes wrong inside is said to be this operation's."""
+    """Name the operation in errors that are raised inside the block."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError):
-        raise  # not the operation's fault
+        raise  # the operation did not cause it
     except Exception as error:
         raise NotReusable(
             f"{operation.name}: {type(error).__name__}: {first_line(error)}"
@@ -390,7 +401,7 @@ def _named(operation: Operation) -> Iterator[None]:
 
 
 def length(node: Node, axis: int) -> int:
-    """Rows or columns of a node's map; 1 for what is no map."""
+    """Rows or columns of a node's map; 1 if its value is not a map."""
     size = map_size(node)
     return 1 if size is None else size[axis]
 

@@ -7,9 +7,10 @@ An operation is *local* if it is proven here that
   `gcnlab.geometry` says;
 - for a batch of images it does to each what it does to one.
 
-Every other operation, or a listed one with other arguments, counts as not local: every output may read everything.
-Examples are reflection padding, slices that take part of the batch, windows folded into the batch, normalisation over
-the map, and attention. Their results are still right, but slow to compute.
+Every other operation, or a listed one with other arguments, counts as not local: every output may
+    read everything.
+Examples are reflection padding, slices that take part of the batch, windows folded into the batch,
+normalisation over the map, and attention. Their results are still right, but slow to compute.
 """
 
 import operator
@@ -21,7 +22,7 @@ from torch.fx import Node
 from torch.nn import functional as F
 
 from gcnlab.annotations import Tensor
-from gcnlab.geometry import SAME, AxisMap, Broadcast, Table, Transposed, Window
+from gcnlab.geometry import SAME, AxisMap, Broadcast, Footprint, Table, Transposed
 from gcnlab.receptive.nodes import arguments, is_floating, map_size, value_of
 
 aten = torch.ops.aten
@@ -107,13 +108,15 @@ REDUCTIONS = (
 """Reductions over one axis or some; position by position if that is the channels' alone."""
 
 ALONG_SOME = (aten.flip.default, aten.roll.default)
-"""Operations along some axes that keep the shape; position by position if that is the channels' alone."""
+"""Operations along some axes that keep the shape; position by position if that is the channels'
+alone."""
 
 
 def axes_of(
     node: Node, inputs: tuple[Node, ...], local: set[Node], users: set[Node]
 ) -> tuple[Axes, ...] | None:
-    """Per input, how rows and columns of an operation read it; None if it is not proven to be local.
+    """Per input, how rows and columns of an operation read it; None if it is not proven to be
+    local.
 
     Args:
         node: the operation.
@@ -138,7 +141,8 @@ def axes_of(
 
 
 def _answers_are_followed(node: Node, users: set[Node]) -> bool:
-    """Whether only outputs are read that are maps like the first one: any output of a split, else only the first.
+    """Whether only outputs are read that are maps like the first one: any output of a split, else
+    only the first.
 
     Max-pooling also tells where each maximum lies, in numbers that count over the whole map.
     """
@@ -148,7 +152,8 @@ def _answers_are_followed(node: Node, users: set[Node]) -> bool:
 
 
 def _axes(node: Node, source: Node) -> Axes | None:
-    """How rows and columns are read by an operation on one floating-point map; None if it is not proven to be local."""
+    """How rows and columns are read by an operation on one floating-point map; None if it is not
+    proven to be local."""
     target, argument = node.target, arguments(node)
     if node.args[0] is not source:
         return None  # weights that depend on the image
@@ -156,9 +161,9 @@ def _axes(node: Node, source: Node) -> Axes | None:
         return None  # the map is its own weights
     if target in CONVOLUTION or target in TRANSPOSED:
         if target in TRANSPOSED or argument.get("transposed", False):
-            windows = (_window(node, axis, argument) for axis in (0, 1))
-            return tuple(Transposed(window) for window in windows)
-        return tuple(_window(node, axis, argument) for axis in (0, 1))
+            footprints = (_footprint(node, axis, argument) for axis in (0, 1))
+            return tuple(Transposed(footprint) for footprint in footprints)
+        return tuple(_footprint(node, axis, argument) for axis in (0, 1))
     if target in BATCH_NORM:
         fixed = not argument.get("training", False) and argument.get("running_var") is not None
         return (SAME, SAME) if fixed else None
@@ -199,8 +204,8 @@ def _along_channels(node: Node, source: Node, argument: dict) -> bool:
 
 
 def _pointwise_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | None:
-    """How a pointwise operation reads each of its inputs, which may be broadcast along rows or columns; None if it is
-    not pointwise."""
+    """How a pointwise operation reads each of its inputs, which may be broadcast along rows or
+    columns; None if it is not pointwise."""
     tags = getattr(node.target, "tags", ())
     spread = node.target is aten.expand.default
     if not spread and node.target not in POINTWISE and torch.Tag.pointwise not in tags:
@@ -234,7 +239,7 @@ def _cat_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | None:
     starts, start = {}, 0
     for tensor in tensors:
         starts[tensor], start = start, start + map_size(tensor)[axis]
-    moved = [Window(padding=starts[source]) for source in inputs]
+    moved = [Footprint(padding=starts[source]) for source in inputs]
     return tuple((m, SAME) if axis == 0 else (SAME, m) for m in moved)
 
 
@@ -249,10 +254,10 @@ def _pooling_axes(node: Node, argument: dict) -> Axes | None:
         return None  # the divisor differs from place to place
     kernel = _pair(argument["kernel_size"])
     stride, dilation = _pair(argument.get("stride") or kernel), _pair(argument.get("dilation", 1))
-    return tuple(Window(*of_axis) for of_axis in zip(kernel, stride, padding, dilation))
+    return tuple(Footprint(*of_axis) for of_axis in zip(kernel, stride, padding, dilation))
 
 
-def _window(node: Node, axis: int, argument: dict) -> Window:
+def _footprint(node: Node, axis: int, argument: dict) -> Footprint:
     kernel = value_of(node.args[1]).shape[2 + axis]
     dilation = _pair(argument.get("dilation", 1))[axis]
     padding = argument.get("padding", 0)
@@ -262,7 +267,7 @@ def _window(node: Node, axis: int, argument: dict) -> Window:
         padding = 0
     else:
         padding = _pair(padding)[axis]
-    return Window(kernel, _pair(argument.get("stride", 1))[axis], padding, dilation)
+    return Footprint(kernel, _pair(argument.get("stride", 1))[axis], padding, dilation)
 
 
 def _slice_axes(source: Node, argument: dict) -> Axes | None:
@@ -272,18 +277,19 @@ def _slice_axes(source: Node, argument: dict) -> Axes | None:
     length, step = map_size(source)[axis], argument.get("step", 1)
     start = argument.get("start") or 0
     start = max(0, start + length) if start < 0 else start
-    sliced = Window(1, step, -start)
+    sliced = Footprint(1, step, -start)
     return (sliced, SAME) if axis == 0 else (SAME, sliced)
 
 
 def _padding_axes(node: Node, source: Node, argument: dict) -> Axes | None:
-    """Of padding, positive or negative (which cuts off), with a constant or with the border's values.
+    """Of padding, positive or negative (which cuts off), with a constant or with the border's
+    values.
 
     A constant is the same in the clean and in the changed image, so its value does not matter.
     """
     left, _, top, *_ = (*argument["pad"], 0, 0, 0, 0)
     if argument.get("mode", "constant") == "constant":
-        return Window(padding=top), Window(padding=left)
+        return Footprint(padding=top), Footprint(padding=left)
     matrices = padding_matrices(node)
     return matrices and _table_axes(matrices, source, node)
 
@@ -317,12 +323,13 @@ def padding_matrices(node: Node) -> tuple[Tensor, Tensor] | None:
 
 
 def resampling_matrices(node: Node) -> tuple[Tensor, Tensor] | None:
-    """The matrices (outputs, inputs) of an interpolation along rows and columns; None if the two together are
-    not what it does."""
+    """The matrices (outputs, inputs) of an interpolation along rows and columns; None if the two
+    together are not what it does."""
     (height, width) = map_size(node.args[0])
 
     def along(axis: int) -> Tensor:
-        # One unit vector per channel, spread evenly over the other axis: interpolation keeps it even.
+        # One unit vector per channel, spread evenly over the other axis: interpolation keeps it
+        # even.
         responses = []
         for units in torch.eye((height, width)[axis]).split(16):
             across = units[:, :, None] if axis == 0 else units[:, None, :]

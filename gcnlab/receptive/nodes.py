@@ -1,7 +1,8 @@
-"""Read the nodes of an exported graph (`torch.fx`): what an operation is, what it is given, what it gives.
+"""Read the nodes of an exported graph (`torch.fx`): what an operation is, what it is given, what it
+gives.
 
-A *map* is a tensor (1, channels, rows, columns): the graph is exported for one image. What has another shape, or
-holds space in its batch, is no map, and nothing is known of its rows and columns.
+A *map* is a tensor (1, channels, rows, columns): the graph is exported for one image. What has
+another shape, or holds space in its batch, is no map, and nothing is known of its rows and columns.
 """
 
 import operator
@@ -22,7 +23,8 @@ def value_of(node: Node) -> object:
 
 
 def map_size(node: Node) -> tuple[int, int] | None:
-    """Rows and columns of a node's map (of the first, if there are several); None if it is no map."""
+    """Rows and columns of a node's map (of the first, if there are several); None if it is no
+    map."""
     value = value_of(node)
     if not isinstance(value, Tensor) or value.ndim != 4 or len(value) != 1:
         return None

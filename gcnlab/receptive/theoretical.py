@@ -1,12 +1,14 @@
-"""The theoretical receptive field: which pixels a unit could see at all, from the geometry of the layers.
+"""The theoretical receptive field: which pixels a unit could see at all, from the geometry of the
+layers.
 
-Walking back from the units of one map, each layer widens what they read; where branches meet (a residual
-sum, the two branches of a GCN block) the field is the hull of theirs. Pixels count as read even where the
-weights are zero, and beyond the border too, as if the image went on: the size belongs to the network, not to
-one image. (The paper's res-5: 427, 971 and 1451 pixels for ResNet-50, -101 and -152.)
+Walking back from the units of one map, each layer widens what they read; where branches meet (a
+residual sum, the two branches of a GCN block) the field is the hull of theirs. Pixels count as read
+even where the weights are zero, and beyond the border too, as if the image went on: the size
+belongs to the network, not to one image. (The paper's res-5: 427, 971 and 1451 pixels for
+ResNet-50, -101 and -152.)
 
-Where an operation sees its whole input, or is not proven to be local (`gcnlab.receptive.locality`), the field is
-unknown beyond it.
+Where an operation sees its whole input, or is not proven to be local (`gcnlab.receptive.locality`),
+the field is unknown beyond it.
 """
 
 from dataclasses import dataclass
@@ -29,11 +31,11 @@ class AxisField:
     Attributes:
         size: pixels from the first to the last one seen; the largest over the units, if a
             decoder's phases differ. None if not known.
-        stride: pixels between the fields of neighbouring units; None if not known, or if branches of
-            different stride meet (at odd sizes, the levels of a decoder that interpolates).
+        stride: pixels between the fields of neighbouring units; None if not known, or if branches
+            of different stride meet (at odd sizes, the levels of a decoder that interpolates).
         offset: centre of unit 0's field, in pixels; pixel 0 lies at 0. None with the stride.
-        start, stop: per unit the pixels [start, stop) it sees, beyond the border included; equal for
-            a unit that sees none.
+        start, stop: per unit the pixels [start, stop) it sees, beyond the border included; equal
+            for a unit that sees none.
     """
 
     size: int | None
@@ -50,8 +52,8 @@ class TheoreticalField:
     Attributes:
         rows, columns: per axis.
         at: the module whose output it is.
-        unknown_beyond: why it is not known: the operation, walking back from `at`, that sees its whole
-            input or is not understood. None if it is known.
+        unknown_beyond: why it is not known: the operation, walking back from `at`, that sees its
+            whole input or is not understood. None if it is known.
     """
 
     rows: AxisField
@@ -71,8 +73,8 @@ class TheoreticalField:
         )
 
     def box(self, unit: Pixel) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) of the pixels that `unit` (row, column) sees, [top, bottom) and
-        [left, right), beyond the border included.
+        """(top, bottom, left, right) of the pixels that `unit` (row, column) sees, [top, bottom)
+        and [left, right), beyond the border included.
 
         Raises:
             ValueError: the field is not known, or there is no such unit.
@@ -148,7 +150,8 @@ class _Span:
     """What each of some units reads of one map, along one axis.
 
     Attributes:
-        start, stop: per unit; FAR and −FAR for a unit that reads nothing, so that a hull is a minimum and a maximum.
+        start, stop: per unit; FAR and −FAR for a unit that reads nothing, so that a hull is a
+            minimum and a maximum.
         step: from unit to unit; None if branches differ in it.
     """
 
@@ -216,9 +219,9 @@ GLOBAL = (
 def cause(operation: Operation, operations: list[Operation]) -> str:
     """The name of what makes an operation that is not local, or those just before it, global.
 
-    Attention and normalisation are wrapped in operations that only rearrange (`view`, `permute`): walking back
-    from the one given, through those that are not local either, the first that looks at its whole input is named;
-    if there is none, the one given.
+    Attention and normalisation are wrapped in operations that only rearrange (`view`, `permute`):
+    walking back from the one given, through those that are not local either, the first that looks
+    at its whole input is named; if there is none, the one given.
     """
     before = {o.node: o for o in operations}
     reached = {operation.node}
@@ -232,7 +235,8 @@ def cause(operation: Operation, operations: list[Operation]) -> str:
 
 
 def _over_channels(operation: Operation) -> bool:
-    """Whether a normalisation is that of a transformer: of each position over its channels, which lie last."""
+    """Whether a normalisation is that of a transformer: of each position over its channels, which
+    lie last."""
     shape = arguments(operation.node).get("normalized_shape")
     return shape is not None and len(shape) == 1
 

@@ -1,8 +1,9 @@
-"""The unit whose receptive field is asked for: one class at one position of the score map.
+"""The unit whose receptive field is computed: one class at one position of the score map.
 
-A network may return a map of another size than the image (SegFormer: a quarter). Then a position on the map, a
-unit, is not a pixel of the image; the functions here convert one into the other. The argument `pixel` of
-`valid_field`, `Occlusion`, `gradient_field` and `locate` is a position on the score map, that is, a unit.
+A network may return a map of another size than the image (SegFormer: a quarter). A position on the
+map, a unit, is then not a pixel of the image; the functions here convert one into the other. The
+argument `pixel` of `valid_field`, `Occlusion`, `gradient_field` and `locate` is a position on the
+score map, that is, a unit.
 """
 
 from typing import Any
@@ -26,10 +27,11 @@ def check_image(image: Tensor | Any) -> None:
 def unit_at(
     pixel: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
 ) -> tuple[int, int]:
-    """The unit (row, column) of a score map whose area holds a pixel of the image.
+    """The unit (row, column) of a score map whose area contains a pixel of the image.
 
-    The map's units share the image out evenly: of 16 rows for 64 pixels each has 4. For a map as large as the image
-    it is the pixel itself.
+    The units divide the image evenly: with 16 rows for 64 pixels, each has 4. If the map is as
+        large as the
+    image, the unit is the pixel itself.
 
     Args:
         pixel: (row, column) on the image.
@@ -48,9 +50,10 @@ def unit_at(
 def pixels_of(
     unit: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The rows and the columns, each [start, stop), of the pixels for which `unit_at` gives this unit.
+    """The rows and columns, each [start, stop), of the pixels for which `unit_at` returns this
+    unit.
 
-    They are none for some units of a map that is larger than the image.
+    Some units of a map that is larger than the image have no pixels.
 
     Raises:
         ValueError: the unit is outside the map.
@@ -68,7 +71,8 @@ def pixels_of(
 def middle_pixel(
     unit: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
 ) -> tuple[int, int]:
-    """The pixel (row, column) in the middle of a unit's pixels; where it has none, the one that it lies in.
+    """The pixel (row, column) in the middle of a unit's pixels; if it has none, the pixel it lies
+    in.
 
     Raises:
         ValueError: the unit is outside the map.
@@ -81,24 +85,24 @@ def middle_pixel(
     return row, column
 
 
-def check_scores(scores: Tensor) -> None:
-    """Raise ValueError if scores are NaN or infinite: every map made of them would be empty."""
-    if not torch.isfinite(scores).all():
-        raise ValueError("the model's scores for this image are not all finite (NaN or infinite)")
+def check_finite(logits: Tensor) -> None:
+    """Raise ValueError if a logit is NaN or infinite: every map computed from it would be empty."""
+    if not torch.isfinite(logits).all():
+        raise ValueError("the model's logits for this image are not all finite (NaN or infinite)")
 
 
 def locate(
-    scores: Float[Tensor, "classes rows columns"], pixel: Pixel, target: Whole | None
+    score_map: Float[Tensor, "classes rows columns"], pixel: Pixel, target: Whole | None
 ) -> int:
-    """The class to look at: `target`, or the predicted one if it is None.
+    """The class of interest: `target`, or the predicted class if it is None.
 
     Raises:
-        ValueError: the pixel or the class is outside the score map, or not made of whole numbers.
+        ValueError: the pixel or the class is outside the score map, or not made of integers.
     """
-    classes, rows, columns = scores.shape
+    classes, rows, columns = score_map.shape
     row, column = pixel = pixel_of(pixel)
     if not (0 <= row < rows and 0 <= column < columns):
         raise ValueError(f"pixel (row, column) = {pixel} is outside the {rows}×{columns} score map")
     if target is None:
-        return int(torch.argmax(scores[:, row, column]))
+        return int(torch.argmax(score_map[:, row, column]))
     return class_of(target, classes)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gcnlab.annotations import Bool, Float, Tensor
-from gcnlab.receptive.region import coverage, region
+from gcnlab.receptive.regions import coverage, region
 
 
 @dataclass(frozen=True)
@@ -11,17 +11,18 @@ class ValidField:
     """The valid receptive field of one unit on one image.
 
     Attributes:
-        discrepancy: per pixel the mean of score(clean) − score(occluded) over the windows on it;
-            positive where the pixel speaks for the class. On the CPU.
-        pixel: (row, column) of the unit.
-        target: its class.
-        score: its score on the clean image.
-        window, stride: (height, width) of the occluder and of its steps, in pixels.
-        fill: the value it has.
+        discrepancy: for each pixel, the mean of score(clean) − score(occluded) over the windows
+            that cover it; positive where the pixel supports the class. On the CPU.
+        pixel: (row, column) of the unit on the score map.
+        target: id of the class.
+        score: logit of the class at the unit, on the clean image.
+        window: (height, width) of the occluder, in pixels.
+        stride: distances between its positions along rows and columns, in pixels.
+        fill: value of the occluder.
         evaluated: share of the windows that were run, 0 … 1; the others are interpolated.
         agreement: expected intersection over union with the region of all windows, 0 … 1.
-        note: what was not reused, and where the unit lies if the score map has another size than the
-            image; empty if there is nothing to say.
+        note: what was not reused, and where the unit lies if the score map and the image differ in
+            size; empty if there is nothing to say.
     """
 
     discrepancy: Float[Tensor, "height width"]
@@ -38,7 +39,7 @@ class ValidField:
     def region(
         self, threshold: int | float = 0.2, rule: str = "maximum"
     ) -> Bool[Tensor, "height width"]:
-        """Where `|discrepancy|` is large (see `gcnlab.receptive.region`)."""
+        """Where `|discrepancy|` is large (see `gcnlab.receptive.regions`)."""
         return region(self.discrepancy, threshold, rule)
 
     def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:

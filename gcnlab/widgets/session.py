@@ -12,17 +12,17 @@ from torch import nn
 from gcnlab.annotations import Bool, Float, Tensor
 from gcnlab.arguments import Pixel, Whole, pixel_of, whole
 from gcnlab.receptive import (
-    Graph,
     NotTraceable,
     Occlusion,
+    OcclusionSettings,
     TheoreticalField,
-    Watch,
-    field_of,
     gradient_field,
-    locate,
     region,
 )
-from gcnlab.receptive.unit import unit_at
+from gcnlab.receptive.graph import Graph
+from gcnlab.receptive.occlusion import ProgressCallback
+from gcnlab.receptive.theoretical import field_of
+from gcnlab.receptive.unit import locate, unit_at
 from gcnlab.widgets.painting import VIEWS
 
 METHODS = {
@@ -43,7 +43,7 @@ class Question:
         method: "exact" or "drilldown" for the valid receptive field, "gradient", "theoretical".
         target: class id; None for the class that each model predicts there.
         window, stride: side of the occluder and of its steps, in pixels.
-        threshold, rule: of the region (see `gcnlab.receptive.region`).
+        threshold, rule: of the region (see `gcnlab.receptive.regions`).
         fill: value of the occluder, in the units of the image.
         agreement: at which drill-down stops, in (0, 1].
         view: "region", "contour" or "heat".
@@ -187,18 +187,20 @@ class Session:
         """The theoretical field of the score map's units."""
         return field_of(self.graph)
 
-    def answers(self, question: Question, watch: Watch = lambda share: None) -> Iterator[Answer]:
+    def answers(
+        self, question: Question, on_progress: ProgressCallback = lambda share: None
+    ) -> Iterator[Answer]:
         """Answers that get better: first class and score, then the field, sharper and sharper.
 
         Args:
-            watch: called between any two steps of the work.
+            on_progress: called between any two steps of the work.
 
         Raises:
             ValueError, TypeError: the question does not fit the image, or the model cannot answer it.
             NotTraceable: the theoretical field of a model that cannot be exported.
         """
         spent = 0.0
-        answers = self._answers(question, watch)
+        answers = self._answers(question, on_progress)
         while True:
             start = time.monotonic()
             answer = next(answers, None)
@@ -207,48 +209,46 @@ class Session:
                 return
             yield replace(answer, seconds=spent)
 
-    def _answers(self, question: Question, watch: Watch) -> Iterator[Answer]:
-        watch(0.0)
-        scores = self.occlusion.scores
-        image_size, map_size = tuple(self.image.shape[-2:]), tuple(scores.shape[-2:])
+    def _answers(self, question: Question, on_progress: ProgressCallback) -> Iterator[Answer]:
+        on_progress(0.0)
+        score_map = self.occlusion.score_map
+        image_size, map_size = tuple(self.image.shape[-2:]), tuple(score_map.shape[-2:])
         unit = unit_at(question.pixel, image_size, map_size)
-        target = locate(scores, unit, question.target)
+        target = locate(score_map, unit, question.target)
         answer = Answer(
             question=question,
             target=target,
-            score=scores[(target, *unit)].item(),
-            classes=len(scores),
+            score=score_map[(target, *unit)].item(),
+            classes=len(score_map),
             unit=unit,
             map_size=None if map_size == image_size else map_size,
         )
         yield answer
-        for found in self._fields(question, unit, target, watch):
-            watch(1.0)
+        for found in self._fields(question, unit, target, on_progress):
+            on_progress(1.0)
             if (field := found.get("field")) is not None:
                 found.setdefault("region", region(field, question.threshold, question.rule))
             answer = replace(answer, **found)
             yield answer
 
     def _fields(
-        self, question: Question, unit: tuple[int, int], target: int, watch: Watch
+        self, question: Question, unit: tuple[int, int], target: int, on_progress: ProgressCallback
     ) -> Iterator[dict]:
         if question.method == "gradient":
             yield {"field": gradient_field(self.model, self.image, unit, target)}
         elif question.method == "theoretical":
             yield self._rectangle(unit)
         else:
-            steps = self.occlusion.steps(
-                unit,
-                target,
-                question.window,
-                question.stride,
-                question.fill,
-                question.method,
-                question.agreement,
-                question.threshold,
-                question.rule,
-                watch=watch,
+            settings = OcclusionSettings(
+                window=question.window,
+                stride=question.stride,
+                fill=question.fill,
+                method=question.method,
+                agreement=question.agreement,
+                threshold=question.threshold,
+                rule=question.rule,
             )
+            steps = self.occlusion.steps(unit, target, settings, on_progress=on_progress)
             for valid in steps:
                 yield {
                     "field": valid.discrepancy,

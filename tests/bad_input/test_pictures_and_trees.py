@@ -254,7 +254,10 @@ CASES: dict[str, Case] = {
         voc_list(b"SegmentationClass/2007_000032\n"),
         ("train.txt:1", "is a path", "give the name alone: 2007_000032"),
     ),
-    "paths from Windows": (sbd_list("img\\2008_000002\n"), ("train.txt:1", "alone: 2008_000002")),
+    "paths from OcclusionGrid": (
+        sbd_list("img\\2008_000002\n"),
+        ("train.txt:1", "alone: 2008_000002"),
+    ),
     "a list of VOC's Main task": (
         voc_list(b"2007_000032  1\r\n2007_000039 -1\r\n"),
         ("train.txt:1", "two columns", "ImageSets/Segmentation"),

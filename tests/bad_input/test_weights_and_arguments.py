@@ -27,9 +27,9 @@ from gcnlab.models import GlobalConvBlock, SegmentationNet, build_backbone, make
 from gcnlab.models.backbones import build_classifier
 from gcnlab.models.upsampling import make_upsampler
 from gcnlab.receptive import gradient_field
-from gcnlab.receptive.region import centred, region
+from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.receptive.regions import centred, region
 from gcnlab.receptive.unit import check_image
-from gcnlab.receptive.windows import Windows
 from gcnlab.training import (
     DataConfig,
     ModelConfig,
@@ -336,9 +336,9 @@ CASES = {
         lambda d: as_users_call(SegmentationNet.__init__, network(), "mini", 2, refine="no"),
         ["refine", "'no'"],
     ),
-    "a window with a fraction": (lambda d: Windows((8, 8), 2.5, 1), ["window", "2.5"]),
-    "a window of three": (lambda d: Windows((8, 8), (1, 2, 3), 1), ["window", "(1, 2, 3)"]),
-    "a stride that is a bool": (lambda d: Windows((8, 8), 4, True), ["stride", "True"]),
+    "a window with a fraction": (lambda d: OcclusionGrid((8, 8), 2.5, 1), ["window", "2.5"]),
+    "a window of three": (lambda d: OcclusionGrid((8, 8), (1, 2, 3), 1), ["window", "(1, 2, 3)"]),
+    "a stride that is a bool": (lambda d: OcclusionGrid((8, 8), 4, True), ["stride", "True"]),
     "images of size 0": (lambda d: DataConfig(image_size=0), ["data.image_size", "32"]),
     "a size with a fraction": (
         lambda d: made(DataConfig, image_size=64.5),

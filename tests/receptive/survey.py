@@ -19,6 +19,7 @@ import re
 import time
 import warnings
 from collections import Counter
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from random import Random
@@ -26,8 +27,9 @@ from random import Random
 import torch
 
 from gcnlab.provenance import provenance, write_json
-from gcnlab.receptive import Occlusion, field_of, gradient_field
+from gcnlab.receptive import Occlusion, OcclusionSettings, gradient_field
 from gcnlab.receptive.graph import Graph, NotTraceable
+from gcnlab.receptive.theoretical import field_of
 from tests.receptive.networks import LAYERS, random_network
 from tests.receptive.others import OTHERS, SIDE, build
 
@@ -43,7 +45,8 @@ def compare(seed: int) -> dict:
     window = tuple(d.randint(1, n) for n in size)
     stride = tuple(d.randint(max(1, w // 3), w) for w in window)
     pixel = d.randrange(rows), d.randrange(columns)
-    arguments = (pixel, d.randrange(3), window, stride, d.choice([0.0, -1.5]))
+    target = d.randrange(3)
+    settings = OcclusionSettings(window, stride, d.choice([0.0, -1.5]))
     found = {"seed": seed, "kinds": drawn.kinds, "operations": [], "reason": ""}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -52,8 +55,9 @@ def compare(seed: int) -> dict:
         except NotTraceable:
             graph = None
         exact = Occlusion(drawn.model, drawn.image, graph=graph)
-        field = exact.field(*arguments, batch_size=d.randint(1, 16))
-        plain = Occlusion(drawn.model, drawn.image, reuse=False).field(*arguments)
+        batch = replace(settings, batch_size=d.randint(1, 16))
+        field = exact.field(pixel, target, batch)
+        plain = Occlusion(drawn.model, drawn.image, reuse=False).field(pixel, target, settings)
     found["warnings"] = [str(w.message) for w in caught if "every window runs" in str(w.message)]
     if "every window runs the whole network" in field.note:
         found["way"], found["reason"] = "plain", field.note.split(": ", 1)[1].split(";")[0]
@@ -141,10 +145,10 @@ def survey_others(out: Path, rounds: int) -> None:
     for name in OTHERS:
         net = build(name)
         image = torch.randn(3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-        pixel, settings = (SIDE // 2, SIDE // 2), {"target": 1, "window": 32, "stride": 16}
+        pixel, settings = (SIDE // 2, SIDE // 2), OcclusionSettings(32, 16)
         began = time.perf_counter()
         exact = Occlusion(net, image)
-        exact.check(pixel, 32, 16)
+        exact.self_check(pixel, settings)
         prepared, graph = time.perf_counter() - began, exact._net.graph if exact._net else None
         seconds, fields = {"exact": [], "plain": []}, {}
         for _ in range(rounds):
@@ -152,11 +156,11 @@ def survey_others(out: Path, rounds: int) -> None:
                 began = time.perf_counter()
                 reuse = way == "exact" and graph is not None
                 occlusion = Occlusion(net, image, reuse=reuse, graph=graph)
-                fields[way] = occlusion.field(pixel, **settings, method=way).discrepancy
+                fields[way] = occlusion.field(pixel, 1, replace(settings, method=way)).discrepancy
                 seconds[way].append(time.perf_counter() - began)
         double, large = net.double(), image.double()
         doubles = [
-            Occlusion(double, large, reuse=r).field(pixel, **settings) for r in (True, False)
+            Occlusion(double, large, reuse=r).field(pixel, 1, settings) for r in (True, False)
         ]
         row = {
             "network": name,

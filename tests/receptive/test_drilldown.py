@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gcnlab.receptive import Occlusion, region, valid_field
+from gcnlab.receptive import Occlusion, OcclusionSettings, region, valid_field
 from gcnlab.receptive.drilldown import drill_down
-from gcnlab.receptive.windows import Windows
+from gcnlab.receptive.grid import OcclusionGrid
+
+DRILLDOWN = OcclusionSettings(8, 4, method="drilldown")
 
 
 def bump(windows, centre, width):
@@ -20,11 +24,12 @@ def bump(windows, centre, width):
 def drill(windows, drops, agreement=0.95, threshold=0.2, rule="maximum"):
     run = []
 
-    def evaluate(members):
-        run.extend(members)
-        return drops[tuple(np.array(members).T)]
+    def evaluate(some):
+        run.extend(some)
+        return drops[tuple(np.array(some).T)]
 
-    pictures = list(drill_down(windows, evaluate, threshold, rule, agreement))
+    settings = OcclusionSettings(agreement=agreement, threshold=threshold, rule=rule)
+    pictures = list(drill_down(windows, evaluate, settings))
     assert len(run) == len(set(run)), "a window was run twice"
     return pictures, run
 
@@ -36,7 +41,7 @@ def drill(windows, drops, agreement=0.95, threshold=0.2, rule="maximum"):
     st.sampled_from([0.2, 0.4]),
 )
 def test_a_smooth_field_takes_few_windows(centre, width, threshold):
-    windows = Windows((512, 512), 32, 16)
+    windows = OcclusionGrid((512, 512), 32, 16)
     drops = bump(windows, centre, width)
     pictures, run = drill(windows, drops, threshold=threshold)
     ours, theirs = (
@@ -48,7 +53,7 @@ def test_a_smooth_field_takes_few_windows(centre, width, threshold):
 
 @pytest.mark.parametrize("size", [(40, 40), (32, 300), (33, 32)])
 def test_an_agreement_of_one_runs_all_windows(size):
-    windows = Windows(size, 32, 8)
+    windows = OcclusionGrid(size, 32, 8)
     drops = np.random.default_rng(0).normal(size=windows.shape)
     pictures, run = drill(windows, drops, agreement=1)
     assert len(run) == drops.size
@@ -58,7 +63,7 @@ def test_an_agreement_of_one_runs_all_windows(size):
 
 def test_noise_takes_most_windows():
     """Nothing can be inferred from neighbours: the worst case for a drill-down."""
-    windows = Windows((512, 512), 32, 16)
+    windows = OcclusionGrid((512, 512), 32, 16)
     drops = np.random.default_rng(0).normal(size=windows.shape)
     pictures, run = drill(windows, drops)
     ours, theirs = (region(windows.spread(torch.from_numpy(d))) for d in (pictures[-1][0], drops))
@@ -67,7 +72,7 @@ def test_noise_takes_most_windows():
 
 
 def test_pictures_come_early_and_get_sharper():
-    windows = Windows((512, 512), 32, 16)
+    windows = OcclusionGrid((512, 512), 32, 16)
     drops = bump(windows, (12, 17), 6.0)
     pictures, _ = drill(windows, drops)
     assert len(pictures) > 3
@@ -85,13 +90,13 @@ def net():
 
 def test_windows_that_were_run_are_not_run_again(net):
     occlusion = Occlusion(net, torch.randn(3, 64, 64))
-    few = occlusion.field((30, 30), 0, 8, 4, method="drilldown", agreement=0.8)
+    few = occlusion.field((30, 30), 0, replace(DRILLDOWN, agreement=0.8))
     assert few.evaluated < 1
-    other = next(iter(occlusion.steps((30, 30), 1, 8, 4, method="drilldown", agreement=0.5)))
+    other = next(iter(occlusion.steps((30, 30), 1, replace(DRILLDOWN, agreement=0.5))))
     assert other.evaluated == few.evaluated, "another class needs no new windows at first"
-    all_of_them = occlusion.field((30, 30), 0, 8, 4)
+    all_of_them = occlusion.field((30, 30), 0, OcclusionSettings(8, 4))
     assert all_of_them.evaluated == 1
-    again = occlusion.field((30, 30), 0, 8, 4, method="drilldown", agreement=0.8)
+    again = occlusion.field((30, 30), 0, replace(DRILLDOWN, agreement=0.8))
     assert again.evaluated == 1
     plain = valid_field(net, occlusion.image, (30, 30), 0, 8, 4, method="plain")
     torch.testing.assert_close(all_of_them.discrepancy, plain.discrepancy, atol=1e-5, rtol=1e-4)
@@ -99,7 +104,7 @@ def test_windows_that_were_run_are_not_run_again(net):
 
 def test_it_can_be_cancelled(net):
     occlusion = Occlusion(net, torch.randn(3, 64, 64))
-    steps = occlusion.steps((30, 30), 0, 8, 4, agreement=0.99)
+    steps = occlusion.steps((30, 30), 0, replace(DRILLDOWN, agreement=0.99))
     first = next(steps)
     steps.close()
     assert 0 < first.evaluated < 0.2

@@ -114,7 +114,7 @@ class Answers(nn.Module):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_scores_that_are_not_finite_are_refused(value):
-    with pytest.raises(ValueError, match="scores for this image are not all finite"):
+    with pytest.raises(ValueError, match="logits for this image are not all finite"):
         gradient_field(Answers(lambda x: x * value), torch.ones(3, 4, 4), (1, 1))
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gcnlab.models import SegmentationNet
-from gcnlab.models.logits import logits_of
-from gcnlab.receptive import Occlusion, valid_field
+from gcnlab.receptive import Occlusion, OcclusionSettings, valid_field
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.incremental import IncrementalNet
 from tests.receptive.networks import LAYERS, Attention, C, random_network
@@ -72,9 +71,12 @@ def test_each_kind_of_layer_equals_the_plain_way(kind):
         net = nn.Sequential(stem, kind(d), head).double().eval()
         image = torch.randn(3, 24, 26, dtype=torch.float64)  # even: unpooling takes no other
         exact, plain = Occlusion(net, image), Occlusion(net, image, reuse=False)
-        rows, columns = plain.scores.shape[-2:]
+        rows, columns = plain.score_map.shape[-2:]
         for pixel in [(0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1)]:
-            fields = [o.field(pixel, 1, (6, 5), 4, batch_size=8) for o in (exact, plain)]
+            fields = [
+                o.field(pixel, 1, OcclusionSettings((6, 5), 4, batch_size=8))
+                for o in (exact, plain)
+            ]
             agree(*(f.discrepancy for f in fields))
 
 
@@ -89,11 +91,11 @@ def test_a_gcn_at_an_odd_size(upsample):
     graph = Graph(net, image[None])
     for pixel, batch_size in [((0, 0), 1), ((60, 82), 16), ((31, 5), 4)]:
         occlusion = Occlusion(net, image, graph=graph)
-        exact = occlusion.field(pixel, 1, 15, 9, batch_size=batch_size)
+        exact = occlusion.field(pixel, 1, OcclusionSettings(15, 9, batch_size=batch_size))
         plain = valid_field(net, image, pixel, 1, 15, 9, method="plain")
         agree(exact.discrepancy, plain.discrepancy)
         assert occlusion.note == ""
-        assert occlusion.savings(pixel, 15, 9, batch_size) > 1
+        assert occlusion.savings(pixel, OcclusionSettings(15, 9, batch_size=batch_size)) > 1
 
 
 @pytest.mark.parametrize("name", ["mini_gcn", "resnet18"])
@@ -122,7 +124,7 @@ def test_torchvisions_networks(name, whole):
     ).eval()
     image = torch.randn(3, 65, 72)
     occlusion = Occlusion(net, image)
-    exact = occlusion.field((20, 30), 2, 32, 32)
+    exact = occlusion.field((20, 30), 2, OcclusionSettings(32, 32))
     plain = valid_field(net, image, (20, 30), 2, 32, 32, method="plain")
     agree(exact.discrepancy, plain.discrepancy)
     assert all(layer in occlusion.note for layer in whole)
@@ -143,7 +145,7 @@ def test_what_cannot_be_exported_is_run_whole_and_says_so():
     occlusion = Occlusion(net, image)
     assert "every window runs the whole network" in occlusion.note
     plain = valid_field(net, image, (8, 8), 0, 4, 4, method="plain")
-    agree(occlusion.field((8, 8), 0, 4, 4).discrepancy, plain.discrepancy)
+    agree(occlusion.field((8, 8), 0, OcclusionSettings(4, 4)).discrepancy, plain.discrepancy)
 
 
 def test_attention_is_computed_whole_and_named():

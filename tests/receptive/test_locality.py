@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gcnlab.receptive import Occlusion, gradient_field, theoretical_field
+from gcnlab.receptive import Occlusion, OcclusionSettings, gradient_field, theoretical_field
 from gcnlab.receptive.graph import Graph
 from tests.receptive.networks import Around, Function
 
@@ -49,9 +49,9 @@ LOCAL = {
 def test_these_are_local_and_exact(name):
     net, image = between(Function(LOCAL[name]))
     occlusion = Occlusion(net, image)
-    exact = occlusion.field((12, 14), 0, 6, 4)
+    exact = occlusion.field((12, 14), 0, OcclusionSettings(6, 4))
     assert occlusion.note == ""
-    plain = Occlusion(net, image, reuse=False).field((12, 14), 0, 6, 4)
+    plain = Occlusion(net, image, reuse=False).field((12, 14), 0, OcclusionSettings(6, 4))
     torch.testing.assert_close(exact.discrepancy, plain.discrepancy, atol=1e-9, rtol=0)
 
 
@@ -100,9 +100,9 @@ def test_results_that_jump_go_the_plain_way(name):
     net, image = between(Function(JUMPS[name]))
     occlusion = Occlusion(net, image)
     assert "jumps" in occlusion.note or "whose rounding shows" in occlusion.note
-    field = occlusion.field((12, 14), 0, 6, 4)
+    field = occlusion.field((12, 14), 0, OcclusionSettings(6, 4))
     assert field.note == occlusion.note
-    plain = Occlusion(net, image, reuse=False).field((12, 14), 0, 6, 4)
+    plain = Occlusion(net, image, reuse=False).field((12, 14), 0, OcclusionSettings(6, 4))
     torch.testing.assert_close(field.discrepancy, plain.discrepancy, atol=0, rtol=0)
 
 
@@ -116,7 +116,10 @@ def test_minus_infinity_inside_is_no_difference():
     mask = torch.zeros(1, 4, 24, 28, dtype=torch.float64)
     mask[:, :2] = float("-inf")
     net, image = between(Function(lambda x: (x.exp().log() + mask).softmax(1)))
-    exact, plain = (Occlusion(net, image, reuse=r).field((12, 14), 0, 6, 4) for r in (True, False))
+    exact, plain = (
+        Occlusion(net, image, reuse=r).field((12, 14), 0, OcclusionSettings(6, 4))
+        for r in (True, False)
+    )
     torch.testing.assert_close(exact.discrepancy, plain.discrepancy, atol=1e-9, rtol=0)
 
 

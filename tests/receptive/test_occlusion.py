@@ -4,7 +4,7 @@ from captum.attr import Occlusion as CaptumOcclusion
 from torch import nn
 
 from gcnlab.models import SegmentationNet
-from gcnlab.receptive import Occlusion, valid_field
+from gcnlab.receptive import Occlusion, OcclusionSettings, valid_field
 
 
 @pytest.fixture(scope="module")
@@ -127,26 +127,26 @@ def test_coverage_of_nothing_is_refused():
 
 
 @pytest.mark.parametrize("reuse", [True, False])
-def test_watch_hears_of_every_batch_and_may_end_the_work_which_keeps_what_was_run(net, reuse):
+def test_on_progress_is_called_after_every_batch_and_can_cancel_what_was_run_is_kept(net, reuse):
     class Enough(Exception):
         pass
 
     shares = []
 
-    def watch(share):
+    def on_progress(share):
         shares.append(share)
         if len(shares) == 2:
             raise Enough
 
     occlusion = Occlusion(net, torch.randn(3, 48, 48), reuse=reuse)
-    arguments = {"target": 1, "window": 16, "stride": 16, "batch_size": 3}
+    settings = OcclusionSettings(16, 16, batch_size=3)
     with pytest.raises(Enough):
-        list(occlusion.steps((20, 20), method="exact", watch=watch, **arguments))
+        list(occlusion.steps((20, 20), 1, settings, on_progress=on_progress))
     before = shares.copy()
     assert 0 < before[0] < before[1] < 1
-    (field,) = occlusion.steps((20, 20), method="exact", watch=shares.append, **arguments)
+    (field,) = occlusion.steps((20, 20), 1, settings, on_progress=shares.append)
     assert shares[-1] == 1
     # Nine windows in all; the second call ran only those that the first one had not.
     assert shares[2] * 9 * (1 - before[1]) <= 3 + 1e-9
-    fresh = valid_field(net, occlusion.image, (20, 20), method="plain", **arguments)
+    fresh = valid_field(net, occlusion.image, (20, 20), 1, 16, 16, method="plain")
     torch.testing.assert_close(field.discrepancy, fresh.discrepancy, atol=1e-5, rtol=1e-4)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gcnlab.receptive import Occlusion
+from gcnlab.receptive import Occlusion, OcclusionSettings
 from tests.receptive.others import OTHERS, SIDE, build
 
 
@@ -12,9 +12,9 @@ def test_the_exact_field_is_the_plain_one(name):
     net = build(name).double()
     image = torch.randn(3, SIDE, SIDE, dtype=torch.float64)
     exact, plain = Occlusion(net, image), Occlusion(net, image, reuse=False)
-    windows = {"target": 1, "window": 64, "stride": 64}
-    fields = [o.field((70, 9), **windows).discrepancy for o in (exact, plain)]
+    settings = OcclusionSettings(64, 64)
+    fields = [o.field((70, 9), 1, settings).discrepancy for o in (exact, plain)]
     scale = fields[1].abs().max()
     assert scale > 0
     assert (fields[0] - fields[1]).abs().max() <= 1e-4 * scale
-    assert "differs from the plain way by" not in exact.note
+    assert "differs from the plain method by" not in exact.note

@@ -1,4 +1,4 @@
-"""The plain way, the check against it, and what becomes of failures."""
+"""The plain method, the check against it, and how failures are handled."""
 
 import functools
 import warnings
@@ -9,7 +9,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import gcnlab.receptive.incremental
-from gcnlab.receptive import Occluder, Occlusion, gradient_field, theoretical_field, valid_field
+from gcnlab.receptive import (
+    Occlusion,
+    OcclusionSession,
+    OcclusionSettings,
+    gradient_field,
+    theoretical_field,
+    valid_field,
+)
 from gcnlab.receptive.graph import Graph
 from tests.receptive.networks import Around
 
@@ -76,7 +83,7 @@ def test_whether_images_go_in_batches_is_found_out_once():
     occlusion, counts = Occlusion(net, image, reuse=False), []
     for pixel in [(5, 6), (1, 1), (9, 9)]:
         before = net.images
-        occlusion.field(pixel, 0, 4, 4)
+        occlusion.field(pixel, 0, OcclusionSettings(4, 4))
         counts.append(net.images - before)
     assert counts[1:] == [9, 9]  # the windows, and nothing else
     assert counts[0] > 9
@@ -92,7 +99,7 @@ def test_random_scores_are_told_and_every_window_has_the_same_numbers():
     state = torch.get_rng_state()
     field = valid_field(net, image, (5, 6), 0, 4, 4)
     assert "draws random numbers" in field.note
-    assert "other scores each time" in field.note
+    assert "different logits for the same image each time" in field.note
     assert torch.equal(torch.get_rng_state(), state)
     again = valid_field(net, image, (5, 6), 0, 4, 4, batch_size=3)
     assert torch.equal(field.discrepancy, again.discrepancy)
@@ -244,7 +251,9 @@ def test_rounding_is_not_enlarged_under_an_occluder_of_zeros(ending):
         warnings.simplefilter("ignore")  # the check may see it, too
         exact, plain = Occlusion(net, image), Occlusion(net, image, reuse=False)
         for pixel in [(11, 9), (0, 0), (20, 15)]:
-            fields = [o.field(pixel, 0, 7, 3).discrepancy for o in (exact, plain)]
+            fields = [
+                o.field(pixel, 0, OcclusionSettings(7, 3)).discrepancy for o in (exact, plain)
+            ]
             scale = fields[1].abs().max()
             assert (fields[0] - fields[1]).abs().max() <= 1e-4 * scale + 1e-6
 
@@ -282,24 +291,26 @@ def test_the_first_field_is_checked_and_goes_on_the_plain_way_if_it_is_wrong(mon
     net, image = small_net()
     plain = valid_field(net, image, (9, 9), 0, 6, 6, method="plain")
     occlusion = Occlusion(net, image)
-    with pytest.warns(UserWarning, match="differs from the plain way by"):
-        field = occlusion.field((9, 9), 0, 6, 6)
+    with pytest.warns(UserWarning, match="differs from the plain method by"):
+        field = occlusion.field((9, 9), 0, OcclusionSettings(6, 6))
     torch.testing.assert_close(field.discrepancy, plain.discrepancy)
     assert "every window runs the whole network: on 4 windows" in field.note
     with warnings.catch_warnings():  # once is enough
         warnings.simplefilter("error")
-        assert occlusion.field((1, 1), 0, 6, 6).note == field.note
+        assert occlusion.field((1, 1), 0, OcclusionSettings(6, 6)).note == field.note
 
 
 def test_the_next_image_does_not_try_again(monkeypatch):
     sabotage(monkeypatch, lambda delta: 1.1 * delta)
     net, image = small_net()
-    occluder = Occluder(net)
-    with pytest.warns(UserWarning, match="differs from the plain way by"):
-        first = occluder(image).field((9, 9), 0, 6, 6)
+    session = OcclusionSession(net)
+    with pytest.warns(UserWarning, match="differs from the plain method by"):
+        first = session.on(image).field((9, 9), 0, OcclusionSettings(6, 6))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert occluder(image.flip(1)).field((9, 9), 0, 6, 6).note == first.note
+        assert (
+            session.on(image.flip(1)).field((9, 9), 0, OcclusionSettings(6, 6)).note == first.note
+        )
 
 
 def test_a_failure_inside_names_the_operation_and_goes_on_the_plain_way(monkeypatch):
@@ -335,21 +346,21 @@ def test_a_failure_after_the_check_keeps_what_was_run(monkeypatch):
 def test_users_can_ask_for_the_check():
     net, image = small_net()
     occlusion = Occlusion(net, image)
-    check = occlusion.check((9, 9), 6, 4, count=9)
+    check = occlusion.self_check((9, 9), OcclusionSettings(6, 4), count=9)
     assert check.agrees
     assert check.windows == 9
     assert 0 <= check.difference <= check.tolerance
     with pytest.raises(ValueError, match="count"):
-        occlusion.check((9, 9), 6, 4, count=0)
+        occlusion.self_check((9, 9), OcclusionSettings(6, 4), count=0)
     with pytest.raises(ValueError, match="outside"):
-        occlusion.check((24, 0), 6, 4)
+        occlusion.self_check((24, 0), OcclusionSettings(6, 4))
 
 
 def test_a_network_is_checked_once():
     net, image = small_net()
     graph = Graph(net, image[None])
     assert not graph.checked
-    Occlusion(net, image, graph=graph).field((9, 9), 0, 6, 6)
+    Occlusion(net, image, graph=graph).field((9, 9), 0, OcclusionSettings(6, 6))
     assert graph.checked
 
 

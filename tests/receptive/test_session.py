@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 import gcnlab.receptive.incremental
-import gcnlab.receptive.many
+import gcnlab.receptive.session
 from gcnlab.models import SegmentationNet
-from gcnlab.receptive import Occluder, valid_field
+from gcnlab.receptive import OcclusionSession, OcclusionSettings, valid_field
 from gcnlab.receptive.graph import Graph, NotTraceable
 
 
@@ -18,13 +18,13 @@ def test_fields_are_those_of_each_image_and_the_graph_is_made_once_per_size(monk
         exported.append(tuple(image.shape[-2:]))
         return Graph(model, image)
 
-    monkeypatch.setattr(gcnlab.receptive.many, "Graph", counted)
-    occluder = Occluder(net)
-    settings = {"window": 16, "stride": 8}
+    monkeypatch.setattr(gcnlab.receptive.session, "Graph", counted)
+    session = OcclusionSession(net)
+    settings = OcclusionSettings(16, 8)
     for size in [(48, 64), (48, 64), (41, 50)]:
         image = torch.randn(3, *size)
-        field = occluder(image).field((20, 30), **settings)
-        expected = valid_field(net, image, (20, 30), method="plain", **settings)
+        field = session.on(image).field((20, 30), settings=settings)
+        expected = valid_field(net, image, (20, 30), window=16, stride=8, method="plain")
         torch.testing.assert_close(field.discrepancy, expected.discrepancy, atol=1e-5, rtol=1e-4)
     assert exported == [(48, 64), (41, 50)]
 
@@ -35,9 +35,9 @@ def test_a_network_that_cannot_be_exported_is_run_plainly():
             return super().forward(x) * (1 if x.sum() > 0 else 2)  # depends on the image's values
 
     net, image = Twofold(3, 2, 3, padding=1), torch.rand(3, 12, 12)
-    occlusion = Occluder(net)(image)
+    occlusion = OcclusionSession(net).on(image)
     assert "every window runs the whole network: Twofold cannot be exported" in occlusion.note
-    field = occlusion.field((5, 5), 0, window=4, stride=4)
+    field = occlusion.field((5, 5), 0, OcclusionSettings(4, 4))
     expected = valid_field(net, image, (5, 5), 0, window=4, stride=4, method="plain")
     torch.testing.assert_close(field.discrepancy, expected.discrepancy)
 
@@ -47,19 +47,18 @@ def test_what_cannot_be_exported_is_tried_once_per_size(monkeypatch):
 
     def refused(model, image):
         tried.append(tuple(image.shape[-2:]))
-        raise NotTraceable("it is not to be exported")
+        raise NotTraceable("it cannot be exported")
 
-    for module in (gcnlab.receptive.many, gcnlab.receptive.incremental):
+    for module in (gcnlab.receptive.session, gcnlab.receptive.incremental):
         monkeypatch.setattr(module, "Graph", refused)
-    occluder = Occluder(nn.Conv2d(3, 2, 1))
-    notes = [occluder(torch.rand(3, *size)).note for size in [(8, 8), (8, 8), (9, 8)]]
+    session = OcclusionSession(nn.Conv2d(3, 2, 1))
+    notes = [session.on(torch.rand(3, *size)).note for size in [(8, 8), (8, 8), (9, 8)]]
     assert tried == [(8, 8), (9, 8)]
-    assert all("it is not to be exported" in note for note in notes)
+    assert all("it cannot be exported" in note for note in notes)
 
 
 def test_without_reuse_nothing_is_exported(monkeypatch):
-    monkeypatch.setattr(gcnlab.receptive.many, "Graph", lambda *a: pytest.fail("exported"))
-    field = Occluder(nn.Conv2d(3, 2, 1), reuse=False)(torch.rand(3, 8, 8)).field(
-        (1, 1), window=4, stride=4
-    )
+    monkeypatch.setattr(gcnlab.receptive.session, "Graph", lambda *a: pytest.fail("exported"))
+    session = OcclusionSession(nn.Conv2d(3, 2, 1), reuse=False)
+    field = session.on(torch.rand(3, 8, 8)).field((1, 1), settings=OcclusionSettings(4, 4))
     assert field.discrepancy.shape == (8, 8)

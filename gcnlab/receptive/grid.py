@@ -1,7 +1,7 @@
-"""The occluders on an image: a grid of windows, and the map that their effects make.
+"""The grid of windows on an image, one per position of the occluder, and the map of their effects.
 
-Windows are laid as `captum.attr.Occlusion` lays them: from the top left, one every `stride` pixels, until
-the border is covered; the last ones are cut by the border.
+Windows are placed as by `captum.attr.Occlusion`: from the top left, one every `stride` pixels,
+until the border is covered; the last ones are cut off at the border.
 """
 
 import math
@@ -15,23 +15,27 @@ from gcnlab.arguments import Pair, pair
 Interval = tuple[int, int]
 """[start, stop) on one axis."""
 
+Window = tuple[int, int]
+"""(row, column) of a window in the grid."""
+
 GOLDEN = (5**0.5 - 1) / 2
 
 
-class Windows:
+class OcclusionGrid:
     """A grid of rows × columns of windows.
 
     Args:
         size: height and width of the image.
-        window: side of the occluder, or (height, width), in pixels; at most the image.
-        stride: steps between windows, in pixels; at most the window, or pixels would be skipped.
+        window: side of the occluder, or (height, width), in pixels; at most the image's.
+        stride: distance between neighbouring windows, in pixels; at most the window's side, so that
+            no pixel is skipped.
 
     Attributes:
-        rows, columns: the intervals that the grid's rows and columns of windows cover.
-        shape: how many there are.
+        rows, columns: the interval of pixels that each row, or column, of windows covers.
+        shape: number of rows and columns.
 
     Raises:
-        ValueError: for a window or stride that is out of range, or no whole number of pixels.
+        ValueError: window or stride is out of range, or not an integer.
     """
 
     def __init__(
@@ -47,16 +51,17 @@ class Windows:
             raise ValueError(f"window {h}×{w} is larger than the image, {height}×{width}")
         if dy > h or dx > w:
             raise ValueError(f"stride {dy}×{dx} is larger than window {h}×{w}: it skips pixels")
-        self.rows = _lay(height, h, dy)
-        self.columns = _lay(width, w, dx)
+        self.rows = _place(height, h, dy)
+        self.columns = _place(width, w, dx)
         self.shape = len(self.rows), len(self.columns)
 
-    def members(self) -> list[tuple[int, int]]:
-        """(row, column) in the grid of every window."""
+    def windows(self) -> list[Window]:
+        """Every window, row by row."""
         return [(i, j) for i in range(self.shape[0]) for j in range(self.shape[1])]
 
-    def some(self, count: int, pixel: tuple[int, int]) -> list[tuple[int, int]]:
-        """`count` windows, or all: one on the pixel, the others spread over the image."""
+    def sample(self, count: int, pixel: tuple[int, int]) -> list[Window]:
+        """`count` windows, or all if there are fewer: one on the pixel, the others spread over the
+        image."""
         rows, columns = self.shape
         found = [
             tuple(
@@ -64,36 +69,36 @@ class Windows:
                 for intervals, p in zip((self.rows, self.columns), pixel)
             )
         ]
-        # A lattice by the golden ratio leaves no part of the image out.
+        # A lattice with the golden ratio covers all parts of the image.
         lattice = [
             (int(rows * (k + 0.5) / count), int(columns * (k * GOLDEN % 1))) for k in range(count)
         ]
         others = [
-            member for member in dict.fromkeys(lattice + self.members()) if member not in found
+            window for window in dict.fromkeys(lattice + self.windows()) if window not in found
         ]
         return (found + others)[:count]
 
     def cells(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """The image cut where windows begin and end, along rows and along columns.
+        """Cut the image into cells at the borders of the windows, along rows and along columns.
 
         Returns:
-            Per axis the share that each window has in each cell's mean, (cells, windows), and the
-            cells' lengths in pixels. A cell's mean drop is down @ drops @ across.T.
+            For each axis, the weight of each window in each cell's mean, (cells, windows), and the
+            cells' lengths in pixels. The mean drop of all cells is down @ drops @ across.T.
         """
         return _cells(self.rows), _cells(self.columns)
 
     def spread(self, drops: Float[Tensor, "rows columns"]) -> Float[Tensor, "height width"]:
-        """Give each pixel the mean of the drops of the windows on it."""
+        """Map of the mean drop, for each pixel, of the windows that cover it."""
         (down, heights), (across, widths) = self.cells()
         means = torch.from_numpy(down @ drops.double().numpy() @ across.T)
         largest = means.abs().max()
-        if largest == 0 or 1e-30 < largest < 1e38:  # what single precision can hold
+        if largest == 0 or 1e-30 < largest < 1e38:  # representable in single precision
             means = means.float()
         tall = means.repeat_interleave(torch.from_numpy(heights), 0)
         return tall.repeat_interleave(torch.from_numpy(widths), 1)
 
 
-def _lay(length: int, window: int, stride: int) -> list[Interval]:
+def _place(length: int, window: int, stride: int) -> list[Interval]:
     count = math.ceil((length - window) / stride) + 1
     return [(i * stride, min(i * stride + window, length)) for i in range(count)]
 

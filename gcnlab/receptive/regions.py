@@ -1,10 +1,11 @@
-"""From a field to a region, from a region to one number, and from many fields to a mean one.
+"""Regions of a field, single numbers that describe a region, and the mean of many fields.
 
-The paper thresholds the discrepancy map and does not say how; nor do Zhou et al. Two rules are offered:
+The paper thresholds the discrepancy map and does not say how; neither do Zhou et al. There are two
+rules:
 
-- "maximum": where |field| ≥ threshold × its maximum;
-- "mass": the smallest region that holds `threshold` of the sum of |field|; of pixels with equal values, which
-  a field made of occluders has many of, all are in it or none.
+- "maximum": the region is where |field| ≥ threshold × its maximum;
+- "mass": the smallest region that holds the share `threshold` of the sum of |field|. Of pixels with
+  equal values, which are common in an occlusion field, either all belong to it or none.
 """
 
 from collections.abc import Iterable
@@ -14,25 +15,25 @@ import torch
 from torch.nn import functional as F
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor
-from gcnlab.arguments import Pixel, Whole, number, pixel_of, shown, whole
-
-RULES = ("maximum", "mass")
+from gcnlab.arguments import Pixel, Whole, pixel_of, shown, whole
+from gcnlab.receptive.settings import RULES, fraction
 
 
 def region(
     field: Float[Tensor, "height width"], threshold: int | float = 0.2, rule: str = "maximum"
 ) -> Bool[Tensor, "height width"]:
-    """Where `|field|` is large; nowhere, if the field is zero.
+    """The region where `|field|` is large; it is empty if the field is zero.
 
     Args:
         field: discrepancy or gradient.
-        threshold: in (0, 1]: of the maximum, or of the mass. 0.2 of the maximum is our choice.
+        threshold: share of the maximum, or of the mass, in (0, 1]. 0.2 of the maximum is our
+            choice.
         rule: "maximum" or "mass".
 
     Raises:
         ValueError: unknown rule, threshold out of range, or a field that is not finite.
     """
-    size, threshold = _finite_size(field), _share("threshold", threshold)
+    size, threshold = _finite_size(field), fraction("threshold", threshold)
     level = level_of(size, torch.ones_like(size), threshold, rule)
     return (size >= level) & (size > 0)
 
@@ -41,23 +42,25 @@ def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> f
     """The value of `|field|` at the region's edge.
 
     Args:
-        size: `|field|` of some parts of the image.
-        area: their areas.
+        size: `|field|` of parts of the image.
+        area: areas of these parts.
+        threshold, rule: see `region`.
     """
-    threshold = _share("threshold", threshold)
+    threshold = fraction("threshold", threshold)
     if rule == "maximum":
         return threshold * size.max().item()
     if rule == "mass":
         order = size.flatten().argsort(descending=True)
         mass = (size * area).flatten()[order].double().cumsum(0)
-        # The first part with which the mass is reached; rounding must not ask for more than all.
+        # The first part with which the mass is reached. The index is limited because of rounding
+        # errors.
         reached = int(torch.searchsorted(mass, threshold * mass[-1]))
         return size.flatten()[order[min(reached, len(order) - 1)]].item()
     raise ValueError(f"unknown rule {shown(rule)}; choose {' or '.join(RULES)}")
 
 
 def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows columns"]) -> float:
-    """Share of the mask's pixels that are inside the region, 0 … 1.
+    """Share of the mask's pixels that lie inside the region, 0 … 1.
 
     Raises:
         ValueError: the shapes differ, or the mask is empty.
@@ -68,18 +71,18 @@ def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows co
         )
     mask = mask.to(device=region.device, dtype=torch.bool)
     if not mask.any():
-        raise ValueError("the mask is empty: there is nothing to cover")
+        raise ValueError("the mask is empty, so its coverage is not defined")
     return (region & mask).sum().item() / mask.sum().item()
 
 
 def area_share(field: Float[Tensor, "height width"], mass: int | float) -> float:
-    """Share of the image that the smallest region with `mass` of the field's sum takes, 0 … 1.
+    """Share of the image in the smallest region that holds `mass` of the field's sum, 0 … 1.
 
-    The region has any shape, and equal values go in together (the rule "mass" of `region`).
+    The region can have any shape (the rule "mass" of `region`).
 
     Args:
         field: discrepancy or gradient.
-        mass: in (0, 1].
+        mass: share of the field's sum, in (0, 1].
     """
     return region(field, mass, "mass").float().mean().item()
 
@@ -87,26 +90,28 @@ def area_share(field: Float[Tensor, "height width"], mass: int | float) -> float
 def square_share(
     field: Float[Tensor, "height width"], mass: int | float, pixel: Pixel | None = None
 ) -> float:
-    """Share of the image that the smallest square around a pixel with `mass` of the field's sum takes, 0 … 1.
+    """Share of the image in the smallest square around a pixel that holds `mass` of the field's
+    sum, 0 … 1.
 
-    This is RepLKNet's "high-contribution area ratio" (Ding et al., CVPR 2022), which is reported at 20, 30, 50
-    and 99 %, for the middle of the image and the mean field of many images. Its published script
-    (erf/analyze_erf.py) measures log10(1 + field) instead of the field, which weighs the faint surroundings more
-    and depends on the field's unit; for that, hand in the logarithm. Nor does it try a square of one pixel.
+    This is RepLKNet's "high-contribution area ratio" (Ding et al., CVPR 2022), which is reported at
+    20, 30, 50 and 99 %, for the middle of the image and the mean field of many images. The
+    published script (erf/analyze_erf.py) measures log10(1 + field) instead of the field, which
+    gives the faint surroundings a larger weight and depends on the field's unit; to reproduce it,
+    pass the logarithm. The script also never tries a square of one pixel.
 
     Args:
         field: discrepancy or gradient.
-        mass: in (0, 1].
-        pixel: (row, column) of the square's middle; None for the image's, (height // 2, width // 2). Beyond the
-            border the square is cut.
+        mass: share of the field's sum, in (0, 1].
+        pixel: (row, column) of the square's middle; None for the middle of the image, (height // 2,
+            width // 2). The square is cut off at the image's border.
 
     Returns:
-        0 for a field of zero.
+        The share; 0 if the field is zero.
 
     Raises:
         ValueError: `mass` is out of range, the pixel outside the field, or the field not finite.
     """
-    mass = _share("mass", mass)
+    mass = fraction("mass", mass)
     size = _finite_size(field).double()
     height, width = size.shape
     pixel = _inside((height // 2, width // 2) if pixel is None else pixel, field)
@@ -117,7 +122,7 @@ def square_share(
     held = held.cumsum(0)
     if held[-1] == 0:
         return 0.0
-    # Rounding must not ask for more than all.
+    # The factor allows for rounding errors: the mass of the whole image must be reached.
     radius = int(torch.searchsorted(held, mass * held[-1] * (1 - 1e-12)))
     return (distance <= radius).float().mean().item()
 
@@ -125,12 +130,12 @@ def square_share(
 def centred(
     field: Float[Tensor, "height width"], pixel: Pixel, radius: Whole
 ) -> Float[Tensor, "side side"]:
-    """The field within `radius` of `pixel` (row, column), which comes to lie in the middle.
+    """The field within `radius` of `pixel` (row, column), with that pixel in the middle.
 
-    What is outside the image is NaN: there the field is not known, rather than zero.
+    Positions outside the image are NaN, since the field is not known there.
 
     Args:
-        radius: in pixels; the side is 2·radius + 1.
+        radius: radius of the result, in pixels; its side is 2·radius + 1.
 
     Raises:
         ValueError: the pixel is outside the field, or the radius negative.
@@ -150,18 +155,20 @@ def centred(
 def mean_field(
     fields: Iterable[tuple[Float[Tensor, "_ _"], Pixel]], radius: Whole
 ) -> Float[Tensor, "side side"]:
-    """The mean of `|field|` over many images, each moved so that its pixel lies in the middle (Zhou et al.).
+    """The mean of `|field|` over many images, each shifted so that its pixel lies in the middle
+    (Zhou et al.).
 
-    A place is averaged over the images that reach it, and is NaN where none does.
+    Each position is the mean over the images that contain it, or NaN if none does.
 
     Args:
-        fields: each with its pixel. Each is divided by its own sum first, so that one strong response does not
-            outweigh the others; fields of zero are left out. Images may differ in size.
-        radius: of the result, in pixels; its side is 2·radius + 1.
+        fields: fields, each with its pixel. Each is divided by its own sum, so that one strong
+            response does not outweigh the others; fields that are zero are ignored. Images may
+            differ in size.
+        radius: radius of the result, in pixels; its side is 2·radius + 1.
 
     Raises:
-        ValueError: there is no field, or none that is not zero; a field is not finite; a pixel is outside; the
-            radius is negative.
+        ValueError: there is no field that is not zero, a field is not finite, a pixel is outside
+            its field, or the radius is negative.
     """
     radius = _radius(radius)
     total = torch.zeros(2 * radius + 1, 2 * radius + 1, dtype=torch.float64)
@@ -173,7 +180,7 @@ def mean_field(
             total += moved.nan_to_num()
             count += ~moved.isnan()
     if not count.any():
-        raise ValueError("there is no field to average that is not zero")
+        raise ValueError("there is no field to average, or all fields are zero")
     return (total / count).float()  # 0/0 is NaN
 
 
@@ -181,17 +188,10 @@ def _finite_size(field: Tensor) -> Tensor:
     size = field.abs()
     if not torch.isfinite(size).all():
         raise ValueError(
-            "the field is not finite: the network answered with NaN or infinity, or the field reaches "
-            "beyond the images it is the mean of"
+            "the field is not finite: the network returned NaN or infinity, or the field is a mean and "
+            "extends beyond its images"
         )
     return size
-
-
-def _share(name: str, value: Any) -> int | float:
-    share = number(name, value)
-    if not 0 < share <= 1:
-        raise ValueError(f"{name} must be in (0, 1], not {share}")
-    return share
 
 
 def _radius(value: Any) -> int:

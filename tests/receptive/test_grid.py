@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcnlab.receptive.windows import Windows
+from gcnlab.receptive.grid import OcclusionGrid
 
 
 @given(st.data())
@@ -11,7 +11,7 @@ def test_every_pixel_gets_the_mean_of_the_windows_on_it(data):
     size = data.draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
     window = tuple(data.draw(st.integers(1, n)) for n in size)
     stride = tuple(data.draw(st.integers(1, w)) for w in window)
-    windows = Windows(size, window, stride)
+    windows = OcclusionGrid(size, window, stride)
     drops = torch.randn(windows.shape)
     field = windows.spread(drops)
     row, column = (data.draw(st.integers(0, n - 1)) for n in size)
@@ -26,10 +26,10 @@ def test_every_pixel_gets_the_mean_of_the_windows_on_it(data):
 
 
 def test_the_last_windows_are_cut_by_the_border():
-    windows = Windows((10, 7), 4, 3)
+    windows = OcclusionGrid((10, 7), 4, 3)
     assert windows.rows == [(0, 4), (3, 7), (6, 10)]
     assert windows.columns == [(0, 4), (3, 7)]
-    assert Windows((11, 8), 4, 3).rows[-1] == (9, 11)
+    assert OcclusionGrid((11, 8), 4, 3).rows[-1] == (9, 11)
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_the_last_windows_are_cut_by_the_border():
 )
 def test_bad_windows_are_named(window, stride, message):
     with pytest.raises(ValueError, match=message):
-        Windows((10, 10), window, stride)
+        OcclusionGrid((10, 10), window, stride)
