@@ -1,6 +1,6 @@
-"""Global convolutional networks: blocks, heads, backbones, and the segmentation network.
+"""Global Convolutional Networks: blocks, heads, backbones and the segmentation network.
 
-The names are in `__init__.pyi`; each is imported when it is first used.
+The public names are listed in `__init__.pyi`; each is imported when it is first used.
 """
 
 from gcnlab.lazy import lazy_exports

@@ -1,7 +1,8 @@
-"""Backbones: the taps at strides 4, 8, 16 and 32 that the segmentation network stands on (Figure 2).
+"""Backbones: they extract the feature maps at strides 4, 8, 16 and 32 (Figure 2).
 
-Any network with torchvision's ResNet names can be tapped. `build_backbone` knows torchvision's ResNets,
-ResNet50-GCN, and the two mini networks. Nothing is ever downloaded unless weights are asked for by name.
+Any network with torchvision's ResNet names can be a backbone. `build_backbone` knows torchvision's
+ResNets, ResNet50-GCN and the two mini networks. Nothing is downloaded unless weights are requested
+by name.
 """
 
 import re
@@ -18,7 +19,7 @@ from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, nearest, shown, whole
 from gcnlab.models.choices import BACKBONES, TORCHVISION_RESNETS
 from gcnlab.models.resnet import mini_resnet, mini_resnet_gcn, resnet50_gcn
-from gcnlab.models.weights import check_values, differences, read_state_dict, several
+from gcnlab.models.weights import check_values, differences, list_differences, read_state_dict
 
 _OWN_NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mini": mini_resnet,
@@ -28,11 +29,11 @@ _OWN_NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 SEGMENTATION = "segmentation network"
 
-_COUNTER = "num_batches_tracked"  # of batch norm; frozen batch norm has none, nor have old files
+_COUNTER = "num_batches_tracked"  # of batch norm; frozen batch norm and old files do not have it
 
 
 class ResNetBackbone(nn.Module):
-    """A ResNet classifier without its classifier: image in, four feature maps out.
+    """A ResNet without its classification layer: it maps an image to four feature maps.
 
     Attributes:
         channels: channels of res-2, res-3, res-4, res-5 ((256, 512, 1024, 2048) for ResNet-50).
@@ -40,7 +41,7 @@ class ResNetBackbone(nn.Module):
 
     Args:
         resnet: a network with torchvision's ResNet attributes conv1, bn1, relu, maxpool, layer1 …
-            layer4. Its ReLUs are switched to out of place, as attribution methods need them.
+            layer4. Its ReLUs are set to inplace=False, because attribution methods need this.
     """
 
     strides = (4, 8, 16, 32)
@@ -60,7 +61,7 @@ class ResNetBackbone(nn.Module):
     def forward(
         self, image: Float[Tensor, "batch 3 height width"]
     ) -> list[Float[Tensor, "batch _ _ _"]]:
-        """res-2 … res-5, of size ⌈height / stride⌉ × ⌈width / stride⌉ each."""
+        """Return res-2 … res-5, each of size ⌈height / stride⌉ × ⌈width / stride⌉."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(image))))
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -79,17 +80,17 @@ def build_backbone(
     Args:
         name: "mini", "mini_gcn", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
             "resnet50_gcn".
-        weights: None for a random start; the path of a local file (a state dict of the classifier, alone or in a
-            checkpoint, see `gcnlab.models.weights`); or torchvision's weights, as a member of
-            its enum or by its name ("DEFAULT", "IMAGENET1K_V2"), which torchvision then downloads
-            once and caches.
+        weights: None for random initialisation; the path of a local file (a state dict of the
+            classifier, alone or in a checkpoint, see `gcnlab.models.weights`); or weights of
+            torchvision, as a member of its enum or by name ("DEFAULT", "IMAGENET1K_V2"), which
+            torchvision downloads once and caches.
         frozen_norm: replace every batch norm by a fixed scale and shift. With batches of one image
-            (section 4 of the paper) the statistics of pretraining have to stay.
+            (section 4 of the paper) the statistics of the pretraining must be kept.
 
     Raises:
-        ValueError: unknown name; weights by name for a network that torchvision does not have, or of another one; a
-            file that is not a state dict of this network, or whose values are not finite.
-        FileNotFoundError: `weights` names neither torchvision's weights nor a file.
+        ValueError: the name is unknown; torchvision has no such weights for this network; or the
+            file is not a state dict of this network, or has values that are not finite.
+        FileNotFoundError: `weights` is neither a name of torchvision's weights nor a file.
     """
     backbone = ResNetBackbone(build_classifier(name, frozen_norm=frozen_norm))
     if weights is not None:
@@ -103,7 +104,7 @@ def build_backbone(
 
 
 def build_classifier(name: str, num_classes: Whole = 1000, frozen_norm: bool = False) -> nn.Module:
-    """The classifier that a backbone is cut from, with a random start: images to class scores.
+    """Build the classifier that contains a backbone, with random initialisation.
 
     Args:
         name: see `build_backbone`.
@@ -111,7 +112,7 @@ def build_classifier(name: str, num_classes: Whole = 1000, frozen_norm: bool = F
         frozen_norm: see `build_backbone`.
 
     Raises:
-        ValueError: unknown name, or a number of classes that is no positive integer.
+        ValueError: the name is unknown, or `num_classes` is not a positive integer.
     """
     num_classes = whole("num_classes", num_classes, 1)
     if name not in BACKBONES:
@@ -127,11 +128,12 @@ def build_classifier(name: str, num_classes: Whole = 1000, frozen_norm: bool = F
 
 
 def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Copy a classifier's state dict into a backbone; its `fc` layer is left out.
+    """Copy a classifier's state dict, without its `fc` layer, into a backbone.
 
     Raises:
-        ValueError: naming `source` and the first differences, and what network the weights are of, if it is a known
-            one; or a tensor whose values are not finite or of another type.
+        ValueError: the weights belong to another network, or a tensor has values that are not
+            finite or of another type. The message names `source`, the first differences, and the
+            network of the weights if it is a known one.
     """
     own = backbone.state_dict()
     fit = {
@@ -144,17 +146,19 @@ def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: s
     }
     if found := differences(needed, fit):
         network = looks_like(state)
-        seems = f", by names and shapes {network}" if network else ""
-        advice = "; train(…, initial=FILE) starts from them" if SEGMENTATION in network else ""
+        seems = f" (by names and shapes {network})" if network else ""
+        advice = (
+            "; to train from them, use train(…, initial=FILE)" if SEGMENTATION in network else ""
+        )
         raise ValueError(
-            f"{source}: these weights belong to another network{seems} ({several(found)}){advice}"
+            f"{source}: these weights belong to another network{seems}: {list_differences(found)}{advice}"
         )
     check_values(needed, fit, source)
     backbone.load_state_dict(fit, strict=False)
 
 
 def looks_like(state: Mapping[str, Tensor]) -> str:
-    """Which known network weights are of, by their names and shapes, in words; empty if it is none."""
+    """Describe the known network that weights belong to, judged by names and shapes; "" if unknown."""
     inner = {
         name.removeprefix("backbone."): value
         for name, value in state.items()
@@ -172,7 +176,7 @@ def looks_like(state: Mapping[str, Tensor]) -> str:
 def _network_of(state: Mapping[str, Tensor]) -> str | None:
     shapes = _shapes(state)
     for name in BACKBONES:
-        with torch.device("meta"):  # names and shapes, no memory
+        with torch.device("meta"):  # names and shapes only; uses no memory
             if _shapes(build_classifier(name).state_dict()) == shapes:
                 return name
     return None
@@ -188,29 +192,31 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def published_weights(name: str, weights: str | Path | WeightsEnum) -> WeightsEnum | None:
-    """The torchvision weights that `weights` names, or None if it is a path.
+    """Return the torchvision weights with the name `weights`, or None if `weights` is a path.
 
     Raises:
-        ValueError: torchvision has none for this network, or they are another network's.
-        FileNotFoundError: it is neither a name nor a file.
+        ValueError: torchvision has no such weights for this network.
+        FileNotFoundError: `weights` is neither a name nor a file.
     """
     if isinstance(weights, WeightsEnum):
         if name not in TORCHVISION_RESNETS or weights not in _published(name):
-            raise ValueError(f"{weights} are weights of another network than {name}")
+            raise ValueError(f"{weights}: these weights belong to another network than {name}")
         return weights
     if not isinstance(weights, str) or re.search(r"[./\\~]", weights):
-        return None  # no name of theirs has such a character
+        return None  # no name of torchvision's weights has such a character
     if name not in TORCHVISION_RESNETS:
         if Path(weights).exists():
             return None
-        raise ValueError(f"torchvision has no weights for {name!r}; give a file, not {weights!r}")
+        raise ValueError(
+            f"torchvision has no weights for {name!r}; give the path of a file, not {weights!r}"
+        )
     known = _published(name)
     if weights in known.__members__:
         return known[weights]
     if Path(weights).exists():
         return None
     raise FileNotFoundError(
-        f"{weights!r} is neither a file nor weights of {name} ({', '.join(known.__members__)})"
+        f"{weights!r} is neither a file nor the name of weights for {name} ({', '.join(known.__members__)})"
     )
 
 
@@ -219,5 +225,5 @@ def _published(name: str) -> type[WeightsEnum]:
 
 
 def _output_channels(stage: nn.Module) -> int:
-    """Channels that a ResNet stage puts out: those of its last convolution."""
+    """Output channels of a ResNet stage: those of its last convolution."""
     return [m for m in stage.modules() if isinstance(m, nn.Conv2d)][-1].out_channels

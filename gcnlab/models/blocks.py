@@ -1,16 +1,17 @@
 """The two blocks of "Large Kernel Matters" (Peng et al., CVPR 2017), on one screen.
 
-**Global Convolutional Network (GCN) block**, section 3.1, Figure 2B. To class a pixel inside a large
-object, a unit has to see the object: its kernel must be as large as the feature map. A dense k×k
-kernel of that size has too many weights, so it is replaced by two separable paths,
+**Global Convolutional Network (GCN) block**, section 3.1, Figure 2B. To classify a pixel inside a
+large object, a unit has to see the object: its kernel must be as large as the feature map. A dense
+k×k kernel of that size has too many weights, so it is replaced by two separable paths,
 
     GCN(x) = (1×k ∘ k×1)(x) + (k×1 ∘ 1×k)(x),
 
-each of which covers the whole k×k window with 2k taps in place of k². No nonlinearity, no
-normalisation, no bias: the block is one linear map, a k×k kernel of low rank. Tables 2 and 4 of the
-paper count its weights: 2·k·(c_in + c_out)·c_out.
+each of which covers the whole k×k window with 2k taps instead of k². The block has no nonlinearity,
+no normalisation and no bias: it is one linear map, a k×k kernel of low rank. It has
+2·k·(c_in + c_out)·c_out weights (Tables 2 and 4 of the paper).
 
-**Boundary refinement (BR)**, section 3.2, Figure 2C: S̃ = S + R(S) with R = 3×3 conv, ReLU, 3×3 conv.
+**Boundary refinement (BR)**, section 3.2, Figure 2C: S̃ = S + R(S) with R = 3×3 conv, ReLU, 3×3
+conv.
 """
 
 import math
@@ -25,16 +26,18 @@ from gcnlab.models.choices import check_kernel_size
 class GlobalConvBlock(nn.Module):
     """Global Convolutional Network block: k×1 then 1×k, plus 1×k then k×1 (Figure 2B).
 
-    Keeps height and width. The zero padding follows the long axis of each kernel: (k//2, 0) for k×1
-    and (0, k//2) for 1×k. Exchanging them gives the same output shape and dead border columns.
+    The block keeps height and width. The zero padding follows the long axis of each kernel: (k//2,
+    0) for k×1 and (0, k//2) for 1×k. Exchanging the two paddings gives the same output shape, but
+    dead border columns.
 
     Args:
         in_channels: channels of the feature map (2048 at res-5 of a ResNet-50).
-        out_channels: channels of both convolutions of each branch; the number of classes.
-        kernel_size: k, odd, in pixels of the feature map. k = 1 gives two 1×1 pairs.
+        out_channels: output channels of all four convolutions; the number of classes.
+        kernel_size: k, odd, in pixels of the feature map. With k = 1 each
+            branch is a pair of 1×1 convolutions.
 
     Raises:
-        ValueError: if `kernel_size` is even, or it or a number of channels is not a positive integer.
+        ValueError: `kernel_size` is even, or an argument is not a positive integer.
     """
 
     def __init__(self, in_channels: Whole, out_channels: Whole, kernel_size: Whole):
@@ -64,15 +67,16 @@ class GlobalConvBlock(nn.Module):
 class BoundaryRefinement(nn.Module):
     """Residual 3×3 conv, ReLU, 3×3 conv on a score map (Figure 2C): S̃ = S + R(S).
 
-    No normalisation and no activation after the sum; 2·9·channels² weights, bias-free. The last
-    convolution starts at zero, so that the block starts as the identity: with nine of them on the
-    way to the output, a random start makes training diverge (our choice; the paper does not say).
+    There is no normalisation, no bias, and no activation after the sum; the block has 2·9·channels²
+    weights. The last convolution is initialised to zero, so that the block starts as the identity:
+    with nine blocks on the way to the output, random initialisation makes training diverge. (This
+    is our choice; the paper does not say.)
 
     Args:
         channels: channels of the score map; the number of classes.
 
     Raises:
-        ValueError: if that is not a positive integer.
+        ValueError: `channels` is not a positive integer.
     """
 
     def __init__(self, channels: Whole):
@@ -93,6 +97,6 @@ class BoundaryRefinement(nn.Module):
 
 
 def init_linear_conv_(conv: nn.Conv2d) -> None:
-    """Fill a convolution that no ReLU follows, in place, so that it keeps its input's variance."""
+    """Initialise, in place, a convolution without a ReLU behind it so that it keeps the variance."""
     fan_in = conv.weight[0].numel()
     nn.init.normal_(conv.weight, std=1 / math.sqrt(fan_in))

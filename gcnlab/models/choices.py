@@ -1,6 +1,7 @@
-"""What a network can be made of: the names of backbones, heads and upsamplings, and the valid kernel sizes.
+"""The choices that define a network: names of backbones, heads and upsamplings, and kernel sizes.
 
-This module imports no torch, so that settings can be checked and `--help` printed without it.
+This module does not import torch, so that settings can be checked and `--help` can be printed
+without it.
 """
 
 from typing import Literal, get_args

@@ -1,16 +1,16 @@
 """The four heads that the paper compares (section 4.1, Figure 4), behind one switch.
 
-Each maps a feature map to one score map per class, keeps height and width, and has no bias:
+Each head maps a feature map to one score map per class, keeps height and width, and has no bias:
 
-| kind        | Figure | what                                             | weights                       |
+| kind        | Figure | head                                             | weights                       |
 |-------------|--------|--------------------------------------------------|-------------------------------|
-| `"conv1x1"` | 4A     | the baseline: each location classed on its own   | c·n                           |
+| `"conv1x1"` | 4A     | the baseline: each location is classified alone  | c·n                           |
 | `"gcn"`     | 4B     | the global convolutional block                   | 2·k·(c + n)·n                 |
 | `"conv"`    | 4C     | one dense k×k convolution                        | k²·c·n                        |
 | `"stack"`   | 4D     | (k−1)/2 convolutions of 3×3, nothing in between  | 9·(c·m + … + m·m + m·n)       |
 
-c: input channels, n: classes, m: `mid_channels` of the stack. Paper's sizes (c = 2048, n = 21) are
-in Tables 2 and 4 and reproduced to the last weight.
+c: input channels, n: classes, m: `mid_channels` of the stack. For the paper's
+sizes (c = 2048, n = 21) the weights equal those of Tables 2 and 4 exactly.
 """
 
 import itertools
@@ -34,15 +34,15 @@ def make_head(
     Args:
         kind: "conv1x1", "gcn", "conv" or "stack".
         in_channels: channels of the feature map.
-        num_classes: number of score maps, any count ≥ 1.
-        kernel_size: k, odd: the window that one location sees, in pixels of the feature map.
-            Checked, and then unused, for "conv1x1".
-        mid_channels: m of the stack, its inner width; None means `in_channels` (at res-5 that is
-            Table 3's m = 2048). Ignored by the other kinds.
+        num_classes: number of score maps, at least 1.
+        kernel_size: k, odd: the size of the window that one location sees, in pixels of the
+            feature map. It is checked but not used for "conv1x1".
+        mid_channels: m, the inner width of the stack; None means `in_channels` (at res-5 this is
+            Table 3's m = 2048). The other kinds ignore it.
 
     Raises:
-        ValueError: for an unknown kind, an even k, a number that is no positive integer, or a stack with k = 1 (it
-            would have no layer).
+        ValueError: the kind is unknown, k is even, a number is not a positive integer, or a stack
+            is asked for with k = 1 (it would have no layer).
     """
     k = check_kernel_size(kernel_size)
     in_channels = whole("in_channels", in_channels, 1)
@@ -65,7 +65,7 @@ def make_head(
 
 
 def linear_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
-    """A k×k convolution with "same" padding and no bias, made for use without a ReLU behind it."""
+    """A k×k convolution with "same" padding and no bias, initialised for use without a ReLU."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
     init_linear_conv_(conv)
     return conv

@@ -1,8 +1,9 @@
-"""Ask any network for score maps: its device, its precision, the form of its output.
+"""Get logits from any network, whatever its device, its precision and the form of its output.
 
-A network is whatever maps images (batch, channels, height, width) to scores (batch, classes, rows, columns).
-It may have no weights, compute in half precision, or wrap the scores in a dict: torchvision calls them "out",
-Hugging Face "logits". Rows and columns need not be those of the image.
+A network is any module that maps images (batch, channels, height, width) to logits (batch, classes,
+rows, columns). It may have no weights, compute in half precision, or return its logits in a dict
+under "out" (torchvision) or "logits" (Hugging Face). Rows and columns may differ from those of the
+image.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,9 @@ from gcnlab.annotations import Float, Tensor
 from gcnlab.images import image_tensor
 
 LOGIT_KEYS = ("out", "logits")
-"""What a dict of outputs calls the scores."""
+"""Keys of the logits in a dict of outputs."""
 PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""What an image may be computed in; weights may be stored in less."""
+"""Types that an image can have in the computation; weights may be stored with less precision."""
 
 
 def logits_of(
@@ -26,17 +27,17 @@ def logits_of(
     images: Float[Tensor, "batch channels height width"],
     device: torch.device | str | None = None,
 ) -> Float[Tensor, "batch classes rows columns"]:
-    """Score maps of a batch, on the model's device, in its precision.
+    """Compute the logits of a batch, on the model's device and in its precision.
 
-    The model gets a copy of the images, so that it may work in place. Its mode is the caller's affair (see
-    `gcnlab.models.modes.evaluation_mode`).
+    The model gets a copy of the images, so it may change them in place. The caller sets its mode
+    (see `gcnlab.models.modes.evaluation_mode`).
 
     Args:
-        device: for a model that has no weights to tell.
+        device: where to compute if the model has no weights.
 
     Raises:
-        TypeError: the model does not return one map of scores per image.
-        ValueError: the device is not the model's.
+        TypeError: the model does not return one map of logits per image.
+        ValueError: the model's weights are on another device.
     """
     return extract_logits(model, model(model_input(model, images, device)), len(images))
 
@@ -46,130 +47,131 @@ def pixel_logits(
     images: Float[Tensor, "batch channels height width"],
     device: torch.device | str | None = None,
 ) -> Float[Tensor, "batch classes height width"]:
-    """Scores for every pixel, in single precision or better: `logits_of`, resized to the size of the images."""
+    """Compute `logits_of` and resize them to the size of the images, in at least single precision."""
     return resize_logits(logits_of(model, images, device), tuple(images.shape[-2:]))
 
 
 def resize_logits(
-    scores: Float[Tensor, "batch classes _ _"], size: tuple[int, int]
+    logits: Float[Tensor, "batch classes _ _"], size: tuple[int, int]
 ) -> Float[Tensor, "batch classes height width"]:
-    """Score maps of another size than the image, bilinearly brought to the image's (height, width).
+    """Resize logits to (height, width) by bilinear interpolation.
 
-    Pixels are areas (align_corners=False), as in SegFormer's own post-processing. The result has at least
-    single precision. Scores that already have this size are not interpolated.
+    The interpolation uses align_corners=False, as SegFormer's own post-processing does. The result
+    has at least single precision. Logits that already have this size are not interpolated.
     """
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    if tuple(scores.shape[-2:]) == tuple(size):
-        return scores
-    return functional.interpolate(scores, size, mode="bilinear", align_corners=False)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 def model_input(
     model: nn.Module, images: Tensor, device: torch.device | str | None = None
 ) -> Tensor:
-    """A copy of the images for the model to do with as it likes, on its device and in its precision.
+    """Copy images to the model's device and precision; the model may change the copy in place.
 
     Raises:
-        ValueError: `device` is not the model's, or there is none.
+        ValueError: `device` is not available, or the model's weights are on another device.
     """
     images = images.as_subclass(Tensor)
-    return images.to(_agreed(model, device), dtype_of(model) or images.dtype, copy=True)
+    return images.to(_device_for(model, device), dtype_of(model) or images.dtype, copy=True)
 
 
 @no_type_check
 def check_network(model: nn.Module) -> None:
-    """Raise TypeError unless `model` is a network."""
+    """Raise TypeError unless `model` is a torch.nn.Module."""
     if isinstance(model, nn.Module):
         return
     if isinstance(model, type) and issubclass(model, nn.Module):
-        raise TypeError(f"model must be a network, not the class {model.__name__}: make one of it")
+        raise TypeError(
+            f"model must be a network, not the class {model.__name__}: create an instance of it"
+        )
     if isinstance(getattr(model, "model", None), nn.Module):
-        raise TypeError(f"model must be a network, not a {type(model).__name__}: give its .model")
+        raise TypeError(f"model must be a network, not a {type(model).__name__}: use its .model")
     raise TypeError(
-        f"model must be a torch.nn.Module that maps images to scores, not a {type(model).__name__}"
+        f"model must be a torch.nn.Module that maps images to logits, not a {type(model).__name__}"
     )
 
 
 @no_type_check
 def check_images(images: Float[Tensor, "batch channels height width"]) -> None:
-    """Raise ValueError, with the way out, unless `images` is a batch of normalised images."""
+    """Raise ValueError unless `images` is a batch of normalised images."""
     image_tensor("images", images)
     if images.ndim == 3:
         raise ValueError(
-            f"images must be a batch, not one image of {tuple(images.shape)}: add the batch axis, image[None]"
+            f"images must be a batch, not one image of shape {tuple(images.shape)}: add a batch axis, image[None]"
         )
     if images.ndim != 4:
         raise ValueError(
-            f"images must be (batch, channels, height, width), not {tuple(images.shape)}"
+            f"images must have the shape (batch, channels, height, width), not {tuple(images.shape)}"
         )
     if 0 in images.shape:
-        raise ValueError(f"images: there is nothing to score in {tuple(images.shape)}")
+        raise ValueError(f"images must not be empty, but have the shape {tuple(images.shape)}")
 
 
 def extract_logits(
-    model: nn.Module, answer: object, count: int
+    model: nn.Module, output: object, count: int
 ) -> Float[Tensor, "batch classes rows columns"]:
-    """The scores in what a model returned for `count` images.
+    """Find the logits in the output of a model for `count` images.
 
     Raises:
-        TypeError: there are none; the message says what there is and what to do.
+        TypeError: there are none; the message says what was returned and what to do.
     """
-    scores = _unwrapped(answer)
+    logits = _unwrapped(output)
     name = type(model).__name__
-    if not isinstance(scores, Tensor) or scores.ndim != 4 or not scores.is_floating_point():
+    if not isinstance(logits, Tensor) or logits.ndim != 4 or not logits.is_floating_point():
         raise TypeError(
-            f"{name} must return scores (batch, classes, rows, columns), not {_described(answer)}; "
-            "wrap it in a module that returns the scores alone"
+            f"{name} must return logits (batch, classes, rows, columns), not {_describe(output)}; "
+            "wrap it in a module that returns only the logits"
         )
-    if scores.shape[1] == 0 or 0 in scores.shape[-2:]:
-        raise TypeError(f"{name} returned scores of nothing, {tuple(scores.shape)}")
-    if len(scores) != count:
+    if logits.shape[1] == 0 or 0 in logits.shape[-2:]:
+        raise TypeError(f"{name} returned empty logits, of shape {tuple(logits.shape)}")
+    if len(logits) != count:
         raise TypeError(
-            f"{name} must return one score map per image, but returned {len(scores)} for {count}; "
-            "each image needs its own"
+            f"{name} must return the logits of each image, but returned {len(logits)} for {count}"
         )
-    return scores
+    return logits
 
 
 def extract_class_logits(
-    model: nn.Module, answer: object, count: int
+    model: nn.Module, output: object, count: int
 ) -> Float[Tensor, "batch classes"]:
-    """The scores in what a classifier returned for `count` images.
+    """Find the logits in the output of a classifier for `count` images.
 
     Raises:
-        TypeError: it is not a row of scores per image.
-        ValueError: a score is NaN.
+        TypeError: the output does not hold one row of logits per image.
+        ValueError: a logit is NaN.
     """
-    scores = _unwrapped(answer)
+    logits = _unwrapped(output)
     if (
-        not isinstance(scores, Tensor)
-        or not scores.is_floating_point()
-        or scores.ndim != 2
-        or len(scores) != count
+        not isinstance(logits, Tensor)
+        or not logits.is_floating_point()
+        or logits.ndim != 2
+        or len(logits) != count
     ):
         raise TypeError(
-            f"{type(model).__name__} must return class scores ({count}, classes), not {_described(answer)}"
+            f"{type(model).__name__} must return logits ({count}, classes), not {_describe(output)}"
         )
-    if scores.isnan().any():
+    if logits.isnan().any():
         raise ValueError(
-            f"the scores of {type(model).__name__} are NaN: has its training diverged?"
+            f"the logits of {type(model).__name__} are NaN: has its training diverged?"
         )
-    return scores
+    return logits
 
 
-def _unwrapped(answer: object) -> object:
-    if isinstance(answer, Mapping):
-        return next((answer[key] for key in LOGIT_KEYS if key in answer), None)
-    return answer
+def _unwrapped(output: object) -> object:
+    if isinstance(output, Mapping):
+        return next((output[key] for key in LOGIT_KEYS if key in output), None)
+    return output
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model computes: where its weights are; the CPU if it has none."""
+    """The device of the model's weights; the CPU if it has none."""
     return next((tensor.device for tensor in _tensors(model)), torch.device("cpu"))
 
 
 def dtype_of(model: nn.Module) -> torch.dtype | None:
-    """The precision of the model's weights, or of its buffers if it has no weights; None if it has neither."""
+    """The type of the model's weights, or of its buffers if it has no weights; None without both."""
     return next((t.dtype for t in _tensors(model) if t.dtype in PRECISIONS), None)
 
 
@@ -178,34 +180,32 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
     yield from model.buffers()
 
 
-def _agreed(model: nn.Module, device: torch.device | str | None) -> torch.device:
-    """The model's device, with which `device` must not disagree; `device` for a model without weights."""
+def _device_for(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    """The model's device, which must agree with `device`; `device` if the model has no weights."""
     if device is None:
         return device_of(model)
     try:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {str(device)!r}: there is none on this machine") from error
+        raise ValueError(f"device {str(device)!r} is not available on this machine") from error
     own = next((tensor.device for tensor in _tensors(model)), wanted)
     if wanted.type != own.type or wanted.index not in (None, own.index):
         raise ValueError(
-            f"device {str(device)!r}: the model's weights are on {own}; leave device out, or move the model"
+            f"device is {str(device)!r}, but the model's weights are on {own}: omit device, or move the model"
         )
     return own
 
 
-def _described(answer: object) -> str:
-    if isinstance(answer, Tensor):
-        ids = "" if answer.is_floating_point() else " (class ids? return the scores before argmax)"
-        return f"a tensor {tuple(answer.shape)} of {_dtype(answer)}{ids}"
-    if isinstance(answer, Mapping):
-        return (
-            f"a dict with {', '.join(map(repr, answer)) or 'nothing'}, of which none is a score map"
-        )
-    if isinstance(answer, (tuple, list)):
-        return f"a {type(answer).__name__} of {len(answer)}"
-    return f"a {type(answer).__name__}"
+def _describe(output: object) -> str:
+    if isinstance(output, Tensor):
+        ids = "" if output.is_floating_point() else " (class ids? return the logits before argmax)"
+        return f"a tensor {tuple(output.shape)} of {_dtype(output)}{ids}"
+    if isinstance(output, Mapping):
+        return f"a dict with {', '.join(map(repr, output)) or 'no entries'}, none of which holds logits"
+    if isinstance(output, (tuple, list)):
+        return f"a {type(output).__name__} of {len(output)}"
+    return f"a {type(output).__name__}"
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -1,8 +1,8 @@
-"""Run a network in evaluation mode, and leave everything as it was.
+"""Run a network in evaluation mode and restore its state afterwards.
 
-A network may do in its forward what it likes: count in a buffer, clamp its weights, draw random numbers.
-What it changes in its parameters, buffers and modes is put back, and so is the random state. Tensors stored as plain
-attributes are not.
+The forward pass of a network may count in a buffer, clamp its weights or draw random numbers. Its
+parameters, buffers and modes are restored, and so is the random state. Tensors that are plain
+attributes are not restored.
 """
 
 import random
@@ -20,22 +20,23 @@ from gcnlab.models.saved_state import SavedState
 
 _lock = threading.RLock()
 _networks: dict[int, "_Network"] = {}
-"""The networks that blocks are open for, in any thread, by their id."""
+"""Networks with an open block, in any thread, by id."""
 _modes: dict[int, list] = {}
-"""The modules of all of them, by their id: the mode before, and how many networks' blocks they are in."""
+"""The modules of these networks, by id: [mode before, number of open networks that hold it]."""
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Batch norm and dropout in evaluation mode inside the block.
+    """Put a network into evaluation mode for the duration of a `with` block.
 
-    After it, also after an error, all parameters and buffers are the ones that they were and have their values,
-    each module has its own mode again, and the global random state is as it was (PyTorch's, NumPy's and
-    Python's): a network that draws random numbers draws the same ones the next time.
+    When the block ends, also after an error, the network has its parameters and buffers with their
+    values again, each module has its own mode, and the global random state (of PyTorch, NumPy and
+    Python) is restored: a network that draws random numbers draws the same ones the next time.
 
-    Blocks may be nested, and be open in several threads at once; the last one to end puts back. A block inside
-    another one finds the network as the first such block found it: so an image is not asked of a network that other
-    images have changed. A network must not be trained while a block is open.
+    Blocks may be nested and may be open in several threads at once; the last one to end restores
+    the state. A nested block starts from the state at the start of the first block, so that the
+    result for an image does not depend on images that ran before. Do not train a network while a
+    block is open.
 
     Raises:
         ValueError: the network has lazy layers that have never run.
@@ -59,13 +60,13 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
 
 
 class _Network:
-    """What is known of a network while blocks are open for it.
+    """The saved state of a network while blocks are open for it.
 
     Attributes:
-        blocks: how many are open.
-        used: whether one has ended since: then the network may have changed.
-        inside: what it remembers in evaluation mode. Some networks change their weights when they change their mode
-            (LoRA adds its factors to them).
+        blocks: number of open blocks.
+        used: whether a block has ended since the last restore: the network may have changed.
+        inside: its state in evaluation mode. Some networks change their weights when they change
+            mode (LoRA adds its factors to them).
     """
 
     def __init__(self, model: nn.Module):
@@ -77,7 +78,7 @@ class _Network:
             _modes.setdefault(id(module), [module.training, 0])[1] += 1
 
     def to_evaluation(self) -> None:
-        """As it was in the first block; also if the network's own forward has changed the mode since."""
+        """Restore the state of the first block, also if the network's forward has changed the mode."""
         if self.used:
             self.inside.restore()
             self.used = False
@@ -91,7 +92,7 @@ class _Network:
             self.inside = SavedState(self.model)
 
     def restore(self) -> None:
-        """Weights, buffers, modes; and the attributes that the change of mode has changed."""
+        """Restore weights, buffers, modes, and the attributes that the change of mode has changed."""
         try:
             self.before.restore()
         finally:
@@ -107,7 +108,7 @@ class _Network:
 
 
 def _changed(module: nn.Module, before: dict) -> dict:
-    """The attributes that have another value now, with the one from before."""
+    """The attributes whose value has changed, with their values from before."""
     now = module.__dict__
     return {
         name: value
@@ -118,9 +119,9 @@ def _changed(module: nn.Module, before: dict) -> dict:
 
 @contextmanager
 def restored_attributes(model: nn.Module) -> Iterator[None]:
-    """What the block sets as attributes of the modules, or puts into their lists, dicts and sets, is taken back.
+    """Restore the attributes of all modules, and their lists, dicts and sets, when the block ends.
 
-    For runs that are only traced: a module that caches a mask would keep a tensor without values.
+    Tracing needs this: a module that caches a mask would otherwise keep a tensor without values.
     """
     before = [(module, dict(module.__dict__)) for module in model.modules()]
     containers = {
@@ -142,10 +143,11 @@ def restored_attributes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """The random state is put back.
+    """Restore the random state when the block ends.
 
-    Outside the main thread (in the explorer) this happens only if a PyTorch operation of the thread drew numbers; draws
-    from NumPy or Python alone are not noticed. Otherwise another thread that draws meanwhile would get the same numbers twice.
+    Outside the main thread (in the explorer) it is restored only if a PyTorch operation of the
+    thread drew numbers; draws from NumPy or Python alone are not noticed. Otherwise another thread
+    that draws in the meantime would get the same numbers twice.
     """
     if threading.current_thread() is not threading.main_thread():
         drawing = _Drawing()
@@ -165,7 +167,7 @@ def _random_state_kept() -> Iterator[None]:
 
 
 class _Drawing(TorchDispatchMode):
-    """Sees whether an operation of this thread draws random numbers."""
+    """Records whether an operation of this thread draws random numbers."""
 
     drew = False
 
@@ -177,7 +179,7 @@ class _Drawing(TorchDispatchMode):
 
 def _random_state() -> tuple:
     gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    numpy_state = np.random.get_state()  # noqa: NPY002 (the global one is what a network may use)
+    numpy_state = np.random.get_state()  # noqa: NPY002 (a network may use the global state)
     return torch.get_rng_state(), gpus, numpy_state, random.getstate()
 
 

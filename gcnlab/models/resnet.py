@@ -1,25 +1,26 @@
-"""A bottleneck ResNet that can be small, and whose deep stages can be GCN bottlenecks.
+"""A bottleneck ResNet that can be small and can have GCN bottlenecks in its deep stages.
 
-Two networks of the project are made of it; both use torchvision's names (conv1, bn1, layer1 … layer4,
-fc), so that one tap (`backbones.ResNetBackbone`) serves them and torchvision's own ResNets alike.
+Two networks of the project are built from it. Both use torchvision's names (conv1, bn1, layer1 …
+layer4, fc), so that `backbones.ResNetBackbone` works with them and with torchvision's ResNets.
 
-**ResNet50-GCN** (section 4.3, Figure 5, appendix Table 11). In res-4 and res-5 of a ResNet-50 the first
-two layers of each bottleneck (1×1, 3×3) give way to a global convolutional block whose four
-convolutions each carry batch norm and ReLU:
+**ResNet50-GCN** (section 4.3, Figure 5, appendix Table 11). In res-4 and res-5 of a ResNet-50 the
+first two layers of each bottleneck (1×1, 3×3) are replaced by a global convolutional block whose
+four convolutions are each followed by batch norm and ReLU:
 
     x ─┬─ 1×k ─ k×1 ─┐
        │             + ── 1×1 conv, BN ── + ── ReLU
        ├─ k×1 ─ 1×k ─┘                    │
        └────────────── shortcut ──────────┘
 
-k = 5 with 85 channels at res-4, k = 7 with 128 channels at res-5; cost and weights stay near ResNet-50's.
-Not said in the paper, chosen here: in the first block of a stage the first convolution of each branch
-strides by 2 along both axes (3,667 M multiply-adds at 224×224, near the paper's 3,700; striding each
-convolution along its own axis only would cost 3,842 M), and a ReLU follows the residual sum as in the
-original ResNet.
+k = 5 with 85 channels at res-4, k = 7 with 128 channels at res-5; cost and weights stay close to
+ResNet-50's. The paper leaves two details open. We chose: in the first block of a stage the first
+convolution of each branch has stride 2 along both axes (3,667 M multiply-adds at 224×224, close to
+the paper's 3,700; stride 2 along each convolution's own axis would cost 3,842 M); and a ReLU
+follows the residual sum, as in the original ResNet.
 
 **The mini network**: a 3×3 stem and one bottleneck per stage. Its theoretical receptive field at
-res-5 is 71 pixels, by design: small enough that the head's k decides how much of an object is seen.
+res-5 is 71 pixels by design: it is so small that the head's k decides how much of an object is
+seen.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ class GCNBottleneck(nn.Module):
         out_channels: channels of the output.
         kernel_size: k, odd.
         stride: 1, or 2 in the first block of a stage.
-        norm_layer: makes a normalisation layer for a number of channels.
+        norm_layer: called with a number of channels, returns a normalisation layer.
     """
 
     def __init__(
@@ -79,16 +80,16 @@ class GCNBottleneck(nn.Module):
 
 
 class BottleneckResNet(nn.Module):
-    """ResNet of bottlenecks, with torchvision's attribute names; a classifier.
+    """A ResNet classifier of bottlenecks, with torchvision's attribute names.
 
     Args:
-        num_classes: outputs of the fully connected layer.
-        stem: "7x7" (the ResNet's own) or "3x3" (the mini network's), both of stride 2.
-        stem_channels: channels behind the stem.
-        blocks: bottlenecks in res-2, res-3, res-4 and res-5.
+        num_classes: number of outputs of the fully connected layer.
+        stem: "7x7" (as in ResNet) or "3x3" (as in the mini network), both with stride 2.
+        stem_channels: output channels of the stem.
+        blocks: number of bottlenecks in res-2, res-3, res-4 and res-5.
         widths: inner channels of the bottlenecks of each stage; the output has four times as many.
-        gcn: per stage None, or (k, channels) to make its bottlenecks `GCNBottleneck`s.
-        norm_layer: makes a normalisation layer for a number of channels.
+        gcn: for each stage None, or (k, channels) to use `GCNBottleneck`s.
+        norm_layer: called with a number of channels, returns a normalisation layer.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class BottleneckResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.ReLU):
-                module.inplace = False  # attribution methods hook the ReLUs
+                module.inplace = False  # attribution methods put hooks on the ReLUs
 
     def forward(
         self, image: Float[Tensor, "batch 3 height width"]
@@ -141,17 +142,21 @@ class BottleneckResNet(nn.Module):
 
 
 def resnet50_gcn(num_classes: Whole = 1000, **options) -> BottleneckResNet:
-    """ResNet50-GCN (Figure 5, Table 11): res-4 with k = 5 and 85 channels, res-5 with k = 7 and 128."""
+    """ResNet50-GCN (Figure 5, Table 11): res-4 with k = 5 and 85 channels, res-5 with k = 7 and
+    128.
+    """
     return BottleneckResNet(num_classes, gcn=(None, None, (5, 85), (7, 128)), **options)
 
 
 def mini_resnet(num_classes: Whole = 10, **options) -> BottleneckResNet:
-    """The mini network: a quarter of ResNet-50's widths, one block per stage, receptive field 71 px."""
+    """The mini network: a quarter of ResNet-50's widths, one block per stage, receptive field 71
+    px.
+    """
     return BottleneckResNet(num_classes, **MINI, **options)
 
 
 def mini_resnet_gcn(num_classes: Whole = 10, **options) -> BottleneckResNet:
-    """The mini network with GCN bottlenecks in res-4 and res-5, scaled as ResNet50-GCN is."""
+    """The mini network with GCN bottlenecks in res-4 and res-5, scaled down from ResNet50-GCN."""
     return BottleneckResNet(num_classes, gcn=(None, None, (5, 21), (7, 32)), **MINI, **options)
 
 
@@ -166,7 +171,7 @@ MINI = {
 def make_shortcut(
     in_channels: int, out_channels: int, stride: int, norm_layer: Callable[[int], nn.Module]
 ) -> nn.Sequential | None:
-    """1×1 convolution and norm where the residual sum needs another shape, else None (identity)."""
+    """A 1×1 convolution and a norm if the residual sum needs another shape, else None (identity)."""
     if stride == 1 and in_channels == out_channels:
         return None
     conv = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)

@@ -1,10 +1,12 @@
-"""What a network remembers (parameters and buffers), kept and put back.
+"""Save and restore the parameters and buffers of a network.
 
-A forward pass can write to them in many ways: batch norm updates its statistics, `weight.data.clamp_()` is hidden from
-autograd, a buffer or a `.data` is assigned anew, NumPy writes to shared memory. Only the bytes tell for sure, so
-they are copied before and compared after; what has not changed is not touched, not even its version.
+A forward pass can change them in many ways: batch norm updates its statistics,
+`weight.data.clamp_()` is hidden from autograd, code assigns to a buffer or to `.data`, and NumPy
+writes to shared memory. Only a comparison of the bytes detects all of these, so the bytes are
+copied before and compared after. Tensors that have not changed are not written, so their version
+counters stay the same.
 
-Cost: one copy of the weights while this exists, a pass over the memory to make it, and another one to compare.
+The cost is one copy of the weights, one pass over memory to copy them, and one to compare them.
 """
 
 from collections.abc import Iterator
@@ -17,18 +19,18 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from gcnlab.annotations import Tensor
 
 CHUNK = 1 << 18
-"""Bytes compared at once on the CPU; a larger tensor is compared by itself."""
+"""Bytes compared at once on the CPU; a larger tensor is compared alone."""
 DEVICE_CHUNK = 1 << 26
-"""Bytes compared at once elsewhere, where every comparison is a wait for the device."""
+"""Bytes compared at once on other devices, where each comparison waits for the device."""
 
 
 class SavedState:
-    """The parameters and buffers of a network, as they are now.
+    """A copy of the parameters and buffers of a network.
 
-    Tensors that are plain attributes are not seen; PyTorch does not move or save them either.
+    Tensors that are plain attributes are not included; PyTorch does not move or save them either.
 
     Raises:
-        ValueError: a layer has no weights yet, because the network has never run (a lazy layer).
+        ValueError: the network has lazy layers that have never run, so they have no weights yet.
     """
 
     def __init__(self, model: nn.Module):
@@ -41,8 +43,7 @@ class SavedState:
         tensors = {id(t): t for _, held in self._places for t in held.values() if t is not None}
         if any(is_lazy(tensor) for tensor in tensors.values()):
             raise ValueError(
-                f"{type(model).__name__} has lazy layers that have no weights yet: run it once on an image, "
-                "then ask again"
+                f"{type(model).__name__} has lazy layers that have no weights yet: run it once on an image first"
             )
         real = [tensor for tensor in tensors.values() if not tensor.is_meta]
         plain = [tensor for tensor in real if _is_plain(tensor)]
@@ -51,10 +52,10 @@ class SavedState:
         self._chunks = [_Chunk(parts) for parts in _chunks(_memory_of(plain))]
 
     def restore(self) -> None:
-        """Give everything its place and its value again."""
+        """Restore all tensors to their places and values."""
         for holder, held in self._places:
             _restore_places(holder, held)
-        with torch.inference_mode():  # may write to tensors that were made in it, and to weights
+        with torch.inference_mode():  # allows writing to inference tensors and to weights
             for tensor, alias in self._aliases:
                 if not tensor.is_set_to(alias):
                     tensor.data = alias
@@ -66,7 +67,7 @@ class SavedState:
 
 
 class _Chunk:
-    """Some pieces of memory and a copy of them."""
+    """Some blocks of memory and a copy of them."""
 
     def __init__(self, parts: list[Tensor]):
         self.parts = parts
@@ -81,12 +82,14 @@ class _Chunk:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether its values lie in memory of its own: not sparse, not made of other tensors."""
+    """Whether a tensor has its own dense memory: it is neither sparse nor a wrapper of other
+    tensors.
+    """
     return tensor.layout == torch.strided and not is_traceable_wrapper_subclass(tensor)
 
 
 def _memory_of(tensors: list[Tensor]) -> Iterator[Tensor]:
-    """The memory of tensors as bytes, each piece once: tied weights and views share theirs."""
+    """The memory of tensors as bytes, each block once: tied weights and views share memory."""
     seen = set()
     for tensor in tensors:
         storage = tensor.untyped_storage()
@@ -96,7 +99,7 @@ def _memory_of(tensors: list[Tensor]) -> Iterator[Tensor]:
 
 
 def _chunks(parts: Iterator[Tensor]) -> Iterator[list[Tensor]]:
-    """Pieces that are compared at once: of one device, neighbours in the network."""
+    """Group neighbouring blocks of memory on one device, to compare each group at once."""
     chunk: list[Tensor] = []
     size = 0
     for part in parts:
@@ -111,7 +114,7 @@ def _chunks(parts: Iterator[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _same_bytes(a: Tensor, b: Tensor) -> bool:
-    if a.numel() % 8 == 0:  # eight at a time
+    if a.numel() % 8 == 0:  # compare eight bytes at a time
         a, b = a.view(torch.int64), b.view(torch.int64)
     return torch.equal(a, b)
 
@@ -120,7 +123,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     try:
         return torch.equal(a, b)
     except (NotImplementedError, RuntimeError):
-        return False  # not known for this layout: then it is written
+        return False  # not implemented for this layout: write the value
 
 
 def _restore_places(holder, held: dict) -> None:
@@ -131,6 +134,6 @@ def _restore_places(holder, held: dict) -> None:
     if isinstance(holder, dict):
         holder.clear()
         holder.update(held)
-    else:  # TorchScript's: names are fixed
+    else:  # of TorchScript: its names are fixed
         for name, tensor in held.items():
             holder[name] = tensor

@@ -3,14 +3,15 @@
     res-5 ── head ── BR ── ×2 ─┐
     res-4 ── head ── BR ────── + ── BR ── ×2 ─┐
     res-3 ── head ── BR ───────────────────── + ── BR ── ×2 ─┐
-    res-2 ── head ── BR ──────────────────────────────────── + ── BR ── ×2 ── BR ── ×2 ── BR ── scores
+    res-2 ── head ── BR ──────────────────────────────────── + ── BR ── ×2 ── BR ── ×2 ── BR ── logits
 
-Each head turns a feature map of the ResNet into one score map per class; coarse scores are doubled and
-added to finer ones. Nine boundary refinements: after the four heads, after the three sums, and after
-each of the last two upsamplings.
+Each head maps a feature map of the ResNet to one score map per class. Coarse score maps are
+upsampled by two and added to finer ones. There are nine boundary refinements: after the four heads,
+after the three sums, and after each of the last two upsamplings.
 
-**Any input size.** A stride-2 stage makes ⌈n/2⌉ of n pixels, its pixel i lying on pixel 2i below. Doubled
-scores are therefore cut to the finer map at the bottom and right, which keeps every pixel in its place.
+**Any input size.** A stage of stride 2 reduces n pixels to ⌈n/2⌉, and its pixel i lies on pixel 2i
+of its input. Upsampled score maps are therefore cropped at the bottom and right to the size of the
+finer map, which keeps every pixel in its place.
 """
 
 from collections.abc import Sequence
@@ -27,24 +28,24 @@ from gcnlab.models.upsampling import make_upsampler
 
 
 class SegmentationNet(nn.Module):
-    """ResNet, one head per level, boundary refinement, decoder: image to scores, one per class.
+    """ResNet, one head per level, boundary refinement and decoder: maps images to logits.
 
     Args:
         backbone: a name for `build_backbone`, or a module with `.channels` and `.strides` that maps
             an image to its feature maps at strides 4, 8, 16 and 32.
-        num_classes: score maps (21 for VOC, background included).
-        head: "gcn", or one of the paper's comparisons "conv1x1", "conv", "stack".
+        num_classes: number of classes (21 for VOC, including the background).
+        head: "gcn", or "conv1x1", "conv" or "stack", which the paper compares it with.
         kernel_size: k of the heads, odd, in pixels of each level's feature map: one int for all
-            levels, or one per level from res-2 to res-5. The paper gives one k per network and not
-            how it is spread over the levels; one k for all is our reading.
-        refine: with the nine boundary refinements, or without.
+            levels, or one per level from res-2 to res-5. The paper gives one k per network and does
+            not say how it applies to the levels; we use the same k at all levels.
+        refine: whether to use the nine boundary refinements.
         upsample: "deconv" (learned, starts bilinear) or "bilinear" (fixed).
-        mid_channels: inner width of the "stack" head: one for all levels, or one per level from res-2 to
-            res-5; None: the width of each level's feature map.
+        mid_channels: inner width of the "stack" head: one for all levels, or one per level from
+            res-2 to res-5; None means the width of each level's feature map.
 
     Raises:
-        ValueError: for an unknown name, an even k, a number that is no whole one, a backbone without what it has to
-            have, or a list of k or widths that has not one entry per level.
+        ValueError: a name is unknown, k is even, a number is not an integer, the backbone lacks an
+            attribute, or a list of k or widths does not have one entry per level.
     """
 
     def __init__(
@@ -85,22 +86,24 @@ class SegmentationNet(nn.Module):
             refine(head(feature))
             for feature, head, refine in zip(self.backbone(image), self.heads, self.refine_heads)
         ]
-        scores = levels.pop()  # res-5
+        logits = levels.pop()  # res-5
         for upsample, refine in zip(self.upsample[:3], self.refine_sums):
             finer = levels.pop()
-            scores = refine(cut(upsample(scores), finer) + finer)
-        half = self.refine_outputs[0](self.upsample[3](scores))  # stride 2
-        return self.refine_outputs[1](cut(self.upsample[4](half), image))
+            logits = refine(crop_to(upsample(logits), finer) + finer)
+        half = self.refine_outputs[0](self.upsample[3](logits))  # stride 2
+        return self.refine_outputs[1](crop_to(self.upsample[4](half), image))
 
 
 def check_backbone(backbone: Any) -> None:
-    """Raise ValueError unless `backbone` is a module with four feature maps at strides 4, 8, 16 and 32."""
+    """Raise ValueError unless `backbone` is a module with four feature maps at strides 4, 8, 16 and
+    32.
+    """
     if not isinstance(backbone, nn.Module):
-        raise ValueError(f"backbone must be a name or a module, not {shown(backbone)}")
+        raise ValueError(f"backbone must be a name or a torch.nn.Module, not {shown(backbone)}")
     if not (hasattr(backbone, "channels") and hasattr(backbone, "strides")):
         raise ValueError(
-            f"backbone {type(backbone).__name__} must have .channels and .strides, of four feature maps; "
-            "gcnlab.models.ResNetBackbone makes such a one of a ResNet"
+            f"backbone {type(backbone).__name__} must have the attributes .channels and .strides of its four "
+            "feature maps; gcnlab.models.ResNetBackbone wraps a ResNet this way"
         )
     if tuple(backbone.strides) != (4, 8, 16, 32) or len(backbone.channels) != 4:
         raise ValueError(
@@ -112,10 +115,10 @@ def check_backbone(backbone: Any) -> None:
 def per_level(
     name: str, value: Whole | Sequence[int] | None, levels: int
 ) -> Sequence[int | Any | None]:
-    """`value` for each of the levels, from res-2 on; one value is for all.
+    """Return one value per level, from res-2 on; a single value is repeated for all levels.
 
     Raises:
-        ValueError: naming the setting, if there is not one per level.
+        ValueError: there is not one value per level; the message names the setting.
     """
     several = items(value)
     values = (value,) * levels if several is None else several
@@ -124,11 +127,11 @@ def per_level(
     return values
 
 
-def cut(
-    scores: Float[Tensor, "batch classes _ _"], like: Tensor
+def crop_to(
+    logits: Float[Tensor, "batch classes _ _"], like: Tensor
 ) -> Float[Tensor, "batch classes height width"]:
-    """The top-left part of `scores` that has the height and width of `like`."""
-    return scores[..., : like.shape[-2], : like.shape[-1]]
+    """The top-left part of `logits` that has the height and width of `like`."""
+    return logits[..., : like.shape[-2], : like.shape[-1]]
 
 
 def count_weights(module: nn.Module) -> int:

@@ -1,9 +1,10 @@
-"""Doubling a score map: by a learned deconvolution or by fixed bilinear interpolation.
+"""Upsampling of score maps by two: a learned deconvolution or fixed bilinear interpolation.
 
-The paper's decoder has five deconvolutions of stride 2 (Figure 2) and gives no kernel size. We take
-FCN's kernel of 4, initialised to bilinear interpolation. Two details decide whether that start
-really *is* bilinear interpolation: the outermost pixels have no neighbour to interpolate with, so the
-map is extended by one replicated pixel before the deconvolution; and each class starts from itself alone.
+The paper's decoder has five deconvolutions of stride 2 (Figure 2) and gives no kernel size. We use
+FCN's kernel of 4, initialised to bilinear interpolation. Two details make this initialisation
+exactly bilinear interpolation: the map is extended by one replicated pixel before the
+deconvolution, because the outermost pixels have no neighbour to interpolate with; and each class is
+initialised to depend on itself alone.
 """
 
 import torch
@@ -16,10 +17,11 @@ from gcnlab.models.choices import UPSAMPLES
 
 
 class BilinearDeconv(nn.ConvTranspose2d):
-    """Learned ×2 deconvolution of a score map, bilinear at the start.
+    """Learned ×2 deconvolution of a score map, initialised to bilinear interpolation.
 
     At initialisation it equals `interpolate(scale_factor=2, mode="bilinear")`, borders included.
-    Kernel 4, stride 2, bias-free, every class connected to every class: 16·channels² weights.
+    It has kernel size 4, stride 2, no bias, and connects every class to every class: 16·channels²
+    weights.
 
     Args:
         channels: channels of the score map; the number of classes.
@@ -45,8 +47,9 @@ class BilinearDeconv(nn.ConvTranspose2d):
 def replicate_border(
     scores: Float[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch channels _ _"]:
-    """The map with its outermost pixels doubled."""
-    # The compiler lays out the padding's gradient wrongly; an exported graph keeps the padding as it is.
+    """Extend a map by one replicated pixel on each side."""
+    # torch.compile gets the memory layout of the padding's gradient wrong, so it concatenates instead.
+    # An exported graph keeps the padding.
     if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
         scores = torch.cat([scores[..., :1, :], scores, scores[..., -1:, :]], dim=-2)
         return torch.cat([scores[..., :1], scores, scores[..., -1:]], dim=-1)
@@ -57,7 +60,7 @@ def make_upsampler(kind: str, channels: int) -> nn.Module:
     """A module that doubles height and width: "deconv" (learned) or "bilinear" (fixed).
 
     Raises:
-        ValueError: for an unknown kind.
+        ValueError: the kind is unknown.
     """
     if kind == "deconv":
         return BilinearDeconv(channels)

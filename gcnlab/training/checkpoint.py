@@ -24,9 +24,9 @@ from gcnlab.models.weights import (
     check_is_file,
     check_values,
     differences,
+    list_differences,
     other_classes,
     read_content,
-    several,
 )
 
 FORMAT = 1
@@ -121,7 +121,7 @@ def load_model_state(model: torch.nn.Module, state: dict[str, Any], path: Path |
         seems = f", by names and shapes {there}" if there and there != here else ""
         advice = "; for a backbone, use model.weights" if there.startswith("the") else ""
         raise ValueError(
-            f"{path}: checkpoint of another architecture{seems} ({several(found)}){advice}"
+            f"{path}: checkpoint of another architecture{seems} ({list_differences(found)}){advice}"
         )
     check_values(own, other, str(path))
     model.load_state_dict(other)

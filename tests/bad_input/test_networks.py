@@ -46,45 +46,45 @@ class Smaller(Shapes):
 
 
 CASES = {
-    # Answers
-    "a tuple of outputs": (answering(lambda x: (x, x)), "Answer must return scores", "a tuple of 2", "wrap"),
+    # Outputs
+    "a tuple of outputs": (answering(lambda x: (x, x)), "Answer must return logits", "a tuple of 2", "wrap"),
     "a list of levels": (answering(lambda x: [x]), "a list of 1"),
-    "a dict without scores": (answering(lambda x: {"masks": x}), "a dict with 'masks'", "score map"),
-    "an empty dict": (answering(lambda x: {}), "a dict with nothing"),
+    "a dict without logits": (answering(lambda x: {"masks": x}), "a dict with 'masks'", "logits"),
+    "an empty dict": (answering(lambda x: {}), "a dict with no entries"),
     "nothing": (answering(lambda x: None), "a NoneType"),
-    "class ids in place of scores": (answering(lambda x: x.argmax(1)), "int64", "before argmax"),
+    "class ids instead of logits": (answering(lambda x: x.argmax(1)), "int64", "before argmax"),
     "class ids with an axis": (answering(lambda x: x.argmax(1, keepdim=True)), "before argmax"),
-    "a classifier's scores": (answering(lambda x: x.mean((2, 3))), "a tensor (1, 3)"),
+    "the logits of a classifier": (answering(lambda x: x.mean((2, 3))), "a tensor (1, 3)"),
     "one map without a batch axis": (answering(lambda x: x[0], score_map), "a tensor (3, 8, 9)"),
     "more maps than images": (answering(lambda x: x.repeat(2, 1, 1, 1)), "2 for 1", "each image"),
-    "fewer maps than images": (answering(lambda x: x[:0]), "one score map per image", "0 for 1"),
-    "maps of no class": (answering(lambda x: x[:, :0]), "scores of nothing"),
+    "fewer maps than images": (answering(lambda x: x[:0]), "the logits of each image", "0 for 1"),
+    "maps of no class": (answering(lambda x: x[:, :0]), "empty logits"),
     "one class": (answering(lambda x: x[:, :1]), "1 class", "torch.cat([-s, s], 1)"),
-    "scores that are NaN": (answering(lambda x: x * float("nan")), "NaN at 72 of 72 pixels"),
-    "scores that are NaN at a pixel": (
+    "logits that are NaN": (answering(lambda x: x * float("nan")), "NaN at 72 of 72 pixels"),
+    "logits that are NaN at a pixel": (
         lambda: evaluate(Answer(lambda x: torch.where(torch.arange(32) == 3, torch.nan, NET(x))), SHAPES, progress=False),
         "NaN at 32 of 1024 pixels",
     ),
-    "scores that do not depend on the image": (
+    "logits that do not depend on the image": (
         lambda: gradient_field(Answer(lambda x: torch.ones(1, 2, 8, 9, requires_grad=True)), IMAGES[0], (1, 1)),
         "do not depend on the image",
     ),
     "a segmenter as a classifier": (
         lambda: evaluate_classifier(NET, [(IMAGES[0], 1)], progress=False),
-        "Conv2d must return class scores (1, classes)", "(1, 7, 8, 9)",
+        "Conv2d must return logits (1, classes)", "(1, 7, 8, 9)",
     ),
     # Networks
     "a function": (lambda: predict(lambda x: x, IMAGES), "model must be a torch.nn.Module", "function"),
     "a name": (lambda: score_map("resnet50", IMAGES), "model", "not a str"),
-    "the class of a network": (lambda: predict(nn.ReLU, IMAGES), "not the class ReLU", "make one"),
+    "the class of a network": (lambda: predict(nn.ReLU, IMAGES), "not the class ReLU", "create an instance"),
     "weights in place of a network": (score(NET.state_dict()), "model", "OrderedDict"),
     "a lazy network": (lambda: predict(nn.LazyConv2d(4, 1), IMAGES), "lazy", "run it once"),
     "no network for a field": (lambda: gradient_field(None, IMAGES[0], (0, 0)), "model", "NoneType"),
     # Devices
     "another device than the model's": (
-        lambda: predict(nn.Conv2d(3, 4, 1), IMAGES, device="meta"), "device 'meta'", "are on cpu", "leave device out",
+        lambda: predict(nn.Conv2d(3, 4, 1), IMAGES, device="meta"), "device is 'meta'", "are on cpu", "omit device",
     ),
-    "an unknown device": (lambda: predict(NET, IMAGES, device="gpu"), "device 'gpu'", "none on this machine"),
+    "an unknown device": (lambda: predict(NET, IMAGES, device="gpu"), "device 'gpu'", "not available on this machine"),
     # Images
     "a NumPy image": (lambda: predict(NET, np.zeros((1, 3, 8, 8), np.float32)), "torch.from_numpy(images)"),
     "a list of images": (lambda: predict(NET, list(IMAGES)), "images", "torch.stack"),
@@ -92,8 +92,8 @@ CASES = {
     "one image without a batch axis": (lambda: predict(NET, IMAGES[0]), "batch axis", "image[None]"),
     "a grey picture": (lambda: score_map(NET, IMAGES[0, 0]), "(batch, channels, height, width)"),
     "bytes": (lambda: predict(NET, IMAGES.byte()), "uint8", "normalise it first"),
-    "an empty batch": (lambda: predict(NET, IMAGES[:0]), "images", "nothing to score"),
-    "an image without rows": (lambda: score_map(NET, IMAGES[..., :0, :]), "nothing to score"),
+    "an empty batch": (lambda: predict(NET, IMAGES[:0]), "images must not be empty"),
+    "an image without rows": (lambda: score_map(NET, IMAGES[..., :0, :]), "must not be empty"),
     "a NumPy image for a field": (lambda: gradient_field(NET, np.zeros((3, 8, 8)), (0, 0)), "torch.from_numpy"),
     "a batch for a field": (lambda: gradient_field(NET, IMAGES, (0, 0)), "image[0]"),
     "bytes for a field": (lambda: gradient_field(NET, IMAGES[0].byte(), (0, 0)), "uint8", "normalise"),

@@ -121,7 +121,7 @@ def test_values_that_are_not_finite_are_named(state, tmp_path, value):
     spoilt["layer2.0.bn1.running_var"][1] = value
     path = tmp_path / "diverged.pth"
     torch.save(spoilt, path)
-    with pytest.raises(ValueError, match=r"diverged\.pth: layer2\.0\.bn1\.running_var holds NaN"):
+    with pytest.raises(ValueError, match=r"diverged\.pth: layer2\.0\.bn1\.running_var has NaN"):
         build_backbone("mini", path)
 
 
@@ -129,7 +129,7 @@ def test_a_double_that_is_infinite_in_single_precision_is_refused(state, tmp_pat
     wide = state["conv1.weight"].double()
     wide[0, 0, 0, 0] = 1e200
     torch.save(state | {"conv1.weight": wide}, tmp_path / "wide.pth")
-    with pytest.raises(ValueError, match=r"wide\.pth: conv1\.weight holds NaN or infinite"):
+    with pytest.raises(ValueError, match=r"wide\.pth: conv1\.weight has NaN or infinite"):
         build_backbone("mini", tmp_path / "wide.pth")
 
 

@@ -128,7 +128,7 @@ def test_scores_that_are_not_finite_are_refused(value):
     ],
 )
 def test_a_model_that_answers_with_no_map_is_named(answer, words):
-    with pytest.raises(TypeError, match=f"Answers must return scores .* not {words}"):
+    with pytest.raises(TypeError, match=f"Answers must return logits .* not {words}"):
         gradient_field(Answers(answer), torch.ones(3, 4, 4), (1, 1))
 
 

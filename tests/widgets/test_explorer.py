@@ -211,7 +211,7 @@ def test_errors_are_shown_and_the_next_question_is_answered(explore, change, mes
 def test_one_models_error_does_not_hinder_the_other(explore):
     explorer = explore(Broken(), Summing(3), NotFinite(3)).wait()
     broken, good, nan = explorer.pictures.values()
-    assert "Broken must return scores (batch, classes, rows, columns)" in broken.error
+    assert "Broken must return logits (batch, classes, rows, columns)" in broken.error
     assert "NaN" in nan.error
     assert good.error == ""
     assert set(explorer.answers) == {"model 1"}

@@ -88,7 +88,7 @@ def test_an_object_outside_the_image_is_told_and_can_come_back(explorer):
 
 def test_errors_are_shown():
     explorer = ResizeExplorer({"broken": Broken()}, image_size=64).wait()
-    assert "must return scores" in explorer.pictures["broken"].error
+    assert "must return logits" in explorer.pictures["broken"].error
     explorer.close()
     with pytest.raises(ValueError, match="unknown kind 'cat'; choose disc"):
         ResizeExplorer({"broken": Broken()}, "cat")
