@@ -1,4 +1,4 @@
-"""gcnlab data: check a data set's tree, fetch a data set, draw a miniature of it."""
+"""gcnlab data: check the files of a data set, download it, or make a miniature of it."""
 
 import sys
 from dataclasses import dataclass
@@ -6,33 +6,31 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tqdm.auto import tqdm
-
-from gcnlab.datasets import data_root
-from gcnlab.datasets.download import SOURCES, fetch
-from gcnlab.datasets.inspection import inspect_dataset
-from gcnlab.datasets.miniature import MAKERS
 
 
 @dataclass(frozen=True)
 class Check:
-    """Verify a data set: counts against the paper's, missing pairs, unreadable files, ids, sizes.
+    """Check the files of a data set: counts, missing or unreadable files, ids and sizes.
 
         gcnlab data check voc
 
-    Reads every image and label. The exit status is 0 if all is well, else 1.
+    Reads every image and label map. The exit status is 0 if there is no problem, else 1.
     """
 
     name: Annotated[str, tyro.conf.Positional]
     """voc, voc-test, sbd, coco, cityscapes, cityscapes-coarse, imagenet or camvid."""
     root: Path | None = None
-    """Folder of all data sets; GCNLAB_DATA, or data, if not given."""
+    """Folder of all data sets; the default is the environment variable GCNLAB_DATA, or data."""
     workers: int = 0
-    """Processes that read; 0 reads in the main process."""
+    """Number of processes that read files; 0 reads in the main process."""
     counts: bool = True
-    """With --no-counts, do not compare counts and sizes with the official ones."""
+    """Compare counts and sizes with the official ones."""
 
     def __call__(self) -> None:
+        from tqdm.auto import tqdm
+
+        from gcnlab.datasets.inspection import inspect_dataset
+
         if self.workers < 0:
             raise ValueError(f"--workers must be 0 or positive, not {self.workers}")
         problems = 0
@@ -48,30 +46,35 @@ class Check:
                 problems += len(report.problems)
                 for problem in report.problems:
                     bar.write(f"  {problem}", file=sys.stdout)
-                verdict = f"{len(report.problems)} problems" if report.problems else "good"
+                verdict = f"{len(report.problems)} problems" if report.problems else "no problems"
                 bar.write(f"{report.split.name}: {report.images:,} images, {verdict}", sys.stdout)
                 bar.reset()
         if problems:
-            raise ValueError(f"{self.name}: {problems} problems found")
+            raise ValueError(f"{self.name}: found {problems} problems")
 
 
 @dataclass(frozen=True)
 class Get:
-    """Download a data set, or learn where to register for it and where to unpack it.
+    """Download a data set, or print where to register for it and where to unpack it.
 
         gcnlab data get voc
 
-    Goes on where an earlier download stopped, checks the file, unpacks it, removes the archive.
+    Resumes an interrupted download, verifies the archive, unpacks it and removes it.
     """
 
     name: Annotated[str, tyro.conf.Positional]
     """voc, sbd, coco, cityscapes, imagenet or camvid."""
     root: Path | None = None
-    """Folder of all data sets; GCNLAB_DATA, or data, if not given."""
+    """Folder of all data sets; the default is the environment variable GCNLAB_DATA, or data."""
     yes: bool = False
-    """Agree to the terms without being asked."""
+    """Agree to the terms without a question."""
 
     def __call__(self) -> None:
+        from tqdm.auto import tqdm
+
+        from gcnlab.datasets.download import SOURCES, fetch
+        from gcnlab.datasets.trees import data_root
+
         if self.name not in SOURCES:
             raise ValueError(f"unknown data set {self.name!r}; choose one of {', '.join(SOURCES)}")
         root = data_root() if self.root is None else self.root
@@ -82,7 +85,7 @@ class Get:
             size = sum(archive.gigabytes for archive in wanted)
             question = f"Download {size:.1f} GB to {root.resolve()} under these terms? [y/N] "
             if not self.yes and not _agreed(question):
-                raise ValueError("nothing was downloaded; --yes agrees without being asked")
+                raise ValueError("nothing was downloaded; to agree without a question, add --yes")
         for archive in wanted:
             with tqdm(unit="B", unit_scale=True, unit_divisor=1024, desc=archive.name) as bar:
 
@@ -92,21 +95,21 @@ class Get:
 
                 fetch(archive, root, on_bytes)
         if source.archives:
-            print(f"{self.name} is in {root}; `gcnlab data check {self.name}` verifies it")
+            print(f"{self.name} is in {root}; run `gcnlab data check {self.name}` to verify it")
         if source.instructions:
-            print(f"{source.instructions} (all under {root})")
+            print(f"{source.instructions} (All paths are relative to {root}.)")
 
 
 def _agreed(question: str) -> bool:
     try:
         return input(question).strip().lower() in ("y", "yes")
-    except EOFError:  # no one to ask
+    except EOFError:  # no input, for example in a script
         return False
 
 
 @dataclass(frozen=True)
 class Miniature:
-    """Draw a miniature of a data set in its official layout, a few images to try a protocol on.
+    """Make a miniature of a data set: a few drawn images in the official layout, to try a protocol.
 
     gcnlab data miniature voc --root /tmp/mini
     """
@@ -114,9 +117,11 @@ class Miniature:
     name: Annotated[str, tyro.conf.Positional]
     """voc, sbd, coco, cityscapes or imagenet."""
     root: Path
-    """Folder of all data sets: a new one, so that nothing real is written over."""
+    """Folder for the miniature data sets; a data set that exists there is not overwritten."""
 
     def __call__(self) -> None:
+        from gcnlab.datasets.miniature import MAKERS
+
         if self.name not in MAKERS:
             raise ValueError(f"unknown data set {self.name!r}; choose one of {', '.join(MAKERS)}")
         print(MAKERS[self.name](self.root))
@@ -124,7 +129,7 @@ class Miniature:
 
 @dataclass(frozen=True)
 class Data:
-    """Check a data set's tree, fetch a data set, or draw a miniature of it."""
+    """Check the files of a data set, download it, or make a miniature of it."""
 
     action: Annotated[
         Annotated[Check, tyro.conf.subcommand("check", prefix_name=False)]

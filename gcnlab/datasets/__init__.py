@@ -1,6 +1,6 @@
 """Images with label maps, and the transforms that keep the two together.
 
-The names are in `__init__.pyi`; each is imported when it is first used.
+The public names are listed in `__init__.pyi`; each is imported when it is first used.
 """
 
 from gcnlab.lazy import lazy_exports

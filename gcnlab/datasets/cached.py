@@ -1,4 +1,4 @@
-"""A small data set kept in memory: decoded or drawn once, varied anew each time."""
+"""Cache a small data set in memory: decode or draw each image once, transform it on every access."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 from torch.utils.data import Dataset
 
 LIMIT = 2**30
-"""Bytes that a set may take in memory, in every process that loads images."""
+"""Largest size of a cached data set, in bytes, in each data-loading worker."""
 
 
 class Cached(Dataset):
-    """A data set whose items are read once; the transforms run on every access.
+    """A data set that reads each item once; the transforms run on every access.
 
-    Kept are sets that are expected to fit into `LIMIT`, by the size of the item that is read first; a
-    larger set is read again each time, as half a set in memory saves little.
+    The set is cached if it is expected to fit into `LIMIT`, judged by the size of the first item. A
+    larger set is read again on every access, because caching half of it would save little.
 
     Args:
-        dataset: (image, labels) pairs, not transformed, with `name(index)`: a tensor, and a tensor or a number.
-        transforms: called with (image, labels), returns both. They must not change their input; what they
-            pass on unchanged is what is kept, so nobody else may change it either.
+        dataset: pairs (image, labels) without transforms: a tensor, and a tensor or a number. It
+            has a method `name(index)`.
+        transforms: called with (image, labels), returns both. They must not change their input in
+            place. What they return unchanged is the cached tensor, so callers must not change it.
     """
 
     def __init__(self, dataset: Dataset, transforms: Callable):
@@ -34,7 +35,7 @@ class Cached(Dataset):
         return self.transforms(*self._read(index))
 
     def name(self, index: int) -> str:
-        """What an error message calls image `index`."""
+        """The name of image `index` in error messages."""
         return self.dataset.name(index)
 
     def _read(self, index: int) -> tuple[Any, Any]:

@@ -1,12 +1,12 @@
-"""CamVid: 367 + 101 photographs of a drive, 480×360, 11 classes (Brostow, Fauqueur, Cipolla 2008).
+"""CamVid: photographs of a drive, 480×360, 11 classes (Brostow, Fauqueur, Cipolla 2008).
 
-Two forms of the same tree are read:
+There are 367 training images and 101 for validation. The reader takes two forms of the same tree:
 
     root/train/*.jpg|png   root/trainannot/*.png          (pairs by name)
     root/train.txt         lines "/SegNet/CamVid/train/a.png /SegNet/CamVid/trainannot/a.png;"
 
-The lists, where there are any, decide; of each path in them only the last folder and the name count.
-Labels are single-channel PNGs of class ids; id 11 (void) becomes 255.
+If there are lists, they determine the split. Of each path in a list only the last folder and the
+file name are used. Labels are single-channel PNGs of class ids; id 11 (void) becomes 255.
 """
 
 from collections.abc import Callable
@@ -22,20 +22,21 @@ _VOID = 11
 
 
 class CamVid(ImagePairs):
-    """CamVid in its 11-class, 480×360 form.
+    """CamVid with 11 classes, at 480×360.
 
     `dataset[i]` is a pair of tv_tensors: an image, uint8 (3, 360, 480), and a label map, uint8
     (360, 480) of class ids 0 … 10 and void 255.
 
     Args:
         split: "train", "val" or "test".
-        root: folder that holds the tree; None means `camvid` under `data_root()`.
+        root: folder of the tree; None means `camvid` under `data_root()`.
         transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
 
     Raises:
-        FileNotFoundError: no such folder, or an image without its label file.
-        ValueError: an empty split, or (on reading an item) a damaged file, sizes that differ, a
-            label that is not single-channel or has an id above 11. Each names the file.
+        FileNotFoundError: the folder or a label file does not exist.
+        ValueError: the split is empty; or, when an item is read, a file is damaged, the sizes of
+            image and labels differ, or the labels are not single-channel or have an id above 11.
+            The message names the file.
     """
 
     labels = CAMVID
@@ -52,14 +53,16 @@ class CamVid(ImagePairs):
         self.split = split
         if not self.root.is_dir():
             raise FileNotFoundError(
-                f"no CamVid at {self.root}: give root=…, or set GCNLAB_DATA to the folder above camvid/"
+                f"CamVid not found in {self.root}: set root=…, or GCNLAB_DATA to the folder that contains camvid/"
             )
         listing = self.root / f"{split}.txt"
         pairs = self._read_list(listing) if listing.is_file() else self._read_folders()
         if not pairs:
             raise ValueError(f"{listing if listing.is_file() else self.root / split}: empty split")
         files = require_files(
-            [file for pair in pairs for file in pair], f"{split} split of CamVid", "unpack it again"
+            [file for pair in pairs for file in pair],
+            f"{split} split of CamVid",
+            "unpack CamVid again",
         )
         self.images, self.label_files = files[::2], files[1::2]
 
@@ -69,29 +72,35 @@ class CamVid(ImagePairs):
             paths, source = line.rstrip(";").split(), f"{listing}:{number}"
             if len(paths) != 2:
                 raise ValueError(
-                    f"{source}: expected two paths, found {len(paths)}: IMAGE LABEL, without blanks in them"
+                    f"{source}: expected two paths, found {len(paths)}: write IMAGE LABEL, without spaces in a path"
                 )
             image, label = (self._listed(path, source) for path in paths)
             if image in pairs:
                 raise ValueError(
-                    f"{source}: {image.name} is listed twice, first in line {pairs[image][1]}: remove one"
+                    f"{source}: {image.name} is listed twice, first on line {pairs[image][1]}: remove one"
                 )
             pairs[image] = label, number
         return [(image, label) for image, (label, _) in pairs.items()]
 
     def _listed(self, path: str, source: str) -> Path:
-        """The file that a path of a list means: its last folder and name, with slashes of either kind."""
+        """The file of a path in a list: its last folder and name; slashes and backslashes both
+        separate.
+        """
         *_, folder, name = ("", "", *PureWindowsPath(path).parts)
         check_file_name(name, source)
         if folder.strip("./\\") == "" or not Path(name).suffix:
-            raise ValueError(f"{source}: {path!r} is no path of a picture: {self.split}/NAME.png")
+            raise ValueError(
+                f"{source}: {path!r} is not the path of an image, such as {self.split}/NAME.png"
+            )
         return self.root / folder / name
 
     def _read_folders(self) -> list[tuple[Path, Path]]:
         folder, labels = self.root / self.split, self.root / f"{self.split}annot"
         for path in (folder, labels):
             if not path.is_dir():
-                raise FileNotFoundError(f"{path} is missing: not a CamVid tree, or no such split")
+                raise FileNotFoundError(
+                    f"{path} is missing: this is not a CamVid tree, or it lacks this split"
+                )
         return [(image, labels / f"{image.stem}.png") for image in pictures_in(folder)]
 
     def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:

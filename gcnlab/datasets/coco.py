@@ -1,15 +1,16 @@
-"""COCO as VOC: the images with VOC's 20 classes, their instances painted into one label map.
+"""COCO with VOC's labels: the images that contain VOC's 20 classes, as semantic label maps.
 
     coco/train2017/000000000009.jpg   coco/val2017/…
     coco/annotations/instances_train2017.json, instances_val2017.json
 
-The paper's first stage trains on "COCO, only images with the 20 VOC classes": with SBD and VOC 109,892 images,
-so 99,310 of COCO's 123,287 (train and val). It does not say how instances become a label map. Here:
+The paper's first stage trains on "COCO, only images with the 20 VOC classes". Together with SBD and
+VOC these are 109,892 images, so 99,310 of COCO's 123,287 (train and val). The paper does not say
+how instances become a label map. We chose:
 
 - the other 60 classes are background;
-- a crowd is void, where no single object is drawn over it;
-- where objects of *different* classes overlap, no one knows which is in front: void;
-- an image counts if it has at least one instance of the 20 classes that is no crowd.
+- a crowd is void, except where a single object is drawn over it;
+- pixels where objects of *different* classes overlap are void, because the order is unknown;
+- an image is used if it has at least one instance of the 20 classes that is not a crowd.
 """
 
 import json
@@ -54,22 +55,23 @@ CATEGORIES = {
     7: "train",
     72: "tvmonitor",
 }
-"""COCO's category id → VOC's name for it."""
+"""COCO's category id → VOC's name of the class."""
 
-_REMEDY = "this is no tree of COCO 2017; `gcnlab data get coco` fetches it"
+_REMEDY = "this is not a COCO 2017 tree; `gcnlab data get coco` downloads it"
 
 
 class COCOAsVOC(LabelledImages):
     """COCO 2017 with VOC's labels.
 
     Args:
-        split: "train", "val", or "trainval" for both, as the paper takes them.
-        root: folder with annotations/ and the images' folders; None means `coco` under `data_root()`.
+        split: "train", "val", or "trainval" for both, as in the paper.
+        root: folder with annotations/ and the folders of images; None means `coco` under
+            `data_root()`.
         transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
 
     Raises:
-        FileNotFoundError, ValueError: a folder or file is missing or damaged; an image has an outline that
-            is none. Each names the file.
+        FileNotFoundError, ValueError: a folder or file is missing or damaged, or an image has an
+            invalid outline. The message names the file.
         ModuleNotFoundError: pycocotools, which decodes COCO's outlines, is not installed.
     """
 
@@ -93,12 +95,12 @@ class COCOAsVOC(LabelledImages):
         self.images = require_files(self.images, f"{split} split of COCO", _REMEDY)
 
     def _read(self, part: str) -> None:
-        """Take the images of one annotation file; their outlines are kept as compressed runs."""
+        """Read the images of one annotation file; their outlines are stored as compressed runs."""
         file = self.root / "annotations" / f"instances_{part}2017.json"
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: {_REMEDY}")
         try:
-            content = json.loads(file.read_bytes())  # its encoding is found out
+            content = json.loads(file.read_bytes())  # json detects the encoding of bytes
             sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
             found: dict[int, list[tuple[int, bool, dict]]] = {}
             for item in content["annotations"]:
@@ -106,8 +108,10 @@ class COCOAsVOC(LabelledImages):
                     instance = _encoded(item, *sizes[item["image_id"]])
                     found.setdefault(item["image_id"], []).append(instance)
             names = {i["id"]: i["file_name"] for i in content["images"]}
-        except Exception as error:  # pycocotools raises plain ones
-            raise ValueError(f"{file}: damaged, or no instances of COCO ({error!r})") from error
+        except Exception as error:  # pycocotools raises plain Exceptions
+            raise ValueError(
+                f"{file}: damaged, or not an instances file of COCO ({error!r})"
+            ) from error
         for number in sorted(found):
             if not all(crowd for _, crowd, _ in found[number]):
                 check_file_name(names[number], f"{file}, image {number}")
@@ -142,9 +146,9 @@ def voc_sbd_coco_train(
     coco_root: str | Path | None = None,
     transforms: Callable | None = None,
 ) -> Merged:
-    """The paper's first stage: COCO train and val, SBD and VOC train, 109,892 images.
+    """The data of the paper's first stage: 109,892 images of COCO train and val, SBD and VOC train.
 
-    Raises what `COCOAsVOC`, `VOCSegmentation` and `SBDSegmentation` raise.
+    Raises the errors of `COCOAsVOC`, `VOCSegmentation` and `SBDSegmentation`.
     """
     own = voc_sbd_train(voc_root, sbd_root)
     merged = Merged([*own.parts, COCOAsVOC("trainval", coco_root)], transforms)
@@ -153,11 +157,13 @@ def voc_sbd_coco_train(
 
 
 def _encoded(item: dict, height: int, width: int) -> tuple[int, bool, dict]:
-    """(class id, crowd, compressed runs) of an annotation: polygons, runs, or compressed runs."""
+    """(class id, whether it is a crowd, compressed runs) of an annotation in any of COCO's formats."""
     tools, outline = _mask_tools(), item["segmentation"]
     if isinstance(outline, list):
         if not outline or any(len(polygon) < 6 for polygon in outline):
-            raise ValueError(f"annotation {item.get('id')} has a polygon of under three corners")
+            raise ValueError(
+                f"annotation {item.get('id')} has a polygon with fewer than three corners"
+            )
         runs = tools.merge(tools.frPyObjects(outline, height, width))
     elif isinstance(outline["counts"], list):
         runs = tools.frPyObjects(outline, height, width)
@@ -165,13 +171,13 @@ def _encoded(item: dict, height: int, width: int) -> tuple[int, bool, dict]:
         runs = {"size": outline["size"], "counts": outline["counts"].encode()}
     if tuple(runs["size"]) != (height, width):
         raise ValueError(
-            f"annotation {item.get('id')} is {runs['size']}, its image {height, width}"
+            f"annotation {item.get('id')} has the size {runs['size']}, but its image {height, width}"
         )
     return VOC.names.index(CATEGORIES[item["category_id"]]), bool(item.get("iscrowd")), runs
 
 
 def _decoded(runs: dict) -> Bool[Tensor, "height width"]:
-    with warnings.catch_warnings():  # pycocotools 2.0.11 under NumPy 2
+    with warnings.catch_warnings():  # pycocotools 2.0.11 with NumPy 2
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         return torch.from_numpy(_mask_tools().decode(runs)).bool()
 

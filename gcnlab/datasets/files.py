@@ -1,7 +1,7 @@
-"""Data sets made of files: images, and label maps beside them.
+"""Base classes of the data sets in files: images and label maps.
 
-How a picture is read stands in `pictures`, how a list in `lists`, how a folder in `trees`; what readers need of
-them can be imported from here too.
+The modules `pictures`, `lists` and `trees` read pictures, lists and folders; the functions that a
+data set needs can also be imported from here.
 """
 
 from collections.abc import Callable
@@ -33,19 +33,19 @@ __all__ = [
 
 
 class LabelledImages(Dataset):
-    """Images in files, with label maps: what the readers share.
+    """Base class: images in files, with label maps.
 
     `dataset[i]` is a pair of tv_tensors: an image, uint8 (3, height, width), and a label map, uint8
     (height, width) of class ids and void 255. Every image and label is checked when it is read.
 
-    A reader sets `labels`, fills `images` (the files, in order), and says in `label_map` where the ids come
-    from.
+    A subclass sets `labels`, fills `images` (the files, in order), and implements `label_map`.
 
     Args:
         transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
 
     Raises:
-        ValueError: (on reading an item) a damaged file, sizes that differ, an id that is no class.
+        ValueError: when an item is read, a file is damaged, the sizes differ, or an id is not a
+            class.
     """
 
     labels: LabelSet
@@ -62,35 +62,35 @@ class LabelledImages(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        image = read_image(self.images[index], upright=False)  # the labels follow the stored pixels
+        image = read_image(self.images[index], upright=False)  # the labels match the stored pixels
         labels = self.label_map(index, image)
         source = self.label_source(index)
         check_labels(labels, self.num_classes, source)
         if image.shape[-2:] != labels.shape:
             raise ValueError(
-                f"{self.images[index]} is {_size(image)} but its label {source} is {_size(labels)}"
+                f"{self.images[index]} is {_size(image)}, but its label map {source} is {_size(labels)}"
             )
         pair = tv_tensors.Image(image), tv_tensors.Mask(labels)
         return pair if self.transforms is None else self.transforms(*pair)
 
     def label_map(self, index: int, image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "_ _"]:
-        """The ids of image `index`."""
+        """The class ids of image `index`."""
         raise NotImplementedError
 
     def label_source(self, index: int) -> str | Path:
-        """What an error message calls the label of image `index`."""
+        """The name of the label map of image `index` in error messages."""
         raise NotImplementedError
 
     def name(self, index: int) -> str:
-        """File name of image `index`, without its ending."""
+        """File name of image `index`, without its extension."""
         return stem_of(self.images[index])
 
 
 class ImagePairs(LabelledImages):
-    """Images whose label maps are files of ids too.
+    """Base class: images whose label maps are files.
 
-    A reader fills `label_files`, parallel to `images`; None where there is no label (a test split): every
-    pixel is void then.
+    A subclass fills `label_files`, parallel to `images`. None means that the image has no label map
+    (in a test split); then every pixel is void.
     """
 
     label_files: list[Path | None]
@@ -105,7 +105,7 @@ class ImagePairs(LabelledImages):
         return self.label_files[index] or f"{self.images[index]} (no label)"
 
     def decode(self, file: Path) -> UInt8[Tensor, "_ _"]:
-        """Class ids and void 255 from a label file."""
+        """Read class ids and void 255 from a label file."""
         return read_labels(file)
 
 

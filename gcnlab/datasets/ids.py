@@ -10,48 +10,50 @@ from gcnlab.datasets.labels import IGNORE
 
 
 def check_integers(ids: Tensor, what: str) -> None:
-    """Raise ValueError, naming `what` ("labels"), unless they are whole numbers: neither scores nor a mask."""
+    """Raise ValueError, naming `what` ("labels"), unless the ids are integers: not logits, not a
+    mask.
+    """
     if ids.dtype == torch.bool:
-        raise ValueError(f"{what} must be class ids, not a mask of bools: make ids of it, .long()")
+        raise ValueError(f"{what} must be class ids, not a mask of bools: convert it with .long()")
     if ids.is_floating_point() or ids.is_complex():
         kind = str(ids.dtype).removeprefix("torch.")
         raise ValueError(
-            f"{what} must be class ids, not {kind}: of scores take argmax(1), of ids .long()"
+            f"{what} must be class ids, not {kind}: use argmax(1) of logits, or .long() of ids"
         )
 
 
 def check_ids(ids: Tensor, num_classes: int | None, what: str, void: int | None = None) -> None:
-    """Raise ValueError unless all ids are classes, or void: what every score and picture of label maps asks.
+    """Raise ValueError unless all ids are classes or void.
 
     Args:
-        ids: of any shape.
-        num_classes: classes are 0 … num_classes − 1; None: 0 or more.
-        what: they are, in the message: "labels", "predictions".
-        void: an id that may be there too.
+        ids: class ids, of any shape.
+        num_classes: classes are 0 … num_classes − 1; None allows all from 0 on.
+        what: the name of the ids in the message: "labels", "predictions".
+        void: an id that is allowed besides the classes.
     """
     check_integers(ids, what)
     if wrong := _strange(ids, num_classes, void):
         classes = "0 or more" if num_classes is None else f"0 … {num_classes - 1}"
         also = "" if void is None else f", void is {void}"
-        raise ValueError(f"{what} hold ids [{_some(wrong)}]: classes are {classes}{also}")
+        raise ValueError(f"{what} contain ids [{_some(wrong)}]: classes are {classes}{also}")
 
 
 def scored_ids(
     predictions: Tensor, labels: Tensor, num_classes: int, void: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What a score counts of predicted ids and labels: (where there is a label, the predictions there, the labels).
+    """Select the pixels that a score counts: those whose label is not void.
 
-    What is predicted on void is not looked at.
+    Predictions on void are not checked.
 
     Returns:
-        A mask of the arguments' shape, and two lists of classes, int64.
+        The mask of these pixels, and their predictions and labels, int64.
 
     Raises:
-        ValueError: shapes differ, an id is out of range, or they are no ids.
+        ValueError: the shapes differ, an id is out of range, or an argument does not hold ids.
     """
     if predictions.shape != labels.shape:
         raise ValueError(
-            f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape"
+            f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} must have the same shape"
         )
     check_integers(labels, "labels")
     check_integers(predictions, "predictions")
@@ -64,7 +66,7 @@ def scored_ids(
 
 
 def check_labels(labels: Tensor, num_classes: int, source: str | Path) -> None:
-    """Raise ValueError, naming `source` (a file), if a label is neither a class id nor void (255)."""
+    """Raise ValueError, naming the file `source`, if a label is neither a class id nor void (255)."""
     labels = torch.as_tensor(labels)
     check_integers(labels, f"{source}: labels")
     if wrong := _strange(labels, num_classes, IGNORE):
@@ -75,14 +77,14 @@ def check_labels(labels: Tensor, num_classes: int, source: str | Path) -> None:
 
 
 def _strange(ids: Tensor, num_classes: int | None, void: int | None) -> list[int]:
-    """The ids that are neither classes nor void, in order, each once."""
+    """The sorted unique ids that are neither classes nor void."""
     if ids.numel() == 0:
         return []
     if ids.dtype == torch.uint8:
-        # In a byte, one more than void (255) is 0: one look at the largest tells that all is well.
+        # In a byte, void (255) plus one is 0, so the largest id alone shows that all ids are valid.
         least, most = 0, int((ids + 1).max()) - 1 if void == IGNORE else int(ids.max())
     else:
-        ids = ids.to(torch.int64)  # unsigned types of more bits cannot be compared
+        ids = ids.to(torch.int64)  # larger unsigned types do not support comparison
         least, most = (int(end) for end in ids.aminmax())
     if least >= 0 and (num_classes is None or most < num_classes):
         return []

@@ -1,12 +1,12 @@
 """ImageNet (ILSVRC 2012): 1,281,167 training images and 50,000 for validation, 1,000 classes.
 
     imagenet/train/n01440764/n01440764_10026.JPEG
-    imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG         one folder a class, or as it is unpacked:
-    imagenet/val/ILSVRC2012_val_00000001.JPEG                   flat, with the development kit beside it:
+    imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG         one folder per class, or as unpacked:
+    imagenet/val/ILSVRC2012_val_00000001.JPEG                   flat, with the development kit:
     imagenet/ILSVRC2012_devkit_t12/data/meta.mat, ILSVRC2012_validation_ground_truth.txt
 
-A class's number is the place of its WordNet id in the sorted order of all of them, as in torchvision's weights.
-(The development kit numbers them otherwise.)
+The index of a class is the position of its WordNet id in the sorted list of all ids, as in
+torchvision's weights. (The development kit uses other numbers.)
 """
 
 from collections.abc import Callable
@@ -26,25 +26,25 @@ from gcnlab.datasets.trees import (
     stem_of,
 )
 
-_REMEDY = "this is no tree of ImageNet; `gcnlab data get imagenet` says where it comes from"
+_REMEDY = "this is not an ImageNet tree; `gcnlab data get imagenet` says how to get it"
 
 
 class ImageNet(Dataset):
     """ImageNet for classification.
 
-    `dataset[i]` is (image, class): a tv_tensor, uint8 (3, height, width), and a number.
+    `dataset[i]` is (image, class): a tv_tensor, uint8 (3, height, width), and an index.
 
     Args:
         split: "train" or "val".
         root: folder with train/ and val/; None means `imagenet` under `data_root()`.
-        transforms: called with the image alone.
+        transforms: called with the image only.
 
     Attributes:
-        classes: the WordNet ids, sorted; a class's number is its place.
+        classes: the sorted WordNet ids; the position of an id is the index of its class.
 
     Raises:
-        FileNotFoundError, ValueError: a folder or file is missing; train and val have different classes;
-            (on reading an item) a damaged file. Each names it.
+        FileNotFoundError, ValueError: a folder or file is missing, or train and val have different
+            classes; or, when an item is read, a file is damaged. The message names it.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class ImageNet(Dataset):
         train = require_folder(self.root / "train", _REMEDY)
         self.classes = _class_folders(train)
         if not self.classes:
-            raise ValueError(f"{train}: no folders of classes (n01440764, …); {_REMEDY}")
+            raise ValueError(f"{train}: no class folders (n01440764, …); {_REMEDY}")
         folder = require_folder(self.root / split, _REMEDY)
         if own := _class_folders(folder):
             if strange := sorted(set(own) - set(self.classes)):
-                raise ValueError(f"{folder / strange[0]}: train/ has no such class")
+                raise ValueError(f"{folder / strange[0]}: train/ does not have this class")
             self.items = [
                 (image, number)
                 for number, name in enumerate(self.classes)
@@ -87,41 +87,43 @@ class ImageNet(Dataset):
         return (image if self.transforms is None else self.transforms(image)), number
 
     def name(self, index: int) -> str:
-        """File name of image `index`, without its ending."""
+        """File name of image `index`, without its extension."""
         return stem_of(self.items[index][0])
 
     def _flat(self, folder: Path) -> list[tuple[Path, int]]:
-        """Images in the order of their names, with the development kit's ground truth."""
-        from scipy.io import loadmat  # here, so that training runs without scipy
+        """Images sorted by name, with the classes from the development kit."""
+        from scipy.io import loadmat  # imported here, so that training runs without scipy
 
         kit = self.root / "ILSVRC2012_devkit_t12" / "data"
         truth, meta = kit / "ILSVRC2012_validation_ground_truth.txt", kit / "meta.mat"
         for file in (truth, meta):
             if not file.is_file():
                 raise FileNotFoundError(
-                    f"{file} is missing: {folder} has no folders of classes, so the development kit "
-                    "(ILSVRC2012_devkit_t12.tar.gz, unpacked) has to say which image is what"
+                    f"{file} is missing: {folder} has no class folders, so the classes come from the "
+                    "development kit; unpack ILSVRC2012_devkit_t12.tar.gz"
                 )
         try:
             synsets = loadmat(meta, squeeze_me=True)["synsets"]
             wordnet = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets}
         except Exception as error:
-            raise ValueError(f"{meta}: damaged, or not the development kit's ({error})") from error
+            raise ValueError(
+                f"{meta}: damaged, or not the file of the development kit ({error})"
+            ) from error
         images = _images(folder)
         numbers = []
         for number, line in read_lines(truth):
             if not line.isdecimal():
                 raise ValueError(
-                    f"{truth}:{number}: {line!r} is no class number: take the kit's file"
+                    f"{truth}:{number}: {line!r} is not a class number: use the file of the kit"
                 )
             numbers.append(int(line))
         if len(numbers) != len(images):
             raise ValueError(
-                f"{truth}: {len(numbers)} lines for the {len(images)} images in {folder}"
+                f"{truth}: {len(numbers)} lines, but {folder} has {len(images)} images"
             )
         place = {name: i for i, name in enumerate(self.classes)}
         if strange := [n for n in numbers if wordnet.get(n) not in place]:
-            raise ValueError(f"{truth}: train/ has no folder of class {strange[0]}")
+            raise ValueError(f"{truth}: train/ has no folder for class {strange[0]}")
         return [(image, place[wordnet[n]]) for image, n in zip(images, numbers)]
 
 

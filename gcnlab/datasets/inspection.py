@@ -1,7 +1,9 @@
-"""Verify a data set's tree: counts against the paper's, every pair of files, every id, every size.
+"""Inspect the files of a data set: compare counts with the paper, and read every image and label
+map.
 
-Each set is checked part by part. A part that cannot be opened (a folder or a file is missing, a city in
-another split's folder) is one problem; in a part that can, every image and label is read.
+Each split is inspected separately. A split that cannot be opened (a folder or file is missing, or a
+city is in another split's folder) counts as one problem; otherwise every image and label map is
+read.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,13 +23,13 @@ from gcnlab.datasets.voc import SBDSegmentation, VOCSegmentation, voc_sbd_train
 
 @dataclass(frozen=True)
 class ExpectedSplit:
-    """A split that is checked.
+    """A split and what it should contain.
 
     Attributes:
-        name: of it.
-        open: makes it from the folder of all data sets.
-        count: images that it should have; None if not known.
-        read: whether to read its files, or only count them (they are read with another part).
+        name: name of the split.
+        open: called with the folder of all data sets, returns the data set.
+        count: expected number of images; None if unknown.
+        read: whether to read its files; False only counts them (another split reads them).
     """
 
     name: str
@@ -94,20 +96,20 @@ EXPECTED_SPLITS: dict[str, tuple[ExpectedSplit, ...]] = {
         ExpectedSplit("test", lambda r: CamVid("test", r / "camvid"), 233),
     ),
 }
-"""What is checked, by name, with the official counts (paper, sections 4.1 and 4.2)."""
+"""Name of a data set → its splits, with the official counts (paper, sections 4.1 and 4.2)."""
 
 IMAGE_SIZES = {"cityscapes": (1024, 2048), "cityscapes-coarse": (1024, 2048)}
-"""(height, width) that every image must have."""
+"""(height, width) of every image of a data set."""
 
 
 @dataclass
 class SplitReport:
-    """What the check of one part found.
+    """The result of inspecting one split.
 
     Attributes:
-        split: what was checked.
-        images: how many it has.
-        problems: in words, each naming a file or a count.
+        split: the split.
+        images: number of images found.
+        problems: messages, each naming a file or a count.
     """
 
     split: ExpectedSplit
@@ -122,17 +124,17 @@ def inspect_dataset(
     counts: bool = True,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[SplitReport]:
-    """Check a data set, part by part.
+    """Inspect a data set, split by split.
 
     Args:
         name: a key of `EXPECTED_SPLITS`.
         root: folder of all data sets; None means `data_root()`.
-        workers: processes that read; 0 reads in this one.
-        counts: compare counts and sizes with the official ones; without, only files and ids are checked.
-        on_image: called with (done, total) while a part is read.
+        workers: number of processes that read; 0 reads in this process.
+        counts: compare counts and sizes with the official ones; False inspects only files and ids.
+        on_image: called with (done, total) while a split is read.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: the name is unknown.
     """
     if name not in EXPECTED_SPLITS:
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(EXPECTED_SPLITS)}")
@@ -148,7 +150,7 @@ def inspect_dataset(
         report.images = len(dataset)
         if counts and split.count is not None and report.images != split.count:
             report.problems.append(
-                f"{split.name}: {report.images:,} images, there should be {split.count:,}"
+                f"{split.name}: {report.images:,} images, expected {split.count:,}"
             )
         if split.read:
             size = IMAGE_SIZES.get(name) if counts else None
@@ -160,7 +162,7 @@ def inspect_dataset(
 
 
 def _read(dataset: Any, size: tuple[int, int] | None, workers: int) -> Iterator[str]:
-    """For each image what is wrong with it; empty if nothing is."""
+    """Describe the problem of each image; "" if there is none."""
     if workers == 0:
         for index in range(len(dataset)):
             yield _problem(dataset, index, size)
@@ -178,7 +180,7 @@ def _problem(dataset: Any, index: int, size: tuple[int, int] | None) -> str:
         return str(error)
     if size is not None and tuple(image.shape[-2:]) != size:
         height, width = image.shape[-2:]
-        return f"{dataset.name(index)}: {width}×{height}, there should be {size[1]}×{size[0]}"
+        return f"{dataset.name(index)}: {width}×{height}, expected {size[1]}×{size[0]}"
     return ""
 
 
@@ -186,7 +188,7 @@ _taken: tuple = ()
 
 
 def _take(*arguments: Any) -> None:
-    """Keep a process's own copy of the data set, so that it is sent once."""
+    """Store the data set in a worker process, so that it is sent only once."""
     global _taken
     _taken = arguments
 

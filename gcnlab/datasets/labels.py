@@ -1,6 +1,6 @@
-"""The meaning of the ids in a label map: the names and colours of each data set's classes.
+"""The meaning of the ids in a label map: names and colours of the classes of each data set.
 
-This module imports torch only to colour a map, so that settings can name a data set's classes without it.
+This module imports torch only to colour a map, so that settings can use the classes without torch.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
 IGNORE = 255
-"""The void id: no loss, no score. Padding is labelled with it."""
+"""The id of void: it counts neither in the loss nor in scores. Padding is void."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LabelSet:
             raise ValueError(f"{len(self.names)} names but {len(self.colors)} colours")
         if len(self.names) > IGNORE:
             raise ValueError(
-                f"{len(self.names)} classes: a label's byte has room for {IGNORE}, and void"
+                f"{len(self.names)} classes are too many: an 8-bit label map holds at most {IGNORE}, and void"
             )
 
     @property
@@ -100,7 +100,9 @@ CAMVID = LabelSet(
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """The devkit's colours: the id's bits, three at a time, become the high bits of red, green and blue."""
+    """The colours of the VOC devkit: three bits of the id at a time become bits of red, green and
+    blue, the highest first.
+    """
     colors = []
     for number in range(count):
         rgb = [0, 0, 0]
@@ -166,4 +168,4 @@ CITYSCAPES = LabelSet(
 )
 
 CITYSCAPES_LABEL_IDS = tuple(label for label, _, _ in _CITYSCAPES_CLASSES)
-"""Label id of each train id."""
+"""The label id of each train id."""

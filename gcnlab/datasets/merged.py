@@ -1,4 +1,4 @@
-"""Several data sets of the same classes as one."""
+"""Merge several data sets with the same classes into one."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from gcnlab.datasets.files import LabelledImages
 
 
 class Merged(LabelledImages):
-    """Data sets one after the other.
+    """A concatenation of data sets.
 
     Args:
-        parts: of the same classes; their own transforms are not called.
+        parts: data sets with the same classes; their own transforms are not applied.
         transforms: called with (image, labels), returns both.
 
     Raises:
-        ValueError: the parts' classes differ.
+        ValueError: the classes of the parts differ.
     """
 
     def __init__(self, parts: Sequence[LabelledImages], transforms: Callable | None = None):
@@ -24,7 +24,7 @@ class Merged(LabelledImages):
         for part in parts:
             if part.labels != self.labels:
                 raise ValueError(
-                    f"{type(part).__name__} has other classes than {type(parts[0]).__name__}"
+                    f"{type(part).__name__} has different classes than {type(parts[0]).__name__}"
                 )
         self.images: list[Path] = [image for part in parts for image in part.images]
         self._place = [(part, i) for part in parts for i in range(len(part))]

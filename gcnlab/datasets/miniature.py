@@ -1,7 +1,8 @@
-"""Miniature data sets in the official layouts: a few drawn images each, to try every protocol without the data.
+"""Miniature data sets in the official layouts, to try every protocol without downloading data.
 
-Names, file formats, palettes, ids, odd sizes and void strips are those of the real sets; the pictures are
-textured shapes, whose outlines stand for the classes. Tests and the notebooks' default scale run on them.
+Each has a few drawn images. Names, file formats, palettes, ids, odd sizes and void strips are as in
+the real data sets; the pictures are textured shapes, each kind of shape standing for a class. The
+tests and the notebooks (by default) use them.
 """
 
 import json
@@ -33,12 +34,16 @@ CITYSCAPES_NAMES = {
 IMAGENET_CLASSES = ("n01440764", "n02123045", "n03594945")
 
 _CATEGORY = {name: number for number, name in CATEGORIES.items()}
-_VOC_IDS = np.array([0, 1, 5, 12, 15, 18, 20], dtype=np.uint8)  # of the kinds of Shapes
+_VOC_IDS = np.array(
+    [0, 1, 5, 12, 15, 18, 20], dtype=np.uint8
+)  # VOC's ids for the classes of Shapes
 _CITYSCAPES_IDS = np.array([0, 2, 8, 10, 11, 13, 18], dtype=np.uint8)
 
 
 def make_voc(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
-    """VOC 2012 under `root`/VOCdevkit/VOC2012; images of about `size` pixels, no two alike in size."""
+    """Make VOC 2012 under `root`/VOCdevkit/VOC2012; the images vary in size around `size`, in
+    pixels.
+    """
     folder = _new(Path(root) / "VOCdevkit" / "VOC2012")
     for split, names in VOC_NAMES.items():
         _write_list(folder / "ImageSets" / "Segmentation" / f"{split}.txt", names)
@@ -55,7 +60,7 @@ def make_voc(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
 
 
 def make_sbd(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
-    """SBD under `root`/benchmark_RELEASE: images of its own, of VOC train, and of VOC val."""
+    """Make SBD under `root`/benchmark_RELEASE, with own images and images of VOC train and VOC val."""
     from scipy.io import savemat
 
     folder = _new(Path(root) / "benchmark_RELEASE") / "dataset"
@@ -75,7 +80,9 @@ def make_sbd(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
 
 
 def make_coco(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
-    """COCO 2017 under `root`/coco: polygons, a crowd, overlapping objects, classes that VOC does not have."""
+    """Make COCO 2017 under `root`/coco, with polygons, a crowd, overlaps, and classes unknown to
+    VOC.
+    """
     folder = _new(Path(root) / "coco")
     kinds = {k: _CATEGORY[VOC.names[_VOC_IDS[k]]] for k in range(1, SHAPES.num_classes)}
     for split, count in (("train", 4), ("val", 2)):
@@ -93,7 +100,7 @@ def make_coco(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
             found = _instances(scene, key, [kinds[o.kind] for o in scene.objects])
             if number == 0:  # a crowd of people in the corner, and an overlapping car
                 found += [_crowd(scene, key), _box(scene, key, _CATEGORY["car"])]
-            if number == 1:  # nothing that VOC knows: a bed
+            if number == 1:  # only a class that VOC does not have: a bed
                 found = [_box(scene, key, 65)]
             content["annotations"] += found
         for i, item in enumerate(content["annotations"], start=1):
@@ -105,7 +112,9 @@ def make_coco(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
 
 
 def make_cityscapes(root: str | Path, size: tuple[int, int] = (64, 128)) -> Path:
-    """Cityscapes under `root`/cityscapes, all images of one `size`; coarse labels keep off the edges."""
+    """Make Cityscapes under `root`/cityscapes, with images of one `size`; coarse labels omit the
+    edges.
+    """
     folder = _new(Path(root) / "cityscapes")
     for split, names in CITYSCAPES_NAMES.items():
         for name in names:
@@ -124,7 +133,9 @@ def make_cityscapes(root: str | Path, size: tuple[int, int] = (64, 128)) -> Path
 
 
 def make_imagenet(root: str | Path, size: tuple[int, int] = (48, 64), images: int = 4) -> Path:
-    """ImageNet under `root`/imagenet: three classes, `images` of each to train and half as many to validate."""
+    """Make ImageNet under `root`/imagenet: three classes, `images` of each for training and half as
+    many for validation.
+    """
     folder = _new(Path(root) / "imagenet")
     for split, count in (("train", images), ("val", max(1, images // 2))):
         for kind, name in enumerate(IMAGENET_CLASSES, start=1):
@@ -146,44 +157,44 @@ MAKERS = {
     "cityscapes": make_cityscapes,
     "imagenet": make_imagenet,
 }
-"""Name of a data set → what makes its miniature."""
+"""Name of a data set → the function that makes its miniature."""
 
 
 def make_miniatures(root: str | Path, names: Iterable[str] = tuple(MAKERS)) -> Path:
-    """Several miniatures under one folder, which GCNLAB_DATA may then name."""
+    """Make several miniatures in one folder; set GCNLAB_DATA to it to use them."""
     for name in names:
         MAKERS[name](root)
     return Path(root)
 
 
 def _new(folder: Path) -> Path:
-    """`folder`, which must not exist: no miniature is mixed into real data."""
+    """Return `folder`, which must not exist, so that no miniature is mixed into real data."""
     if folder.exists():
-        raise FileExistsError(f"{folder} exists: draw the miniature in another folder")
+        raise FileExistsError(f"{folder} already exists: make the miniature in another folder")
     return folder
 
 
 def _scene(name: str, size: tuple[int, int], jitter: int = 9) -> Scene:
-    """A scene that depends on the name alone; its sides are longer than `size` by up to `jitter`."""
+    """A scene that depends only on the name; its sides exceed `size` by up to `jitter` pixels."""
     rng = np.random.default_rng(list(name.encode()))
     height, width = (side + int(rng.integers(0, jitter + 1)) for side in size)
     return random_scene(rng, height, width)
 
 
 def _near_edge(ids: np.ndarray, distance: int) -> np.ndarray:
-    """Whether another id lies within `distance` pixels along the axes' directions."""
+    """Whether a pixel with another id is at most `distance` rows and columns away."""
     padded = np.pad(ids, distance, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * distance + 1,) * 2)
     return windows.min((2, 3)) != windows.max((2, 3))
 
 
 def _with_void(ids: np.ndarray) -> np.ndarray:
-    """VOC's void strips along the objects' edges."""
+    """Add void strips along the edges of objects, as in VOC."""
     return np.where(_near_edge(ids, 1), 255, ids).astype(np.uint8)
 
 
 def _label_ids(train_ids: np.ndarray) -> np.ndarray:
-    """Label ids, with what the real files hold beside the 19 classes: the car's own bonnet."""
+    """Convert to label ids and add the ego vehicle, as in the real files."""
     ids = to_label_ids(torch.from_numpy(train_ids)).numpy()
     ids[-3:] = 1  # ego vehicle
     return ids
@@ -208,7 +219,7 @@ def _box(scene: Scene, image: int, category: int) -> dict:
 
 
 def _crowd(scene: Scene, image: int) -> dict:
-    """The lower quarter of the image, as uncompressed runs (down the columns, first of zeros)."""
+    """The lower quarter of the image, as uncompressed runs (column by column, starting with zeros)."""
     height, width = scene.height, scene.width
     low = height // 4
     runs = [height - low, low] * width

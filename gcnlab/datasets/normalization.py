@@ -1,6 +1,6 @@
 """Normalisation of images: subtract the mean and divide by the standard deviation of each channel.
 
-The numbers are settings, so this module imports torch only when an image is normalised.
+Settings name a normalisation, so this module imports torch only when an image is normalised.
 """
 
 from dataclasses import dataclass

@@ -1,17 +1,18 @@
-"""Pictures and label maps in files.
+"""Read pictures and label maps from files.
 
-A picture that is read wrongly makes a network's answer wrong, and a label map that is read wrongly trains a
-network wrongly; neither says anything. So whatever is not plainly a picture, or a map of ids, is an error that
-names the file.
+A picture that is decoded wrongly gives a wrong prediction, and a label map that is decoded wrongly
+trains a wrong network, both silently. So a file that is not clearly a picture or a map of ids is an
+error that names the file.
 
-Where formats leave room, a picture is read so:
+Pictures are decoded as follows:
 
-- **which side is up**: as the EXIF tag of a photograph says, as every viewer shows it. A data set's readers take
-  the pixels as they are stored: its labels follow those;
-- **transparent pixels**: the colours that are stored under them, or, if a `background` is given, what is seen on it;
+- **orientation**: as the EXIF tag of a photograph says, as viewers show it. Data sets use the
+  pixels as stored, because their labels match those;
+- **transparency**: transparent pixels have their stored colours, or, with a `background`, are
+  blended with it;
 - **more than 8 bits**: see `gcnlab.datasets.grey`;
-- **CMYK**: by Pillow's formula. Colour profiles are not looked at, in any picture;
-- **several pictures in a file**: refused, but for the previews and layers behind a photograph (MPO, PSD).
+- **CMYK**: converted by Pillow. Colour profiles are ignored;
+- **several pictures in a file**: an error, except for the previews and layers of MPO and PSD files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ import torch
 from PIL import Image, ImageOps
 
 from gcnlab.annotations import Tensor, UInt8
-from gcnlab.datasets.grey import SIXTEEN_BITS, Unfit, is_deep, to_eight_bits
+from gcnlab.datasets.grey import SIXTEEN_BITS, UnsupportedPicture, is_deep, to_eight_bits
 
 WHITE = (255, 255, 255)
 
@@ -31,17 +32,17 @@ _FIRST_IS_ALL = ("MPO", "PSD")
 _ORIENTATION = 274
 _LOSSLESS = ("PNG", "BMP", "GIF", "PCX", "PPM", "TGA", "TIFF")
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "zstd")  # fmt: skip
-_COLOURS = "colours, not ids: take the original palette or id PNGs, not pictures made of them"
+_COLOURS = "colours, not ids: use the original PNGs with a palette or ids, not coloured copies"
 _NOT_IDS = {
     "RGB": _COLOURS,
     "RGBA": _COLOURS,
-    "I;16": "16 bits: instance ids, perhaps; take the 8-bit class ids",
-    "I": "more than 8 bits: instance ids, perhaps; take the 8-bit class ids",
-    "F": "floating point: scores, perhaps; take the 8-bit class ids",
+    "I;16": "16 bits: perhaps instance ids; use the 8-bit class ids",
+    "I": "more than 8 bits: perhaps instance ids; use the 8-bit class ids",
+    "F": "floating point: perhaps logits; use the 8-bit class ids",
     "1": "one bit: a mask, not class ids",
-    "L;4": "4 bits of grey, which decoders scale: save the ids with 8 bits",
-    "L;2": "2 bits of grey, which decoders scale: save the ids with 8 bits",
-    "L;I": "grey whose 0 is white, which decoders invert: save the ids with 0 as black",
+    "L;4": "4-bit grey, which decoders scale: save the ids with 8 bits",
+    "L;2": "2-bit grey, which decoders scale: save the ids with 8 bits",
+    "L;I": "grey in which 0 is white, which decoders invert: save the ids with 0 as black",
 }
 
 
@@ -50,19 +51,19 @@ def read_image(
 ) -> UInt8[Tensor, "3 height width"]:
     """Read a picture as RGB.
 
-    A pixel's three values lie side by side in memory (channels last), as decoders give them and as
-    resizing is quick.
+    The memory format is channels last, as decoders produce it and as resizing is fast.
 
     Args:
-        upright: turn a photograph as its EXIF tag says. Without, the pixels stay where they are stored, as
-            the labels of a data set want it.
-        background: (red, green, blue) in 0 … 255, seen through transparent pixels (`WHITE`: as on a page).
-            None leaves transparency out: the stored colours are taken.
+        path: the file.
+        upright: rotate a photograph as its EXIF tag says. False keeps the stored pixels, which the
+            labels of a data set match.
+        background: (red, green, blue) in 0 … 255, blended with transparent pixels (`WHITE`: as on a
+            page). None ignores transparency and uses the stored colours.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: naming the file, if it is damaged or no picture, if it holds several pictures, or if it is
-            grey with more than 8 bits and its white is not known.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, not a picture, or holds several pictures; or it is grey
+            with more than 8 bits and an unknown white. The message names the file.
     """
     with _named(path), Image.open(path) as picture:
         stored_as = _stored_as(picture)
@@ -75,18 +76,20 @@ def read_image(
 def read_labels(
     path: str | Path, palette: tuple[tuple[int, int, int], ...] | None = None
 ) -> UInt8[Tensor, "height width"]:
-    """Read a label map of ids: an 8-bit PNG, greyscale or palette, or another file that keeps every id.
+    """Read a label map of ids: an 8-bit PNG, greyscale or palette, or another lossless 8-bit file.
 
-    Others are BMP, GIF, PCX, PGM, TGA and TIFF of 8 bits. The pixels are taken as they are stored. Anything else
-    is a ValueError, above all what was compressed with losses (JPEG, WebP), whatever its name ends in: it holds
-    ids that nobody drew.
+    Other formats are BMP, GIF, PCX, PGM, TGA and TIFF. The pixels are used as stored. Any other
+    file is an error, in particular one with lossy compression (JPEG, WebP), whatever its extension,
+    because compression changes ids.
 
     Args:
-        palette: (red, green, blue) of each id. A palette PNG whose colours are others is refused then: its
-            indices are some program's numbers, not class ids.
+        path: the file.
+        palette: (red, green, blue) of each id. If given, a palette PNG with other colours is an
+            error, because its indices are not class ids.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file.
+        FileNotFoundError, ValueError: the file is missing, or it is not a label map; the message
+            names the file.
     """
     with _named(path), Image.open(path) as picture:
         stored_as = _stored_as(picture)
@@ -99,7 +102,7 @@ def read_labels(
 
 
 def palette_picture(ids: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """A picture whose pixels are the ids, uint8 (height, width), and whose palette is `colors`."""
+    """Make a palette picture of ids, uint8 (height, width), with the palette `colors`."""
     picture = Image.fromarray(ids).convert("P")
     picture.putpalette([value for color in colors for value in color])
     return picture
@@ -107,22 +110,22 @@ def palette_picture(ids: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> 
 
 @contextmanager
 def _named(path: str | Path) -> Iterator[None]:
-    """Whatever goes wrong with the file inside the block names it, in one line."""
+    """Inside the block, errors about the file name it and take one line."""
     if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder, not a picture: name the pictures in it")
+        raise ValueError(f"{path} is a folder, not a picture: specify the pictures in it")
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(f"file {path} does not exist")
     try:
         yield
-    except Unfit as error:
+    except UnsupportedPicture as error:
         raise ValueError(f"{path}: {error}") from None
-    except Exception as error:  # Pillow has many words for a damaged file
+    except Exception as error:  # Pillow raises many errors for damaged files
         why = " ".join(str(error).split())
-        raise ValueError(f"{path}: damaged or not a picture ({why})") from error
+        raise ValueError(f"{path}: damaged, or not a picture ({why})") from error
 
 
 def _stored_as(picture: Image.Image) -> str:
-    """Pillow's raw mode of the pixels in the file ("L;4" is grey of 4 bits); before they are loaded."""
+    """Pillow's raw mode of the pixels in the file ("L;4" is 4-bit grey); call before loading."""
     codec, _, _, arguments = picture.tile[0] if picture.tile else ("", None, 0, picture.mode)
     first, *more = [arguments] if isinstance(arguments, str) else (arguments or [picture.mode])
     if codec in ("ppm", "ppm_plain") and picture.mode == "L" and more != [255]:
@@ -132,21 +135,23 @@ def _stored_as(picture: Image.Image) -> str:
 
 def _load(picture: Image.Image, upright: bool) -> None:
     if getattr(picture, "is_animated", False) and picture.format not in _FIRST_IS_ALL:
-        raise Unfit(
-            f"holds {picture.n_frames} pictures: save the one that is meant in a file of its own"
+        raise UnsupportedPicture(
+            f"holds {picture.n_frames} pictures: save the one to use in a separate file"
         )
     turned = picture.format == "TIFF" and picture.tag_v2.get(_ORIENTATION, 1) in range(2, 9)
     if turned and not upright:
-        raise Unfit("a TIFF with an orientation, by which Pillow turns it: save it without")
+        raise UnsupportedPicture(
+            "a TIFF with an orientation tag, by which Pillow rotates it: save it without the tag"
+        )
     picture.load()
 
 
 def _upright(picture: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception as error:  # struct's, mostly
-        raise Unfit(
-            f"its EXIF data are damaged ({error}), and which side is up is in them: save it without"
+    except Exception as error:  # mostly struct.error
+        raise UnsupportedPicture(
+            f"its EXIF data, which hold the orientation, are damaged ({error}): save it without EXIF data"
         ) from error
 
 
@@ -156,11 +161,11 @@ def _rgb(
     stored_as: str,
     background: tuple[int, int, int] | None,
 ) -> Image.Image:
-    """`frame`, which is `picture` or that turned, as RGB."""
+    """Convert `frame`, which is `picture` or a rotated copy of it, to RGB."""
     transparent = frame.has_transparency_data
     if is_deep(picture):
         if transparent and background is not None:
-            raise Unfit("grey of 16 bits with a transparent value: save it with 8 bits")
+            raise UnsupportedPicture("16-bit grey with a transparent value: save it with 8 bits")
         return to_eight_bits(frame, picture, stored_as).convert("RGB")
     if not transparent:
         return frame.convert("RGB")
@@ -172,21 +177,21 @@ def _rgb(
 
 
 def _require_ids(picture: Image.Image, stored_as: str) -> None:
-    """Raise Unfit unless every pixel of the file is an id of 8 bits."""
+    """Raise UnsupportedPicture unless every pixel of the file is an 8-bit id."""
     found = "I;16" if picture.mode in SIXTEEN_BITS else picture.mode
     if found == "L" and stored_as.startswith("L"):
         found = stored_as
     if found not in ("L", "P"):
         scaled = "decoders scale them: save the ids with 8 bits"
         why = _NOT_IDS.get(found, scaled if found.startswith("L") else "not ids")
-        raise Unfit(f"labels must be 8-bit ids (L or P), not {found} ({why})")
+        raise UnsupportedPicture(f"labels must be 8-bit ids (L or P), not {found} ({why})")
     kind = picture.format
     if kind == "TIFF":
         compression = picture.info.get("compression", "raw")
         kind = kind if compression in _LOSSLESS_TIFF else f"TIFF with {compression} inside"
     if kind not in _LOSSLESS:
-        raise Unfit(
-            f"labels must be ids that no compression changes, not a {kind}, whatever its name: take the "
+        raise UnsupportedPicture(
+            f"labels must be saved without lossy compression, but the file is a {kind}: use the "
             "original PNGs"
         )
 
@@ -194,11 +199,11 @@ def _require_ids(picture: Image.Image, stored_as: str) -> None:
 def _require_palette(
     ids: np.ndarray, colors: list[int], palette: tuple[tuple[int, int, int], ...]
 ) -> None:
-    """Raise Unfit if an id that occurs has another colour in the file than in `palette`."""
+    """Raise UnsupportedPicture if a used id has another colour in the file than in `palette`."""
     others = [i for i, color in enumerate(palette) if tuple(colors[3 * i : 3 * i + 3]) != color]
     for i in others:
         if (ids == i).any():
-            raise Unfit(
-                f"the palette gives id {i} another colour than the data set's: these are not class ids; "
-                "take the original PNGs"
+            raise UnsupportedPicture(
+                f"in the palette, id {i} has another colour than in the data set: these are not class ids; "
+                "use the original PNGs"
             )

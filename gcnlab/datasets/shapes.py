@@ -1,11 +1,12 @@
-"""Shapes: a synthetic data set in which only the outline tells the class.
+"""Shapes: a synthetic data set in which only the outline reveals the class.
 
-Every object and the background carry a random texture from one distribution, so no patch inside an
-object says what the object is. A pixel in the middle of a large object can be classed only by a unit
-that sees the outline: the paper's argument for large kernels, made measurable. The size, position and
-rotation of every object are known, and a scene can be drawn again with any of them changed.
+Every object and the background have a random texture from the same distribution, so no patch inside
+an object shows what the object is. Only a unit that sees the outline can classify a pixel in the
+middle of a large object. This makes the paper's argument for large kernels measurable. The size,
+position and rotation of every object are known, and a scene can be redrawn with any of them
+changed.
 
-Images are drawn when asked for, always the same for the same (seed, split, index); nothing is stored.
+Images are drawn on access and depend only on (seed, split, index); nothing is stored.
 """
 
 import math
@@ -36,7 +37,7 @@ class ShapeObject:
             i to i + 1.
         size: diameter of the circumscribed circle, in pixels.
         angle: rotation, in degrees.
-        texture: seed of its texture.
+        texture: seed of the texture.
     """
 
     kind: int
@@ -48,11 +49,11 @@ class ShapeObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that `render` needs to draw an image; later objects hide earlier ones.
+    """The contents of an image, which `render` draws; later objects cover earlier ones.
 
     Attributes:
-        height, width: of the image, in pixels.
-        background: seed of the background's texture.
+        height, width: size of the image, in pixels.
+        background: seed of the background texture.
         objects: the objects, from back to front.
     """
 
@@ -63,18 +64,18 @@ class Scene:
 
 
 class Shapes(Dataset):
-    """Textured shapes, seeded and made on the fly.
+    """Textured shapes, drawn on access from a seed.
 
     `dataset[i]` is a pair of tv_tensors: an image, uint8 (3, height, width), and a label map, uint8
-    (height, width) of class ids 0 … 6. There is no void. `scene(i)` tells what is in it, and
-    `instances(i)` which pixel belongs to which object.
+    (height, width) of class ids 0 … 6. There is no void. `scene(i)` returns the objects in the
+    image, and `instances(i)` the object of each pixel.
 
     Args:
         split: "train", "val" or "test"; their images differ.
-        length: number of images; None gives 1,200 / 300 / 300. A longer set begins with the
+        length: number of images; None means 1,200 / 300 / 300. A longer set starts with the
             images of a shorter one.
         image_size: side of the square image, or (height, width), in pixels, at least 32.
-        seed: another seed is another data set.
+        seed: a different seed gives a different data set.
         transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
     """
 
@@ -105,11 +106,11 @@ class Shapes(Dataset):
         return pair if self.transforms is None else self.transforms(*pair)
 
     def name(self, index: int) -> str:
-        """What an error message or a prediction's file calls image `index`."""
+        """The name of image `index` in error messages and files of predictions."""
         return f"shapes-{self.split}-{index:05d}"
 
     def scene(self, index: int) -> Scene:
-        """The objects of image `index`: kinds, positions, sizes, rotations."""
+        """The objects of image `index`: their kinds, positions, sizes and rotations."""
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside the {self.length} images")
         rng = np.random.default_rng([self.seed, list(SPLITS).index(self.split), index])
@@ -123,16 +124,19 @@ class Shapes(Dataset):
 def checked_length(
     split: str, length: int | None, seed: int, image_size: int | tuple[int, int]
 ) -> int:
-    """Number of images of a drawn split; None gives the split's own.
+    """Check the arguments of a drawn data set and return its number of images.
+
+    Args:
+        length: None means the default length of the split.
 
     Raises:
-        ValueError: naming the argument that is out of range.
+        ValueError: an argument is out of range; the message names it.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     length = SPLITS[split] if length is None else length
     if length < 1:
-        raise ValueError(f"length must be at least 1, not {length}: the split is empty")
+        raise ValueError(f"length must be at least 1, not {length}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or positive, not {seed}")
     if (image_size if isinstance(image_size, int) else min(image_size)) < 32:
@@ -141,7 +145,10 @@ def checked_length(
 
 
 def random_scene(rng: np.random.Generator, height: int, width: int) -> Scene:
-    """One to four objects, each wholly inside the image, centres apart by half their sizes or more."""
+    """Draw one to four objects, each inside the image, that overlap little.
+
+    The distance between two centres exceeds 0.45 times the sum of the two sizes.
+    """
     side = min(height, width)
     objects: list[ShapeObject] = []
     for _ in range(rng.integers(1, _MAX_OBJECTS + 1)):
@@ -164,7 +171,11 @@ def render(
 ) -> tuple[
     UInt8[Tensor, "3 height width"], UInt8[Tensor, "height width"], UInt8[Tensor, "height width"]
 ]:
-    """Draw a scene: image, class ids, and instances (0 for background, i + 1 for object i)."""
+    """Draw a scene.
+
+    Returns:
+        The image, the class ids, and the instances (0 for background, i + 1 for object i).
+    """
     image = texture(scene.background, scene.height, scene.width)
     labels = Image.new("L", (scene.width, scene.height))
     instances = Image.new("L", (scene.width, scene.height))
@@ -179,7 +190,7 @@ def render(
         bottom = min(scene.height, math.ceil(row + half) + 1)
         right = min(scene.width, math.ceil(column + half) + 1)
         if bottom <= top or right <= left:
-            continue  # wholly outside the image
+            continue  # completely outside the image
         own = texture(item.texture, bottom - top, right - left)
         visible = instances[top:bottom, left:right] == number
         np.copyto(image[:, top:bottom, left:right], own, where=visible)
@@ -187,7 +198,7 @@ def render(
 
 
 def texture(seed: int, height: int, width: int) -> np.ndarray:
-    """A random texture, uint8 (3, height, width): two waves over a colour, with fine grain."""
+    """A random texture, uint8 (3, height, width): a colour, two waves and fine noise."""
     rng = np.random.default_rng(seed)
     rows = np.arange(height, dtype=np.float32)[:, None]
     columns = np.arange(width, dtype=np.float32)[None, :]
@@ -197,7 +208,9 @@ def texture(seed: int, height: int, width: int) -> np.ndarray:
         wavelength, direction = rng.uniform(5, 60), rng.uniform(0, math.pi)
         fy, fx = 2 * math.pi * np.array([math.sin(direction), math.cos(direction)]) / wavelength
         a, b = rows * np.float32(fy) + np.float32(rng.uniform(0, 6.28)), columns * np.float32(fx)
-        wave = np.sin(a) * np.cos(b) + np.cos(a) * np.sin(b)  # sin(a + b), from four vectors
+        wave = np.sin(a) * np.cos(b) + np.cos(a) * np.sin(
+            b
+        )  # sin(a + b), computed from four vectors
         for channel in picture:
             channel += wave * np.float32(rng.uniform(-45, 45))
     picture += rng.integers(-12, 13, (height, width), dtype=np.int8)
@@ -227,7 +240,7 @@ def _cross(half_width: float) -> np.ndarray:
     return np.concatenate([quarter @ turn.T for turn in turns])
 
 
-# Polygons inside a circle of radius 1 around the origin, which they touch.
+# Polygons whose circumscribed circle has radius 1 and its centre at the origin.
 _OUTLINES = {
     "disc": _ring(np.arange(0, 360, 5)),
     "square": _ring([45, 135, 225, 315]),

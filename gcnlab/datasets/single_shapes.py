@@ -1,7 +1,8 @@
-"""Single shapes: one textured object an image, to be classed as a whole.
+"""Single shapes: one textured object per image, to classify the whole image.
 
-What ImageNet is to the paper's ResNet50-GCN, this is to the mini backbones: classification to pretrain on
-(Table 6). Sizes, textures and rotations are those of Shapes; here too the outline alone tells the class.
+The mini backbones are pretrained on this data set, as the paper's ResNet50-GCN is pretrained on
+ImageNet (Table 6). Sizes, textures and rotations are those of Shapes, and only the outline reveals
+the class.
 """
 
 from collections.abc import Callable
@@ -13,22 +14,22 @@ from torchvision import tv_tensors
 from gcnlab.datasets.labels import SHAPES
 from gcnlab.datasets.shapes import SPLITS, Scene, checked_length, random_scene, render
 
-_STREAM = 1  # keeps the images apart from those of Shapes with the same seed
+_STREAM = 1  # makes the images differ from those of Shapes with the same seed
 
 
 class SingleShapes(Dataset):
-    """One shape an image, seeded and made on the fly.
+    """One textured shape per image, drawn on access from a seed.
 
-    `dataset[i]` is (image, class): a tv_tensor, uint8 (3, side, side), and a number 0 … 5, the place in
-    `classes`. The same (seed, split, index) gives the same image.
+    `dataset[i]` is (image, class): a tv_tensor, uint8 (3, side, side), and a class 0 … 5, its
+    position in `classes`. An image depends only on (seed, split, index).
 
     Args:
         split: "train", "val" or "test"; their images differ.
-        length: number of images; None gives 1,200 / 300 / 300. A longer set begins with the images
+        length: number of images; None means 1,200 / 300 / 300. A longer set starts with the images
             of a shorter one.
         image_size: side of the square image, in pixels, at least 32.
-        seed: another seed is another data set.
-        transforms: called with the image alone.
+        seed: a different seed gives a different data set.
+        transforms: called with the image only.
     """
 
     classes = SHAPES.names[1:]
@@ -56,11 +57,11 @@ class SingleShapes(Dataset):
         return (image if self.transforms is None else self.transforms(image)), label
 
     def name(self, index: int) -> str:
-        """What an error message calls image `index`."""
+        """The name of image `index` in error messages."""
         return f"single-shapes-{self.split}-{index:05d}"
 
     def scene(self, index: int) -> Scene:
-        """The one object of image `index`: kind, position, size, rotation."""
+        """The scene of image `index`, with its only object."""
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside the {self.length} images")
         place = list(SPLITS).index(self.split)

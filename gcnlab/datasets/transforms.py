@@ -1,9 +1,10 @@
-"""Transforms that treat an image and its label map alike.
+"""Joint transforms of an image and its label map.
 
-All are torchvision's v2 transforms on tv_tensors; what is added here is padding to a size with the void
-label, and the order that makes "pad with the mean colour" simply "pad with zero": normalise first.
+All are v2 transforms of torchvision on tv_tensors. This module adds padding to a size with the void
+label. Normalisation comes before padding, so that padding with the mean colour is padding with
+zero.
 
-Units: images leave with float values, normalised; labels stay uint8 ids with void 255.
+Images become normalised floats; labels stay uint8 ids with void 255.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ from gcnlab.datasets.normalization import Normalization
 
 
 class Normalize(v2.Transform):
-    """`Normalization` on the image; the labels pass."""
+    """Apply a `Normalization` to the image; the labels are unchanged."""
 
     def __init__(self, normalization: Normalization):
         super().__init__()
@@ -33,11 +34,11 @@ class Normalize(v2.Transform):
 class PadTo(v2.Transform):
     """Pad at the bottom and right to at least `size`: zeros in the image, void in the labels.
 
-    Use it behind `Normalize`, where zero is the mean colour. Padding on these two sides only leaves
-    every pixel's coordinates as they were.
+    Apply it after `Normalize`, so that zero is the mean colour. Padding on these two sides does not
+    change the coordinates of pixels.
 
     Args:
-        size: (height, width), in pixels. Larger images pass unchanged.
+        size: (height, width), in pixels. Larger images are unchanged.
     """
 
     def __init__(self, size: tuple[int, int]):
@@ -54,10 +55,10 @@ class PadTo(v2.Transform):
 
 
 class RandomCropTo(v2.Transform):
-    """A random part of at most `size`; what is smaller passes unchanged along that axis.
+    """Crop a random part of at most `size`; an axis that is shorter is unchanged.
 
-    With a `PadTo` of the same size behind it, this is a random crop of the padded image. Cropping first saves
-    normalising what is thrown away.
+    Followed by `PadTo` with the same size, this is a random crop of the padded image. Cropping
+    first saves normalising pixels that are discarded.
 
     Args:
         size: (height, width), in pixels.
@@ -80,7 +81,7 @@ class RandomCropTo(v2.Transform):
 
 
 class RandomScale(v2.Transform):
-    """Resize by a random factor: bilinear for the image, nearest for the labels.
+    """Resize by a random factor, bilinearly for the image, with nearest neighbours for the labels.
 
     Args:
         scale: smallest and largest factor.
@@ -97,7 +98,7 @@ class RandomScale(v2.Transform):
         return {"size": [max(1, round(height * factor)), max(1, round(width * factor))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        nearest = v2.InterpolationMode.NEAREST_EXACT  # NEAREST is off by half a pixel
+        nearest = v2.InterpolationMode.NEAREST_EXACT  # NEAREST is shifted by half a pixel
         bilinear = v2.InterpolationMode.BILINEAR
         mode = nearest if isinstance(inpt, tv_tensors.Mask) else bilinear
         return F.resize(inpt, params["size"], interpolation=mode, antialias=True)
@@ -110,15 +111,17 @@ def training_transform(
     flip: bool = True,
     color_jitter: float = 0.0,
 ) -> v2.Transform:
-    """Jitter, scale, crop, flip, normalise, pad to the crop: bytes as long as possible, floats last.
+    """The transform for training: colour jitter, scale, crop, flip, normalise, pad to the crop.
+
+    The image stays uint8 until it is normalised, because this is faster.
 
     Args:
-        normalization: of the image.
+        normalization: the normalisation of the image.
         crop: (height, width) of a random crop, in pixels; smaller images are padded to it with void
-            labels (with crop = (512, 512) this is the paper's padding). None keeps the image's size.
-        scale: range of the random resize; (1, 1) for none.
+            labels (with crop = (512, 512) this is the paper's padding). None keeps the size.
+        scale: range of the factor of the random resize; (1, 1) for none.
         flip: mirror half of the images.
-        color_jitter: strength of random brightness, contrast and saturation, 0 for none.
+        color_jitter: strength of random brightness, contrast and saturation; 0 for none.
     """
     steps: list[v2.Transform] = []
     if color_jitter > 0:
@@ -138,7 +141,7 @@ def training_transform(
 def evaluation_transform(
     normalization: Normalization, pad_to: tuple[int, int] | None = None
 ) -> v2.Transform:
-    """Normalise, and pad to (height, width) with void labels if a size is given."""
+    """The transform for evaluation: normalise, and pad to (height, width) if `pad_to` is given."""
     steps: list[v2.Transform] = [Normalize(normalization)]
     if pad_to is not None:
         steps.append(PadTo(pad_to))

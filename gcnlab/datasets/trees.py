@@ -1,10 +1,12 @@
-"""Folders of files as people have them: what is listed, what is passed over, what must be there.
+"""Find the files of a data set in its folders.
 
-Passed over is what systems leave in folders: hidden files (`._a.png`, which macOS writes on other systems' disks,
-`.DS_Store`), hidden folders (`.ipynb_checkpoints`), `__MACOSX` out of zip archives, `@eaDir` of a network disk.
+Files and folders that operating systems create are ignored: hidden files (`.DS_Store`, and
+`._a.png`, which macOS writes to other file systems), hidden folders (`.ipynb_checkpoints`),
+`__MACOSX` from zip archives, and `@eaDir` of network storage.
 
-A file is found under its name whatever the case of its ending (`a.JPG` for `a.jpg`), and in either of Unicode's
-spellings: macOS writes an accent as a character of its own (NFD), lists mostly have it as part of the letter (NFC).
+A file is found in spite of a different case of its extension (`a.JPG` for `a.jpg`) and in both
+forms of Unicode: macOS stores an accent as a separate character (NFD), and most lists store
+accented letters (NFC).
 """
 
 import os
@@ -13,31 +15,31 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 PHOTOGRAPHS = frozenset((".jpg", ".jpeg", ".png"))
-"""Endings of a data set's images, in lower case."""
+"""Extensions of images, in lower case."""
 
 _LEFT_BY_SYSTEMS = frozenset(("__macosx", "@eadir"))
 
 
 def data_root() -> Path:
-    """Folder of the data sets: the environment variable GCNLAB_DATA, or `data`."""
+    """Folder of the data sets: the environment variable GCNLAB_DATA, or `data` if it is not set."""
     return Path(os.environ.get("GCNLAB_DATA", "data"))
 
 
 def check_split(split: str, splits: tuple[str, ...]) -> None:
-    """Raise ValueError, naming the choices, if there is no such split."""
+    """Raise ValueError, naming the choices, if `split` is unknown."""
     if split not in splits:
         *first, last = splits
         raise ValueError(f"unknown split {split!r}; choose {', '.join(first)} or {last}")
 
 
 def pictures_in(folder: Path, endings: Collection[str] = PHOTOGRAPHS) -> list[Path]:
-    """The files with one of the endings, in the order of their names; hidden ones are passed over.
+    """List the files with one of the extensions, sorted by name, without hidden files.
 
-    A link that leads nowhere is listed: reading it says so.
+    A broken link is listed, so that reading it gives an error.
 
     Args:
-        folder: that there is.
-        endings: in lower case; the files' may be in upper case.
+        folder: an existing folder.
+        endings: extensions in lower case; those of the files may be in upper case.
     """
     with os.scandir(folder) as entries:
         names = [
@@ -51,37 +53,37 @@ def pictures_in(folder: Path, endings: Collection[str] = PHOTOGRAPHS) -> list[Pa
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, in the order of their names; hidden ones are passed over."""
+    """List the folders in a folder, sorted by name, without hidden folders."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if not _passed_over(entry.name) and entry.is_dir()]
     return [folder / name for name in sorted(names)]
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without its ending, in Unicode's composed form: one spelling for one name."""
+    """The name of a file without its extension, in Unicode's NFC form."""
     return unicodedata.normalize("NFC", path.stem)
 
 
 def require_folder(folder: Path, remedy: str) -> Path:
-    """`folder`, or FileNotFoundError with what to do about it."""
+    """Return `folder`, or raise FileNotFoundError with the remedy if it does not exist."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}: {remedy}")
+        raise FileNotFoundError(f"folder {folder} does not exist: {remedy}")
     return folder
 
 
 def require_files(paths: Iterable[Path | None], what: str, remedy: str) -> list[Path | None]:
-    """The paths as their folders spell them (case of the ending, Unicode's form); None stays None.
+    """Return the paths as spelled on disk (case of the extension, Unicode form); None stays None.
 
-    Folders are listed once, so that a hundred thousand files take a second.
+    Each folder is listed once, so that 100,000 files take about a second.
 
     Raises:
-        FileNotFoundError: naming the first file that is missing, if one is.
-        ValueError: two files answer to one name.
+        FileNotFoundError: a file is missing; the message names the first one.
+        ValueError: two files match the same name.
     """
     listed: dict[Path, set[str]] = {}
     spelled: dict[
         Path, dict[str, list[str]]
-    ] = {}  # of the folders where a name is not found as it is
+    ] = {}  # only for folders in which a name is not found as written
     found: list[Path | None] = []
     missing = []
     for path in paths:
@@ -101,7 +103,7 @@ def require_files(paths: Iterable[Path | None], what: str, remedy: str) -> list[
             spelled[folder] = _by_spelling(listed[folder])
         names = spelled[folder].get(_spelling(path.name), [])
         if len(names) > 1:
-            raise ValueError(f"{folder}: {' and '.join(names)} are both {path.name}: remove one")
+            raise ValueError(f"{folder}: {' and '.join(names)} both match {path.name}: remove one")
         found += [folder / name for name in names]
         missing += [] if names else [path]
     if missing:

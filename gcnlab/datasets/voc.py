@@ -1,14 +1,14 @@
-"""PASCAL VOC 2012 segmentation, and SBD, whose labels the paper adds: 10,582 training images.
+"""PASCAL VOC 2012 segmentation, and SBD, whose labels the paper adds for 10,582 training images.
 
     VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg             1,464 train, 1,449 val, 1,456 test
                       SegmentationClass/2007_000032.png      palette PNGs; 255 is void
                       ImageSets/Segmentation/train.txt …
     benchmark_RELEASE/dataset/img/2008_000002.jpg            8,498 train, 2,857 val
-                              cls/2008_000002.mat            GTcls.Segmentation, without void
+                              cls/2008_000002.mat            GTcls.Segmentation; no void label
                               train.txt, val.txt
 
-SBD's images are VOC's of 2011, so some of them are VOC's training images and others are *VOC's validation
-images*. `voc_sbd_train` takes VOC's own labels for the first and leaves the second out.
+SBD uses the images of VOC 2011, so some of them are training images of VOC 2012 and others are *its
+validation images*. `voc_sbd_train` uses VOC's own labels for the former and excludes the latter.
 """
 
 from collections.abc import Callable
@@ -36,13 +36,14 @@ class VOCSegmentation(ImagePairs):
     """VOC 2012 segmentation.
 
     Args:
-        split: "train", "val", "trainval", or "test", which has no labels: they are void everywhere.
+        split: "train", "val", "trainval" or "test". The test split has no labels: all pixels are
+            void.
         root: the folder VOC2012; None means `VOCdevkit/VOC2012` under `data_root()`.
         transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
 
     Raises:
-        FileNotFoundError, ValueError: a folder, list or file is missing; (on reading an item) a file is
-            damaged, or its label is not one of ids. Each names the file.
+        FileNotFoundError, ValueError: a folder, list or file is missing; or, when an item is read,
+            a file is damaged or a label map does not hold class ids. The message names the file.
     """
 
     labels = VOC
@@ -57,7 +58,7 @@ class VOCSegmentation(ImagePairs):
         super().__init__(transforms)
         self.split = split
         self.root = data_root() / "VOCdevkit" / "VOC2012" if root is None else Path(root)
-        remedy = "this is no tree of VOC 2012; `gcnlab data get voc` fetches it"
+        remedy = "this is not a VOC 2012 tree; `gcnlab data get voc` downloads it"
         require_folder(self.root, remedy)
         names = read_names(self.root / "ImageSets" / "Segmentation" / f"{split}.txt", remedy)
         images = [self.root / "JPEGImages" / f"{name}.jpg" for name in names]
@@ -73,14 +74,14 @@ class VOCSegmentation(ImagePairs):
 
 
 class SBDSegmentation(ImagePairs):
-    """The Semantic Boundaries Dataset (Hariharan et al., ICCV 2011), its class segmentations.
+    """The class segmentations of the Semantic Boundaries Dataset (Hariharan et al., ICCV 2011).
 
     Args:
-        split: "train", "val" (SBD's own: both hold images of VOC val), or "trainval" for both.
-        root: the folder benchmark_RELEASE, or the one with img/ and cls/; None means
+        split: "train", "val" or "trainval" of SBD; the first two both contain images of VOC val.
+        root: the folder benchmark_RELEASE, or the folder with img/ and cls/; None means
             `benchmark_RELEASE` under `data_root()`.
         transforms: called with (image, labels), returns both; see `gcnlab.datasets.transforms`.
-        without: names of images to leave out.
+        without: names of images to exclude.
 
     Raises:
         FileNotFoundError, ValueError: see `VOCSegmentation`.
@@ -99,7 +100,7 @@ class SBDSegmentation(ImagePairs):
         super().__init__(transforms)
         self.split = split
         root = data_root() / "benchmark_RELEASE" if root is None else Path(root)
-        remedy = "this is no tree of SBD; `gcnlab data get sbd` fetches it"
+        remedy = "this is not an SBD tree; `gcnlab data get sbd` downloads it"
         require_folder(root, remedy)
         self.root = root / "dataset" if (root / "dataset").is_dir() else root
         parts = ("train", "val") if split == "trainval" else (split,)
@@ -115,14 +116,18 @@ class SBDSegmentation(ImagePairs):
 
 
 def read_mat(file: Path) -> UInt8[Tensor, "height width"]:
-    """The ids of one of SBD's MATLAB files. Raises ValueError, naming the file, if it holds none."""
-    from scipy.io import loadmat  # here, so that training runs without scipy
+    """Read the class ids in a MATLAB file of SBD.
+
+    Raises:
+        ValueError: the file holds none; the message names the file.
+    """
+    from scipy.io import loadmat  # imported here, so that training runs without scipy
 
     try:
         ids = loadmat(file)["GTcls"][0]["Segmentation"][0]
     except Exception as error:  # damaged files fail in many ways
         raise ValueError(
-            f"{file}: damaged, or without GTcls.Segmentation ({error}); take the files of SBD's cls/"
+            f"{file}: damaged, or without GTcls.Segmentation ({error}); use the files in SBD's cls/"
         ) from error
     if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype != np.uint8:
         found = getattr(ids, "dtype", type(ids).__name__)
@@ -135,10 +140,10 @@ def voc_sbd_train(
     sbd_root: str | Path | None = None,
     transforms: Callable | None = None,
 ) -> Merged:
-    """VOC train and what SBD adds to it: 10,582 images, none of them in VOC val (paper, section 4).
+    """VOC train and the images that SBD adds: 10,582 images, none of VOC val (paper, section 4).
 
-    VOC's own labels are taken for the images that both have; they have void along the objects' edges,
-    SBD's have none. Raises what `VOCSegmentation` and `SBDSegmentation` raise.
+    Images in both sets have VOC's labels, which are void along the edges of objects; SBD's have no
+    void. Raises the errors of `VOCSegmentation` and `SBDSegmentation`.
     """
     train, val = VOCSegmentation("train", voc_root), VOCSegmentation("val", voc_root)
     known = frozenset(stem_of(image) for part in (train, val) for image in part.images)
@@ -148,8 +153,8 @@ def voc_sbd_train(
 
 
 def require_disjoint(training: ImagePairs | Merged, validation: ImagePairs) -> None:
-    """Raise ValueError, naming an image, if one is trained on and validated with."""
+    """Raise ValueError, naming an image, if both sets contain it."""
     names = {stem_of(image) for image in validation.images}
     both = [image for image in training.images if stem_of(image) in names]
     if both:
-        raise ValueError(f"{both[0]} is in the training set and in the validation set")
+        raise ValueError(f"{both[0]} is in both the training set and the validation set")

@@ -162,7 +162,7 @@ def dangling_link(folder: Path) -> object:
 
 
 DEEP = "save it with 8 or 16 bits"
-LOSSY = "take the original PNGs"
+LOSSY = "use the original PNGs"
 WRONG = MAP.clone()
 WRONG[0, 0], WRONG[0, 1] = 77, -1
 FAR = torch.ones(MAP.shape)
@@ -193,12 +193,15 @@ CASES: dict[str, Case] = {
     "a picture of no columns": (content("a.pgm", b"P5 0 4 255\n"), ("a.pgm", "not a picture")),
     "a text under a picture's name": (content("a.jpg", b"<html>"), ("a.jpg", "not a picture")),
     "an AppleDouble by name": (content("._a.png", b"\0\5\26\7"), ("._a.png", "not a picture")),
-    "a GIF that moves": (frames("a.gif"), ("a.gif", "holds 2 pictures", "of its own")),
+    "a GIF that moves": (frames("a.gif"), ("a.gif", "holds 2 pictures", "separate file")),
     "a PNG that moves": (frames("a.png"), ("a.png", "holds 2 pictures")),
     "a TIFF of many pages": (frames("a.tif"), ("a.tif", "holds 2 pictures")),
-    "a folder in a picture's place": (read_image, ("is a folder", "name the pictures in it")),
-    "a picture that is not there": (lambda f: read_image(f / "none.jpg"), ("no file", "none.jpg")),
-    "a link into an annex that is not fetched": (dangling_link, ("no file", "train/a.png")),
+    "a folder in a picture's place": (read_image, ("is a folder", "specify the pictures in it")),
+    "a picture that is not there": (
+        lambda f: read_image(f / "none.jpg"),
+        ("none.jpg does not exist",),
+    ),
+    "a link into an annex that is not fetched": (dangling_link, ("train/a.png does not exist",)),
     "no picture to predict": (lambda f: Predict(f, ())(), ("name at least one picture",)),
     # Label maps
     "a JPEG under a PNG's name": (label("ids.png", format="JPEG"), ("ids.png", "JPEG", LOSSY)),
@@ -209,11 +212,11 @@ CASES: dict[str, Case] = {
     "ids of 16 bits": (label("ids.png", IDS.astype(np.uint16)), ("ids.png", "16 bits", "8-bit")),
     "ids of 16 bits, the other way round": (
         label("ids.tif", IDS.astype(">u2")),
-        ("ids.tif", "16 bits", "take the 8-bit class ids"),
+        ("ids.tif", "16 bits", "use the 8-bit class ids"),
     ),
-    "floats for ids": (label("ids.tif", IDS.astype(np.float32)), ("ids.tif", "take the 8-bit")),
+    "floats for ids": (label("ids.tif", IDS.astype(np.float32)), ("ids.tif", "use the 8-bit")),
     "a mask of one bit": (label("ids.png", IDS > 3), ("ids.png", "a mask, not class ids")),
-    "colours for ids": (label("ids.png", COLOURS), ("ids.png", "take the original palette")),
+    "colours for ids": (label("ids.png", COLOURS), ("ids.png", "use the original PNGs")),
     "grey whose 0 is white": (
         label("ids.tif", tiffinfo={262: 0}),
         ("ids.tif", "invert", "save the ids with 0 as black"),
@@ -222,17 +225,17 @@ CASES: dict[str, Case] = {
         content("ids.pgm", b"P5 2 1 20\n\0\1", read_labels),
         ("ids.pgm", "0 … 20", "save the ids with 8 bits"),
     ),
-    "a label map that moves": (frames("ids.gif", read_labels), ("ids.gif", "of its own")),
+    "a label map that moves": (frames("ids.gif", read_labels), ("ids.gif", "separate file")),
     "a label map that is turned": (turned_tiff, ("a.tif", "orientation", "save it without")),
     "half a label map": (cut("ids.png", 0.7, read_labels), ("ids.png", "damaged")),
     # Ids
     "ids that are no classes": (
         lambda _: ConfusionMatrix(11).update(MAP, WRONG),
-        ("labels hold ids [-1, 77]", "0 … 10"),
+        ("labels contain ids [-1, 77]", "0 … 10"),
     ),
     "predictions that are no classes": (
         lambda _: BoundaryIoU(11).update(WRONG, MAP),
-        ("predictions hold ids [-1, 77]", "0 … 10"),
+        ("predictions contain ids [-1, 77]", "0 … 10"),
     ),
     "a curve of scores": (
         lambda _: DistanceCounts(11).update(MAP.float(), MAP, FAR),
@@ -252,11 +255,11 @@ CASES: dict[str, Case] = {
     ),
     "paths for names": (
         voc_list(b"SegmentationClass/2007_000032\n"),
-        ("train.txt:1", "is a path", "give the name alone: 2007_000032"),
+        ("train.txt:1", "is a path", "use only the name: 2007_000032"),
     ),
-    "paths from OcclusionGrid": (
+    "paths from Windows": (
         sbd_list("img\\2008_000002\n"),
-        ("train.txt:1", "alone: 2008_000002"),
+        ("train.txt:1", "only the name: 2008_000002"),
     ),
     "a list of VOC's Main task": (
         voc_list(b"2007_000032  1\r\n2007_000039 -1\r\n"),
@@ -264,7 +267,7 @@ CASES: dict[str, Case] = {
     ),
     "pairs for names": (
         voc_list(b"JPEGImages/a.jpg SegmentationClassAug/a.png\n"),
-        ("train.txt:1", "a name a line"),
+        ("train.txt:1", "one name per line"),
     ),
     "a list in Latin-1": (
         voc_list("2007_000032\ncafé\n".encode("latin-1")),
@@ -277,11 +280,11 @@ CASES: dict[str, Case] = {
     "a picture under a list's name": (voc_list(b"\xff\xd8\xff\xe0"), ("train.txt:1", "UTF-8")),
     "a list made of hidden files": (
         sbd_list("2008_000002\n._2008_000002\n"),
-        ("train.txt:2", "hidden", "take it out"),
+        ("train.txt:2", "hidden", "remove it"),
     ),
     "a name twice": (
         sbd_list("2008_000002\n\n2008_000002\n"),
-        ("train.txt:3", "twice", "line 1", "remove one"),
+        ("train.txt:3", "twice", "on line 1", "remove one"),
     ),
     "an empty list": (voc_list(b"\xef\xbb\xbf\r\n \r\n"), ("train.txt", "empty split")),
     "a list with a name that is not there": (
@@ -291,7 +294,7 @@ CASES: dict[str, Case] = {
     "CamVid's list with names": (camvid("a a"), ("train.txt:2", "train/NAME.png")),
     "CamVid's list with blanks": (
         camvid("train/b c.png trainannot/b c.png"),
-        ("train.txt:2", "expected two paths, found 4", "without blanks"),
+        ("train.txt:2", "expected two paths, found 4", "without spaces"),
     ),
     "CamVid's list with an image twice": (
         camvid("CamVid\\train\\a.png CamVid\\trainannot\\a.png"),
@@ -301,7 +304,7 @@ CASES: dict[str, Case] = {
     "an image without its label": (camvid(label=False), ("trainannot/a.png is missing", "unpack")),
     "a folder of hidden files": (only_hidden_pictures, ("no pictures in",)),
     "ImageNet's folders with AppleDoubles alone": (only_apple_doubles, ("train: no images",)),
-    "Cityscapes' cities hidden": (only_hidden_cities, ("train: no CITY/*_leftImg8bit.png",)),
+    "Cityscapes' cities hidden": (only_hidden_cities, ("train: no files CITY/*_leftImg8bit.png",)),
     "two files of one name": (two_spellings, ("2007_000032.JPG and 2007_000032.Jpg", "remove one")),
 }
 

@@ -211,7 +211,7 @@ def test_a_truncated_label_is_named(folders):
 @pytest.mark.parametrize("path", ["train/a_1.jpg", "trainannot/a_1.png"])
 def test_a_file_that_is_no_picture_is_named(folders, path, content):
     (folders / path).write_bytes(content)
-    with pytest.raises(ValueError, match=f"{path}: damaged or not a picture"):
+    with pytest.raises(ValueError, match=f"{path}: damaged, or not a picture"):
         CamVid("train", folders)[0]
 
 
@@ -240,7 +240,7 @@ def test_an_id_out_of_range_is_named(folders, wrong):
 
 def test_a_label_of_another_size_is_named_with_its_size(folders):
     save(IDS[:, :-1], folders / "trainannot" / "a_1.png")
-    with pytest.raises(ValueError, match=r"a_1\.jpg is 16×12 but .*trainannot/a_1\.png is 15×12"):
+    with pytest.raises(ValueError, match=r"a_1\.jpg is 16×12, but .*trainannot/a_1\.png is 15×12"):
         CamVid("train", folders)[0]
 
 

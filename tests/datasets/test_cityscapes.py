@@ -93,12 +93,12 @@ def test_missing_labels_folder_or_file(root):
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(FileNotFoundError, match=r"gtFine/train/aachen is missing"):
         Cityscapes("train", root / "cityscapes")
-    with pytest.raises(FileNotFoundError, match=r"no folder .*leftImg8bit"):
+    with pytest.raises(FileNotFoundError, match=r"folder .*leftImg8bit/.* does not exist"):
         Cityscapes("train", root / "nowhere")
     for city in (root / "cityscapes" / "leftImg8bit" / "val").iterdir():
         for image in city.iterdir():
             image.unlink()
-    with pytest.raises(ValueError, match=r"leftImg8bit/val: no CITY"):
+    with pytest.raises(ValueError, match=r"leftImg8bit/val: no files CITY"):
         Cityscapes("val", root / "cityscapes")
 
 
@@ -111,14 +111,14 @@ def spoil(root, pixels):
 @pytest.mark.parametrize(
     ("pixels", "match"),
     [
-        (np.full((64, 128), 34, np.uint8), r"labelIds\.png: ids \[34\] are no label ids"),
+        (np.full((64, 128), 34, np.uint8), r"labelIds\.png: ids \[34\] are not label ids"),
         (
             np.eye(64, 128, dtype=np.uint8) * 255,
-            r"labelIds\.png: ids \[255\] .* it holds train ids",
+            r"labelIds\.png: ids \[255\] .* the file holds train ids",
         ),
         (np.full((64, 128), 26001, np.uint16), r"labelIds\.png: .*16 bits"),
         (np.full((64, 128, 4), 7, np.uint8), r"labelIds\.png: .*colours, not ids"),
-        (np.full((64, 100), 7, np.uint8), r"is 128×64 but its label .* is 100×64"),
+        (np.full((64, 100), 7, np.uint8), r"is 128×64, but its label map .* is 100×64"),
     ],
     ids=["an unknown id", "train ids", "instance ids", "colours", "another size"],
 )
@@ -135,7 +135,7 @@ def test_arguments(drawn):
 
 
 def test_cityscapes_tables_take_ids_alone():
-    with pytest.raises(ValueError, match=r"train ids hold ids \[19\]"):
+    with pytest.raises(ValueError, match=r"train ids contain ids \[19\]"):
         to_label_ids(torch.tensor([[0, 19]]))
     with pytest.raises(ValueError, match="train ids must be class ids, not float32"):
         to_label_ids(torch.zeros(1, 2))

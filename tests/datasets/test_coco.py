@@ -195,7 +195,9 @@ def test_a_damaged_file_and_one_without_vocs_classes(tmp_path):
 def test_an_image_of_another_size_than_annotated(root):
     data = COCOAsVOC("train", root / "coco")
     Image.new("RGB", (20, 10)).save(data.images[0])
-    with pytest.raises(ValueError, match=r"is 20×10 but its label .*instances_train2017\.json"):
+    with pytest.raises(
+        ValueError, match=r"is 20×10, but its label map .*instances_train2017\.json"
+    ):
         data[0]
 
 
@@ -216,6 +218,6 @@ def test_a_path_for_a_file_name_is_named(tmp_path, folder):
     content["images"][0]["file_name"] = f"{folder}000000000000.jpg"
     file.write_text(json.dumps(content))
     with pytest.raises(
-        ValueError, match=r"instances_train2017\.json, image 0: .* is a path; give the name alone"
+        ValueError, match=r"instances_train2017\.json, image 0: .* is a path; use only the name"
     ):
         COCOAsVOC("train", root)

@@ -55,10 +55,10 @@ def test_the_flat_layout_without_its_kit_or_with_another(root):
     truth = kit / "ILSVRC2012_validation_ground_truth.txt"
     lines = truth.read_text()
     truth.write_text(lines + "1\n")
-    with pytest.raises(ValueError, match=r"ground_truth\.txt: 7 lines for the 6 images"):
+    with pytest.raises(ValueError, match=r"ground_truth\.txt: 7 lines, but .* has 6 images"):
         ImageNet("val", root / "imagenet")
     truth.write_text(lines.replace("1", "9"))
-    with pytest.raises(ValueError, match=r"ground_truth\.txt: train/ has no folder of class 9"):
+    with pytest.raises(ValueError, match=r"ground_truth\.txt: train/ has no folder for class 9"):
         ImageNet("val", root / "imagenet")
     (kit / "meta.mat").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"meta\.mat: damaged"):
@@ -73,10 +73,10 @@ def test_the_flat_layout_without_its_kit_or_with_another(root):
 def test_trees_that_are_wrong(root):
     tree = root / "imagenet"
     (tree / "val" / "n99999999").mkdir()
-    with pytest.raises(ValueError, match=r"val/n99999999: train/ has no such class"):
+    with pytest.raises(ValueError, match=r"val/n99999999: train/ does not have this class"):
         ImageNet("val", tree)
     shutil.rmtree(tree / "val")
-    with pytest.raises(FileNotFoundError, match=r"no folder .*val"):
+    with pytest.raises(FileNotFoundError, match=r"folder .*val does not exist"):
         ImageNet("val", tree)
     data = ImageNet("train", tree)
     data.items[0][0].write_bytes(b"\xff\xd8\xff")
@@ -84,7 +84,7 @@ def test_trees_that_are_wrong(root):
         data[0]
     for name in IMAGENET_CLASSES:
         shutil.rmtree(tree / "train" / name)
-    with pytest.raises(ValueError, match=r"train: no folders of classes"):
+    with pytest.raises(ValueError, match=r"train: no class folders"):
         ImageNet("train", tree)
     with pytest.raises(ValueError, match="unknown split 'test'"):
         ImageNet("test", tree)

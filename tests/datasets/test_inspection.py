@@ -28,7 +28,7 @@ def test_a_whole_tree_has_no_problems_but_the_counts(drawn, name):
     )
     for report in inspect_dataset(name, drawn):
         expected = report.split.count is not None
-        assert any("there should be" in p for p in report.problems) == expected
+        assert any("expected" in p for p in report.problems) == expected
 
 
 def test_the_counts_are_the_papers():
@@ -58,7 +58,7 @@ def test_every_problem_is_found_and_named(root):
 
 def test_sizes_of_cityscapes_are_checked_where_counts_are(drawn):
     problems = [p for report in inspect_dataset("cityscapes", drawn) for p in report.problems]
-    assert "aachen_000000_000019: 128×64, there should be 2048×1024" in problems
+    assert "aachen_000000_000019: 128×64, expected 2048×1024" in problems
 
 
 def test_processes_find_what_one_finds(root):
@@ -85,12 +85,12 @@ def command(monkeypatch, *arguments):
 def test_the_exit_status_tells(root, monkeypatch, capsys):
     assert command(monkeypatch, "check", "sbd", "--root", root, "--no-counts") == 0
     out = capsys.readouterr().out
-    assert "VOC + SBD, without VOC val: 10 images, good" in out
+    assert "VOC + SBD, without VOC val: 10 images, no problems" in out
     next((root / "benchmark_RELEASE" / "dataset" / "cls").iterdir()).write_bytes(b"no")
     assert command(monkeypatch, "check", "sbd", "--root", root, "--no-counts") == 1
     captured = capsys.readouterr()
     assert ".mat: damaged" in captured.out
-    assert "gcnlab: sbd: 1 problems found" in captured.err
+    assert "gcnlab: sbd: found 1 problems" in captured.err
     assert command(monkeypatch, "check", "pascal") == 1
     assert "unknown data set 'pascal'" in capsys.readouterr().err
 
@@ -98,7 +98,7 @@ def test_the_exit_status_tells(root, monkeypatch, capsys):
 @pytest.mark.parametrize("name", list(MAKERS))
 def test_a_miniature_is_not_drawn_over_anything(drawn, tmp_path, name, monkeypatch, capsys):
     assert command(monkeypatch, "miniature", name, "--root", drawn) == 1
-    assert "exists: draw the miniature in another folder" in capsys.readouterr().err
+    assert "already exists: make the miniature in another folder" in capsys.readouterr().err
 
 
 def test_a_miniature_is_always_the_same(drawn, tmp_path):
@@ -152,7 +152,7 @@ def test_a_download_goes_on_where_it_stopped(server, tmp_path):
     server.files["/a.bin"], server.limit = CONTENT, 4000
     file, seen = tmp_path / "a.bin", []
     for _ in range(2):
-        with pytest.raises(OSError, match=r"a\.bin: .*give the command again"):
+        with pytest.raises(OSError, match=r"a\.bin: .*run the command again"):
             download(f"{server.address}/a.bin", file)
     assert not file.exists()
     assert (tmp_path / "a.bin.part").stat().st_size == 8000
@@ -178,7 +178,7 @@ def test_a_part_that_is_whole_already(server, tmp_path):
 
 
 def test_no_answer_and_no_such_file(server, tmp_path):
-    with pytest.raises(OSError, match=r"/b\.bin: the server answers 404"):
+    with pytest.raises(OSError, match=r"/b\.bin: the server returned 404"):
         download(f"{server.address}/b.bin", tmp_path / "b.bin")
     with pytest.raises(OSError, match=r"http://127\.0\.0\.1:9/c"):
         download("http://127.0.0.1:9/c", tmp_path / "c")
@@ -212,7 +212,9 @@ def test_fetch_checks_unpacks_and_removes(server, tmp_path, kind):
 def test_a_file_with_another_hash_is_removed_and_never_unpacked(server, tmp_path):
     make_voc(tmp_path / "made")
     server.files = archives(tmp_path / "made" / "VOCdevkit")
-    with pytest.raises(ValueError, match=r"t\.tar: the file has MD5 .*, not 0000; it was removed"):
+    with pytest.raises(
+        ValueError, match=r"t\.tar: the file has the MD5 .*, not 0000; it was removed"
+    ):
         fetch(Archive(f"{server.address}/t.tar", "0000", 0.1, "VOCdevkit"), tmp_path / "got")
     assert list((tmp_path / "got").iterdir()) == []
 
@@ -220,21 +222,21 @@ def test_a_file_with_another_hash_is_removed_and_never_unpacked(server, tmp_path
 def test_paths_that_lead_out_are_refused(tmp_path):
     with tarfile.open(tmp_path / "bad.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("../outside"))
-    with pytest.raises(ValueError, match=r"bad\.tar: damaged archive, or one with unsafe paths"):
+    with pytest.raises(ValueError, match=r"bad\.tar: the archive is damaged or has unsafe paths"):
         unpack(tmp_path / "bad.tar", tmp_path / "into")
     (tmp_path / "worse.tar").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"worse\.tar: damaged"):
+    with pytest.raises(ValueError, match=r"worse\.tar: the archive is damaged"):
         unpack(tmp_path / "worse.tar", tmp_path / "into")
 
 
 def test_nothing_is_downloaded_unless_agreed(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
-    monkeypatch.setattr("gcnlab.cli.data.fetch", lambda *_: pytest.fail("downloads"))
+    monkeypatch.setattr("gcnlab.datasets.download.fetch", lambda *_: pytest.fail("downloads"))
     assert command(monkeypatch, "get", "voc", "--root", tmp_path) == 1
     assert "Download 2.0 GB" in asked[0]
     captured = capsys.readouterr()
-    assert "flickr" in captured.out  # the terms come first
+    assert "Flickr" in captured.out  # the terms come first
     assert "nothing was downloaded" in captured.err
 
 
@@ -245,7 +247,7 @@ def test_what_cannot_be_downloaded_is_explained(tmp_path, monkeypatch, capsys):
 
 
 def test_what_is_there_is_not_fetched_again(drawn, monkeypatch, capsys):
-    monkeypatch.setattr("gcnlab.cli.data.fetch", lambda *_: pytest.fail("downloads"))
+    monkeypatch.setattr("gcnlab.datasets.download.fetch", lambda *_: pytest.fail("downloads"))
     for name in ("voc", "sbd", "coco"):
         assert command(monkeypatch, "get", name, "--root", drawn) == 0
     assert "data check coco" in capsys.readouterr().out

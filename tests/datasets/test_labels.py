@@ -106,7 +106,9 @@ def test_scores_and_masks_are_no_ids(labels, words):
 @pytest.mark.parametrize("wrong", [-1, 3, 254, 256, 511, -255])
 def test_an_id_without_a_colour_is_not_painted(wrong):
     """254 was painted as void, −1 and 511 like other ids."""
-    with pytest.raises(ValueError, match=rf"labels hold ids \[{wrong}\]: classes are 0 … 2, void"):
+    with pytest.raises(
+        ValueError, match=rf"labels contain ids \[{wrong}\]: classes are 0 … 2, void"
+    ):
         THREE.colorize(torch.tensor([[0, wrong]]))
 
 
@@ -115,7 +117,7 @@ def test_an_id_without_a_colour_is_not_painted(wrong):
 )
 def test_integers_of_any_size_are_ids(dtype):
     check_ids(IDS.to(dtype), 3, "labels", void=255)
-    with pytest.raises(ValueError, match=r"labels hold ids \[2, 255\]: classes are 0 … 1$"):
+    with pytest.raises(ValueError, match=r"labels contain ids \[2, 255\]: classes are 0 … 1$"):
         check_ids(IDS.to(dtype), 2, "labels")
 
 
@@ -129,7 +131,7 @@ def test_exactly_the_strange_ids_are_named(ids, classes, void):
     wrong = sorted({i for i in ids.tolist() if not 0 <= i < classes and i != void})
     if wrong:
         shown = ", ".join(map(str, wrong[:5])) + (", …" if len(wrong) > 5 else "")
-        with pytest.raises(ValueError, match=re.escape(f"hold ids [{shown}]: classes are 0 …")):
+        with pytest.raises(ValueError, match=re.escape(f"contain ids [{shown}]: classes are 0 …")):
             check_ids(torch.from_numpy(ids), classes, "labels", void)
     else:
         check_ids(torch.from_numpy(ids), classes, "labels", void)

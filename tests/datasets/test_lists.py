@@ -63,26 +63,26 @@ def test_characters_that_end_no_line(tmp_path):
     [
         (
             "JPEGImages/2007_000032.jpg",
-            "has a file extension; give the name without folder or extension: 2007_000032",
+            "has a file extension; use the name without folder or extension: 2007_000032",
         ),
-        ("JPEGImages\\2007_000032", "is a path; give the name alone: 2007_000032"),
+        ("JPEGImages\\2007_000032", "is a path; use only the name: 2007_000032"),
         (
             "C:\\VOC\\JPEGImages\\2007_000032.jpg",
-            "has a file extension; give the name without folder or extension: 2007_000032",
+            "has a file extension; use the name without folder or extension: 2007_000032",
         ),
         (
             "2007_000032.jpg",
-            "has a file extension; give the name without folder or extension: 2007_000032",
+            "has a file extension; use the name without folder or extension: 2007_000032",
         ),
         ("2007_000032.PNG", "has a file extension"),
         ("2008_000002.mat", "has a file extension"),
-        ("2007_000032 1", "has two columns, as the lists of VOC's Main task"),
+        ("2007_000032 1", "has two columns, as in the lists of VOC's Main task"),
         ("2007_000032 -1", "has two columns"),
         ("2007_000032  0", "has two columns"),
         ("2007_000032 2007_000039", "is not one name"),
         ("# the first split", "is not one name"),
         ("/JPEGImages/a.jpg /SegmentationClassAug/a.png", "is not one name"),
-        ("._2007_000032", "is a hidden file's name: take it out"),
+        ("._2007_000032", "is the name of a hidden file: remove it"),
     ],
 )
 @pytest.mark.parametrize("reader", ["voc", "sbd"])
@@ -105,7 +105,7 @@ def test_a_line_that_is_no_name_is_named(root, reader, line, words):
 
 def test_a_name_twice_is_named_with_both_lines(tmp_path):
     (tmp_path / "a.txt").write_text("x\n\ny\nx\n")
-    with pytest.raises(ValueError, match=r"a\.txt:4: x is listed twice, first in line 1"):
+    with pytest.raises(ValueError, match=r"a\.txt:4: x is listed twice, first on line 1"):
         read_names(tmp_path / "a.txt", "fetch it")
     (tmp_path / "a.txt").write_text("e\u0301\n\u00e9\n", encoding="utf-8")  # é, in both spellings
     with pytest.raises(ValueError, match=r"a\.txt:2: é is listed twice"):
@@ -117,8 +117,8 @@ def test_a_name_twice_is_named_with_both_lines(tmp_path):
     [
         ("a\nb\nä\n".encode("latin-1"), "a.txt:3: not UTF-8 text: save it as UTF-8"),
         ("a\r\nä\r\n".encode("cp1252"), "a.txt:2: not UTF-8 text"),
-        ("a\nb\n".encode("utf-16-le"), "a.txt:1: holds zero bytes: save the list as UTF-8"),
-        (codecs.BOM_UTF32_LE + "a\n".encode("utf-32-le"), "holds zero bytes"),
+        ("a\nb\n".encode("utf-16-le"), "a.txt:1: contains zero bytes: save the list as UTF-8"),
+        (codecs.BOM_UTF32_LE + "a\n".encode("utf-32-le"), "contains zero bytes"),
         (codecs.BOM_UTF16_LE + b"a\0b", "a.txt:1: not UTF-16 text"),
         (codecs.BOM_UTF8 + b" \r\n", "a.txt: empty split"),
         (b"", "a.txt: empty split"),
@@ -176,13 +176,13 @@ def test_camvids_paths_in_other_hands(tmp_path, written):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("train/a_1.png", "expected two paths, found 1: IMAGE LABEL"),
+        ("train/a_1.png", "expected two paths, found 1: write IMAGE LABEL"),
         ("train/a 1.png trainannot/a 1.png", "expected two paths, found 4"),
-        ("a_1 a_1", "'a_1' is no path of a picture"),
-        ("train/a_1 trainannot/a_1", "'train/a_1' is no path of a picture"),
-        ("train/../a_1.png trainannot/a_1.png", "'train/../a_1.png' is no path of a picture"),
-        ("train/._a_1.png trainannot/._a_1.png", "'._a_1.png' is a hidden file's name"),
-        ("x/train/b_0.png trainannot/b_0.png", "b_0.png is listed twice, first in line 1"),
+        ("a_1 a_1", "'a_1' is not the path of an image"),
+        ("train/a_1 trainannot/a_1", "'train/a_1' is not the path of an image"),
+        ("train/../a_1.png trainannot/a_1.png", "'train/../a_1.png' is not the path of an image"),
+        ("train/._a_1.png trainannot/._a_1.png", "'._a_1.png' is the name of a hidden file"),
+        ("x/train/b_0.png trainannot/b_0.png", "b_0.png is listed twice, first on line 1"),
     ],
 )
 def test_a_line_of_camvid_that_is_no_pair_is_named(tmp_path, line, words):
@@ -196,5 +196,5 @@ def test_a_line_of_camvid_that_is_no_pair_is_named(tmp_path, line, words):
 def test_a_line_of_imagenets_truth_that_is_no_number_is_named(root):
     truth = flatten_val(root) / "ILSVRC2012_validation_ground_truth.txt"
     truth.write_text("1\nn01440764\n" + truth.read_text())
-    with pytest.raises(ValueError, match=r"ground_truth\.txt:2: 'n01440764' is no class number"):
+    with pytest.raises(ValueError, match=r"ground_truth\.txt:2: 'n01440764' is not a class number"):
         ImageNet("val", root / "imagenet")

@@ -287,7 +287,7 @@ def test_a_pgm_of_ids_is_read(tmp_path):
 def test_a_jpeg_is_no_label_map_whatever_its_name(tmp_path, name, form, quality):
     """Of ids 0, 3, 7 it made 0 … 10: classes that nobody drew."""
     saved(IDS, tmp_path / name, format=form, quality=quality)
-    with pytest.raises(ValueError, match=rf"{name}: labels must be ids that no compression"):
+    with pytest.raises(ValueError, match=rf"{name}: labels must be saved without lossy"):
         read_labels(tmp_path / name)
 
 

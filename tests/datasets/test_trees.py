@@ -143,7 +143,7 @@ def test_of_two_spellings_on_a_disk_the_asked_one_is_taken(tmp_path):
         tmp_path / "a.jpg",
         None,
     ]
-    with pytest.raises(ValueError, match=r"a\.JPG and a\.jpg are both a\.Jpg: remove one"):
+    with pytest.raises(ValueError, match=r"a\.JPG and a\.jpg both match a\.Jpg: remove one"):
         require_files([tmp_path / "a.Jpg"], "set", "fetch it")
 
 
