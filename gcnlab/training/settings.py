@@ -245,7 +245,7 @@ class Execution:
 
     compile: bool = False
     """Use torch.compile: a minute or more of waiting at the start. Whether steps are then faster
-    depends on the device (on a CPU in fp32 they were not); `gcnlab bench train` measures it."""
+    depends on the device (on a CPU in fp32 they were not); `make bench WHAT=train` measures it."""
     recompute: bool = False
     """Activation checkpointing: recompute each residual block in the backward pass instead of
     keeping it. About a third more time for a fraction of the memory; for large crops."""

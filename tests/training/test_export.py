@@ -12,12 +12,15 @@ from gcnlab.training import (
     ModelConfig,
     PretrainConfig,
     RunConfig,
+    Segmentation,
     TrainingConfig,
     export_run,
     load_classifier,
     load_run,
     train,
 )
+from gcnlab.training.checkpoint import fingerprint
+from gcnlab.training.state import load_initial
 from gcnlab.training.tasks import build_network
 
 PRETRAINED = Path(__file__).parents[2] / "data" / "checkpoints"
@@ -142,6 +145,16 @@ def test_the_pretrained_networks_work(folder):
     with torch.no_grad():
         logits = run.model(torch.zeros(1, 3, 64, 64))
     assert torch.isfinite(logits).all()
+
+
+def test_a_name_works_wherever_a_folder_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = load_run("gcn3-seed0", "cpu")
+    model = Segmentation(run.config).build_model()
+    assert load_initial(model, "gcn3-seed0")["sha256"] == fingerprint(run.model.state_dict())
+    classifier = load_classifier("mini-seed0", "cpu").model.state_dict()
+    backbone = build_network(ModelConfig(weights="mini-seed0"), 7).backbone.state_dict()
+    assert all(torch.equal(value, classifier[name]) for name, value in backbone.items())
 
 
 def test_the_pretrained_networks_stay_small():
