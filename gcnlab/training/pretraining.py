@@ -113,7 +113,7 @@ class PretrainConfig(Settings):
 
 
 # The texture does not tell the class, and each image has a single label, so the loss stays at
-# chance for hundreds of steps before it falls: the number of steps matters, not of images. The
+# chance for hundreds of steps before it falls: the number of steps matters, not that of images. The
 # top-1 accuracy of mini_gcn is 73 % after 12 epochs with batches of 32 and 84 % with batches of 16,
 # at the same cost (seed 0; learning rates of 0.001 and 0.008 are slower). Small images make steps
 # cheap: at 128 px it is 21 % after 1,200 steps.

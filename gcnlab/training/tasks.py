@@ -1,5 +1,4 @@
-"""The two tasks, segmentation and classification: network, data, loss and score, made from
-settings.
+"""The two tasks, segmentation and classification: the network, data, loss and score of a run.
 
 The training loop knows a run only through `Task`. A task holds its settings in `.config`.
 """

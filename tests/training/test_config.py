@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ from gcnlab.training import (
     PRESETS,
     DataConfig,
     ModelConfig,
+    PretrainConfig,
     RunConfig,
     TrainingConfig,
     open_dataset,
@@ -115,6 +117,21 @@ def test_the_root_of_camvid_holds_camvid(tmp_path):
     assert len(open_dataset(DataConfig("camvid", tmp_path), "val"))
     with pytest.raises(FileNotFoundError, match="seems to be the folder of CamVid itself"):
         open_dataset(DataConfig("camvid", tmp_path / "camvid"), "val")
+
+
+def test_the_settings_of_every_committed_run_load():
+    """A recorded setting keeps its name and value."""
+    data = Path(__file__).parents[2] / "data"
+    files = [*data.glob("results/**/result.json"), *data.glob("checkpoints/*/card.json")]
+    assert len(files) > 150
+    for file in files:
+        recorded = json.loads(file.read_text())["settings"]
+        kind = PretrainConfig if "num_classes" in recorded else RunConfig
+        loaded = kind.from_dict(recorded).to_dict()
+        for group in ("model", "data", "training"):
+            for name, value in recorded.get(group, {}).items():
+                if (group, name) != ("model", "weights"):
+                    assert loaded[group][name] == value, (file, group, name)
 
 
 def test_the_recorded_path_of_the_pretrained_backbone_is_its_name():
