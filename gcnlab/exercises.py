@@ -1,7 +1,8 @@
-"""Comparisons for exercises: they say what is wrong and where, not only that something is.
+"""Comparisons for the exercises: they say what is wrong in an answer and where.
 
-A student's answer is compared with the expected one; the AssertionError names the first thing that differs, and recognises the usual
-slips: nothing returned, rows and columns exchanged, a wrong sign, a factor, a border.
+They compare a student's answer with the expected one. The AssertionError names the first difference
+and recognises common mistakes: no return value, exchanged rows and columns, a wrong sign, a factor,
+a border.
 """
 
 from collections.abc import Sequence
@@ -12,19 +13,19 @@ from torch import Tensor
 
 
 def assert_same(found, expected, name: str, tolerance: int | float = 1e-5) -> None:
-    """Raise an AssertionError that tells what is wrong, unless `found` is `expected`.
+    """Raise an AssertionError that says what is wrong, unless `found` equals `expected`.
 
     Args:
         found: the answer.
         expected: a tensor, a number, a sequence of numbers, or None.
-        name: of the answer, for the message.
-        tolerance: of values, relative and absolute.
+        name: the name of the answer in the message.
+        tolerance: relative and absolute tolerance of the values.
     """
     if expected is None:
-        assert found is None, f"{name} is {_brief(found)}; there is nothing to return here: None"
+        assert found is None, f"{name} is {_brief(found)}, but should be None"
         return
-    assert found is not None, f"{name} is None: is a `return` missing?"
-    assert found is not Ellipsis, f"{name} is still `...`: your answer belongs there"
+    assert found is not None, f"{name} is None: is the `return` missing?"
+    assert found is not Ellipsis, f"{name} is still `...`: replace it by your answer"
     if isinstance(expected, Tensor):
         _same_tensor(found, expected, name, tolerance)
     elif isinstance(expected, Sequence) and not isinstance(expected, str):
@@ -46,7 +47,7 @@ def _same_number(found, expected: Number, name: str, tolerance: int | float) -> 
     ):
         return
     percent = float(found) == 100 * expected or abs(found - 100 * expected) < 100 * tolerance
-    hint = " (a share is asked for, 0 to 1, not a percentage)" if percent and expected else ""
+    hint = " (give a fraction from 0 to 1, not a percentage)" if percent and expected else ""
     raise AssertionError(f"{name} is {found:g}, but should be {expected:g}{hint}")
 
 
@@ -54,7 +55,9 @@ def _same_sequence(found, expected: Sequence, name: str, tolerance: int | float)
     assert isinstance(found, Sequence), f"{name} is a {type(found).__name__}, not a tuple"
     assert len(found) == len(expected), f"{name} has {len(found)} items, not {len(expected)}"
     if list(found) == list(expected)[::-1] != list(expected):
-        raise AssertionError(f"{name} is {tuple(found)}: the right numbers in the wrong order")
+        raise AssertionError(
+            f"{name} is {tuple(found)}: the numbers are right, but in the wrong order"
+        )
     for number, (one, other) in enumerate(zip(found, expected)):
         _same_number(one, other, f"{name}[{number}]", tolerance)
 
@@ -71,7 +74,7 @@ def _same_tensor(found, expected: Tensor, name: str, tolerance: int | float) -> 
     if expected.dtype == torch.bool:
         assert found.dtype == torch.bool, f"{name} holds {found.dtype} values, not True and False"
         assert not torch.equal(found, ~expected) or not expected.numel(), (
-            f"{name} is the wrong way round: True where False is meant"
+            f"{name} is inverted: it is True where it should be False"
         )
     found, expected = found.double(), expected.double()
     wrong = ~torch.isclose(found, expected, tolerance, tolerance, equal_nan=True)
@@ -82,7 +85,7 @@ def _same_tensor(found, expected: Tensor, name: str, tolerance: int | float) -> 
 
 
 def _slip(found: Tensor, expected: Tensor, tolerance: int | float) -> str:
-    """A mistake that explains all of it, if there is one."""
+    """Describe a single mistake that explains all differences; "" if there is none."""
 
     def explains(other: Tensor) -> bool:
         return other.shape == expected.shape and torch.allclose(
@@ -97,24 +100,24 @@ def _slip(found: Tensor, expected: Tensor, tolerance: int | float) -> str:
         return "has rows and columns exchanged"
     factor = (found * expected).sum() / (found * found).sum()
     if factor != 0 and explains(found * factor):
-        return f"is {1 / factor.item():.3g} times what it should be, everywhere"
+        return f"is {1 / factor.item():.3g} times the expected value everywhere"
     return ""
 
 
 def _place(found: Tensor, expected: Tensor, wrong: Tensor) -> str:
-    """How much is wrong, and the first place."""
+    """Describe how many values are wrong, and the first one."""
     first = tuple(wrong.nonzero()[0].tolist())
     text = (
-        f"is wrong at {int(wrong.sum())} of {wrong.numel()} places; "
-        f"the first is {list(first)}: {found[first]:.4g}, but should be {expected[first]:.4g}"
+        f"is wrong at {int(wrong.sum())} of {wrong.numel()} positions; "
+        f"at the first, {list(first)}, it is {found[first]:.4g}, but should be {expected[first]:.4g}"
     )
     if wrong.ndim >= 2 and (depth := _border(wrong)):
-        text += f". All of them lie within {depth} of the border: what happens there?"
+        text += f". All of them are within {depth} of the border: what happens there?"
     return text
 
 
 def _border(wrong: Tensor) -> int:
-    """How deep the ring along the border is that holds all wrong places; 0 if it would hold half of the map."""
+    """Width of the border that contains all wrong positions; 0 if the border is most of the map."""
     height, width = wrong.shape[-2:]
     rows, columns = wrong.reshape(-1, height, width).any(0).nonzero().T
     depth = (

@@ -1,7 +1,8 @@
-"""Batches out of a data set, and what can go wrong on the way: sizes that differ, data that cannot be sent to worker processes.
+"""Load batches of a data set, with clear errors for different image sizes and for lost workers.
 
-Processes that load images are spawned: a data set is pickled for them, and its class is imported anew. A class that
-was defined in a notebook or at a prompt is nowhere to be imported from, and the process dies at its start.
+Data-loading workers are spawned: the data set is pickled, and each worker imports its class. A
+class that was defined in a notebook or at a prompt cannot be imported, so the worker would die when
+it starts.
 """
 
 import pickle
@@ -17,11 +18,11 @@ from torch.utils.data import DataLoader, default_collate
 from gcnlab.annotations import Tensor
 
 NO_WORKERS = "load in this process (num_workers=0; workers 0 on the command line)"
-"""How to do without processes that load images."""
+"""The advice to load images without worker processes."""
 
 
 def collate(pairs: list[tuple[Any, Any]]) -> Any:
-    """`default_collate` of (image, target) pairs; the function to give a `DataLoader` as `collate_fn`.
+    """Collate pairs (image, target) into a batch; for the argument `collate_fn` of a `DataLoader`.
 
     Raises:
         ValueError: the images differ in size.
@@ -30,44 +31,45 @@ def collate(pairs: list[tuple[Any, Any]]) -> Any:
     if len(sizes) > 1:
         first, second = ("×".join(map(str, size)) for size in sizes[:2])
         raise ValueError(
-            f"a batch needs images of one size, but there are {first} and {second} (channels, height, width): give "
-            "data.crop, or training.batch_size 1; a data set of your own has to cut or resize them"
+            f"a batch needs images of one size, but has {first} and {second} (channels, height, width): set "
+            "data.crop, or training.batch_size 1; your own data set must crop or resize its images"
         )
     return default_collate(pairs)
 
 
 def check_picklable(what: Any, instead: str) -> None:
-    """Raise ValueError, in one line, if `what` cannot be handed to spawned processes.
+    """Raise ValueError if `what` cannot be pickled for spawned processes.
 
     Args:
-        what: a data set, say, and all that it holds.
-        instead: how to do without processes.
+        what: an object, such as a data set.
+        instead: how to work without processes, for the message.
     """
     probe = _Probe()
     try:
         probe.dump(what)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"{_name_of(what)} cannot be sent to other processes ({' '.join(str(error).split())[:120]}): move "
-            f"lambdas and nested functions to the top level of a module, and open files only when they are read; or {instead}"
+            f"{_name_of(what)} cannot be pickled for other processes ({' '.join(str(error).split())[:120]}): "
+            f"move lambdas and nested functions to the top level of a module, and open files only to read them; or {instead}"
         ) from error
     except (
         RuntimeError
-    ):  # locks and queues of multiprocessing go with a process that starts, and only then
+    ):  # locks and queues of multiprocessing can be pickled only while a process starts
         pass
     if probe.unfound and not _main_has_a_file():
         raise ValueError(
-            f"{probe.unfound[0]} was defined in a notebook or at a prompt, from where other processes cannot import it: "
-            f"put it into a file and import it, or {instead}"
+            f"{probe.unfound[0]} was defined in a notebook or at a prompt, so other processes cannot import it: "
+            f"move it to a file and import it, or {instead}"
         )
 
 
 def iterate_batches(loader: DataLoader) -> Iterator[Any]:
-    """The loader's batches; an error in a worker process is raised here with its original message.
+    """Iterate over the batches of a loader; an error in a worker is raised with its original
+    message.
 
     Raises:
-        ValueError: the data set cannot be sent to the processes.
-        RuntimeError: a process was lost; "before its first batch" if it never gave any.
+        ValueError: the data set cannot be pickled for the workers.
+        RuntimeError: a worker was lost; "before its first batch" if it never returned one.
     """
     if loader.num_workers:
         check_picklable(loader.dataset, NO_WORKERS)
@@ -81,7 +83,7 @@ def iterate_batches(loader: DataLoader) -> Iterator[Any]:
         except (
             ConnectionError,
             EOFError,
-        ) as error:  # it died while it handed a batch over, or was handed the data
+        ) as error:  # the worker died while it sent a batch or received the data set
             when = " before its first batch" if first else ""
             raise RuntimeError(f"DataLoader worker was lost{when}: {error}") from error
         except (ValueError, TypeError, OSError, RuntimeError) as error:
@@ -98,7 +100,7 @@ def iterate_batches(loader: DataLoader) -> Iterator[Any]:
 
 
 class _Probe(ForkingPickler):
-    """Pickles to nowhere, without the arrays, and notes what `__main__` defines."""
+    """Pickles without storing the result, skips arrays, and records what `__main__` defines."""
 
     def __init__(self):
         super().__init__(_Nowhere())
@@ -106,27 +108,27 @@ class _Probe(ForkingPickler):
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype != object):
-            return str, ()  # they can be sent, and are large
+            return str, ()  # arrays can be pickled, and are large
         if isinstance(value, type | FunctionType) and value.__module__ == "__main__":
             self.unfound.append(value.__qualname__)
         return NotImplemented
 
 
 class _Nowhere:
-    """A file that keeps nothing."""
+    """A file that discards what is written."""
 
     def write(self, data: bytes) -> int:
         return len(data)
 
 
 def _main_has_a_file() -> bool:
-    """Whether a spawned process can run the main program's definitions again."""
+    """Whether a spawned process can import the definitions of the main program."""
     main = sys.modules["__main__"]
     named = getattr(getattr(main, "__spec__", None), "name", None)
     return named is not None or getattr(main, "__file__", None) is not None
 
 
 def _name_of(what: Any) -> str:
-    """A data set's class; of one that wraps another, the inner one's."""
+    """The class name of a data set, or of the data set that it wraps."""
     inner = getattr(what, "dataset", None)
     return type(what if inner is None else inner).__name__

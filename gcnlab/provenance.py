@@ -1,4 +1,4 @@
-"""Where a number comes from: written beside every result that the project shows."""
+"""Provenance: where a result comes from. It is saved with every result that the project shows."""
 
 import json
 import math
@@ -19,14 +19,14 @@ import torch
 def provenance(
     *, seeds: list[int], dataset: str, split: str, device: torch.device | str, seconds: float
 ) -> dict[str, Any]:
-    """Command, commit, seeds, data, device, time and versions of a result.
+    """Collect the command, commit, seeds, data, device, time and versions of a result.
 
     Args:
-        seeds: of the runs that the result is made of.
-        dataset: name of the data set and what was set about it.
-        split: what was scored.
-        device: where it was computed.
-        seconds: wall time of the work; the processor time of this whole process is added.
+        seeds: seeds of the runs in the result.
+        dataset: name of the data set and its settings.
+        split: the split that was evaluated.
+        device: the device of the computation.
+        seconds: wall time of the work. The processor time of the whole process is recorded too.
     """
     return {
         "command": shlex.join([*_program(), *sys.argv[1:]]),
@@ -47,9 +47,9 @@ def provenance(
 
 
 def write_json(values: dict[str, Any], path: str | Path) -> None:
-    """Write `values` to `path` through a temporary name, so that no half file is ever left.
+    """Write `values` to `path` through a temporary file, so that no incomplete file remains.
 
-    NaN, which JSON has no word for, becomes null.
+    NaN becomes null, because JSON has no NaN.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,19 +59,21 @@ def write_json(values: dict[str, Any], path: str | Path) -> None:
 
 
 def write_result(values: dict[str, Any], path: Path) -> None:
-    """`write_json`, unless `path` holds the same already, to the last digit, but for the provenance: then it keeps that of
-    the first time."""
+    """Write `values` to `path`, unless the file has the same values apart from the provenance.
+
+    So an unchanged result keeps the provenance of its first computation.
+    """
     try:
         here, there = json.loads(_as_json(values)), json.loads(path.read_text())
         if {**there, "provenance": here["provenance"]} == here:
             return
     except (OSError, ValueError, TypeError):
-        pass  # there is none, or it is damaged
+        pass  # the file does not exist or is damaged
     write_json(values, path)
 
 
 def _program() -> list[str]:
-    """What was called: a command's name, or python -m and a module's."""
+    """The program of this process: the name of a command, or python -m and a module."""
     called, spec = Path(sys.argv[0]), getattr(sys.modules["__main__"], "__spec__", None)
     if called.suffix == ".py" and spec is not None:
         return ["python", "-m", spec.name.removesuffix(".__main__")]
@@ -91,7 +93,7 @@ def _finite(value: Any) -> Any:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree, "+" behind it if there are changes; None outside of git."""
+    """The commit of the source tree, with "+" if there are changes; None outside of git."""
     root = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -118,4 +120,4 @@ def _device_name(device: torch.device) -> str:
 
 
 COMMIT = _commit()
-"""Read when the program starts: the code that runs, whatever is changed meanwhile."""
+"""The commit when the program started, whatever changes while it runs."""

@@ -426,7 +426,7 @@ def test_what_is_wrong_with_one_picture_leaves_the_others(run, folder, tmp_path,
     said = capsys.readouterr()
     lines = [line for line in re.split(r"[\r\n]+", said.err) if line.startswith("gcnlab: ")]
     assert len(lines) == 3
-    assert "b.JPG: damaged or not a picture" in lines[0]
+    assert "b.JPG: damaged, or not a picture" in lines[0]
     assert "c.jpeg: pixel" in lines[1]
     assert "(10, 40) is outside the 48×33" in lines[1]
     assert f"2 of 3 pictures in {folder} were left out" in lines[2]

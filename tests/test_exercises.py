@@ -102,7 +102,7 @@ MISTAKES = [
     ("02_building_a_gcn", "same-padding", "kernel_size[0] // 2, kernel_size[1] // 2", "kernel_size[1] // 2, kernel_size[0] // 2", "right numbers in the wrong order"),
     ("02_building_a_gcn", "same-padding", "side % 2 == 0", "side < 0", "should raise a ValueError"),
     ("02_building_a_gcn", "gcn-block", "bias=False", "bias=True", "set bias=False"),
-    ("02_building_a_gcn", "gcn-block", "padding=same_padding(size)", "padding=same_padding(size)[::-1]", "All of them lie within 3 of the border"),
+    ("02_building_a_gcn", "gcn-block", "padding=same_padding(size)", "padding=same_padding(size)[::-1]", "All of them are within 3 of the border"),
     ("02_building_a_gcn", "gcn-block", "self.branch_a(x) + ", "", "map of your GCN is wrong at"),
     ("02_building_a_gcn", "refine", "scores + ", "", "S has to be added"),
     ("02_building_a_gcn", "separate", " * sizes[:rank]", "", "singular values in the product"),

@@ -1,4 +1,4 @@
-"""Widgets for JupyterLab: thin controls over pure functions. They need the extra `lab`."""
+"""Widgets for JupyterLab that explore receptive fields. They need the extra `lab`."""
 
 from gcnlab.widgets.explorer import VRFExplorer
 from gcnlab.widgets.resize import ResizeExplorer

@@ -1,4 +1,4 @@
-"""What the explorers share: pictures in a row, one worker behind them, a static figure of them."""
+"""The base class of the explorers: rows of pictures, a background worker, and a static figure."""
 
 import threading
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from gcnlab.widgets.worker import LatestWorker
 
 
 class Explorer(ipywidgets.VBox):
-    """Pictures that a background thread keeps up to date with `question`, which has a pixel.
+    """Pictures that a background thread updates to answer `question`, which has a pixel.
 
-    In a notebook an explorer shows itself. Where there is no kernel, a saved notebook shows its figure.
+    A notebook displays the explorer. A saved notebook without a kernel displays its static figure.
     """
 
     _worker: LatestWorker | None = None
@@ -28,15 +28,15 @@ class Explorer(ipywidgets.VBox):
 
     @property
     def rows(self) -> list[list[Picture]]:
-        """The pictures as they are laid out."""
+        """The pictures, by rows of the layout."""
         raise NotImplementedError
 
     def _show(self, generation: int, result) -> None:
-        """Show one result; called by the worker, under the lock, unless there is a newer request."""
+        """Show one result. The worker calls this with the lock, unless there is a newer request."""
         raise NotImplementedError
 
     def _fail(self, generation: int, error: Exception) -> None:
-        """The job itself failed: none of its pictures is to be trusted."""
+        """Show in all pictures that the job failed."""
         for picture in chain(*self.rows):
             picture.show(busy=False, error=describe(error), generation=generation)
 
@@ -45,55 +45,58 @@ class Explorer(ipywidgets.VBox):
             picture.show(busy=False, progress=1.0, generation=generation)
 
     def _move(self, pixel: tuple[int, int]) -> None:
-        """A pixel has been pointed at."""
+        """Handle the selection of a pixel."""
         raise NotImplementedError
 
-    def _pointed(self, change: dict) -> None:
+    def _on_pixel(self, change: dict) -> None:
         picture, pixel = change["owner"], tuple(change["new"])
         with self.lock:
             if len(pixel) != 2 or pixel == self.question.pixel:
                 return
             if picture.moment < self._latest:
-                # This click was overtaken by a later one in another picture.
+                # A later click in another picture has arrived first.
                 picture.pixel = list(self.question.pixel)
                 return
             self._latest = picture.moment
             self._move(pixel)
 
-    def _watch(self, picture: Picture, check: Callable[[], None]) -> Callable[[float], None]:
-        """Shows the share of the work that is done, unless there is a newer request."""
+    def _progress_of(self, picture: Picture, check: Callable[[], None]) -> Callable[[float], None]:
+        """Return a function that shows progress in a picture, unless there is a newer request."""
 
-        def watch(share: float) -> None:
+        def on_progress(share: float) -> None:
             with self.lock:
                 check()
                 picture.progress = share
 
-        return watch
+        return on_progress
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was asked for is shown."""
+        """Whether all requests are finished and shown."""
         return self._worker.idle
 
     def wait(self, timeout: int | float = 120):
-        """Return the explorer when everything that was asked for is shown.
+        """Wait until all requests are finished and shown, and return the explorer.
 
-        A notebook cell that ends with it is saved with the finished picture.
+        A notebook cell that ends with this call is saved with the finished pictures.
+
+        Args:
+            timeout: limit in seconds.
 
         Raises:
-            TimeoutError: it takes longer than `timeout` seconds.
+            TimeoutError: the requests take longer than `timeout`.
         """
         self._worker.wait(timeout)
         return self
 
     def close(self) -> None:
-        """End the thread and take the widget off the page."""
-        if self._worker is not None:  # it is, if the explorer could not be made
+        """Stop the thread and remove the widget from the page."""
+        if self._worker is not None:  # it is None if the constructor failed
             self._worker.close()
         super().close()
 
     def figure(self) -> Figure:
-        """What is shown now, as a matplotlib figure."""
+        """The current pictures as a matplotlib figure."""
         with self.lock:
             return plot_pictures(self.rows)
 
@@ -106,7 +109,7 @@ class Explorer(ipywidgets.VBox):
 
 
 def describe(error: Exception) -> str:
-    """An error in words: our own messages speak for themselves, others need their type."""
+    """The text of an error; messages that are not from this package start with the type."""
     name = type(error).__name__
     return (
         str(error) if name in ("ValueError", "NotTraceable") and str(error) else f"{name}: {error}"

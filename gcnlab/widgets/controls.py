@@ -1,4 +1,4 @@
-"""The explorer's controls: each is one field of the question."""
+"""The controls of the explorer: each control is one field of the question."""
 
 from collections.abc import Callable
 
@@ -8,22 +8,23 @@ from gcnlab.widgets.painting import VIEWS
 from gcnlab.widgets.session import METHODS, Question
 
 PREDICTED = -1
-"""Stands for None, which to a dropdown means that nothing is chosen."""
+"""Stands for None, which in a dropdown means that nothing is selected."""
 VIEW_NAMES = dict(zip(VIEWS, ("region", "contour", "heat map")))
 
 
 class Controls:
-    """Method, class, view, occluder, stride and threshold.
+    """Controls for method, class, view, occluder, stride and threshold.
 
     Args:
-        question: to begin with.
-        names: of the classes; if there are none they are offered as numbers once their count is known.
-        side: the image's shorter side, in pixels: it limits the occluder.
+        question: the initial question.
+        names: names of the classes. Without names the classes are numbered once their count is
+            known.
+        side: the shorter side of the image, in pixels; half of it limits the occluder.
         ask: called with the fields of the question that a control changes.
 
     Attributes:
-        box: the widget that holds them.
-        where: text beneath them: what the pixel is.
+        box: the widget that contains the controls.
+        where: text below the controls that describes the pixel.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Controls:
         self.box = ipywidgets.VBox([grid, self.where])
 
     def show(self, question: Question) -> None:
-        """Let the controls say what is asked, as far as their ranges go."""
+        """Set the controls to a question, as far as their ranges allow."""
         self._question, self._quiet = question, True
         try:
             for name, control in self.fields.items():
@@ -76,7 +77,7 @@ class Controls:
             self._quiet = False
 
     def offer(self, classes: int) -> None:
-        """Offer so many classes, unless their names were known."""
+        """Add numbered classes to the menu, unless their names are known."""
         control = self.fields["target"]
         if len(control.options) == 1:
             control.options = [*control.options, *((f"class {i}", i) for i in range(classes))]
@@ -85,7 +86,7 @@ class Controls:
         if self._quiet:
             return
         changes = {name: None if value == PREDICTED else value}
-        # A stride beyond the occluder would skip pixels: one slider pushes the other.
+        # A stride larger than the occluder would skip pixels, so one slider moves the other.
         if name == "window":
             changes["stride"] = min(self._question.stride, value)
         elif name == "stride":

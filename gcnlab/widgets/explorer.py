@@ -1,4 +1,4 @@
-"""The explorer of receptive fields: point at a pixel, and see what drives it, in several models."""
+"""An explorer of receptive fields: select a pixel and see, for several models, what drives it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,32 +23,34 @@ from gcnlab.widgets.worker import take_turns
 
 
 class VRFExplorer(Explorer):
-    """One picture per model, side by side; click, drag or use the arrow keys.
+    """One picture per model, side by side. Click, drag or use the arrow keys to select a pixel.
 
-    The field is computed in a background thread; the latest click wins. What goes wrong is told in the
-    picture that it concerns.
+    A background thread computes the fields for the latest selection. Errors appear in the picture
+    of the model.
 
     Args:
-        models: title → network that maps images to score maps. They are asked as they are now: the explorer copies
-            them. Where a score map has another size than the image, the unit is asked whose area holds the
-            pixel, and the facts say which.
-        image: what the models take (already normalised).
-        picture: what to show, RGB, 0 … 255; None takes ImageNet's normalisation off `image`.
-        labels: ids of classes or of objects, as large as the image: coverage is told of the part that
-            hangs together with the pixel. None: it is not told.
-        classes: names of the classes, or a data set's labels; None: they are numbered. A class that is called
-            "background" is no object.
-        pixel: (row, column) to begin with; None for the middle.
-        **question: what to begin with: method, target (an id or a name), window, stride, threshold, view …
-            (see `Question`). Window and stride are an eighth and a sixteenth of the shorter side, if not given.
+        models: title → network that maps images to logits. The explorer works with copies, so later
+            training does not affect it. If the logits have another size than the image, the unit
+            whose area contains the pixel is used, and the facts name it.
+        image: input of the models (already normalised).
+        picture: the picture to show, RGB in 0 … 255; None undoes ImageNet's normalisation of
+            `image`.
+        labels: ids of classes or objects, of the size of the image. The explorer shows the coverage
+            of the connected region of the pixel. None shows no coverage.
+        classes: names of the classes, or a data set's labels; None numbers them. The class
+            "background" is not an object.
+        pixel: the initial (row, column); None means the centre.
+        **question: the initial method, target (an id or a name), window, stride, threshold, view …
+            (see `Question`). By default window and stride are 1/8 and 1/16 of the shorter side.
 
     Attributes:
-        question: what is asked now.
-        answers: title → what the model answered, as far as it has.
-        pictures: title → its picture.
+        question: the current question.
+        answers: title → the answer of the model so far.
+        pictures: title → the picture of the model.
 
     Raises:
-        ValueError: there is no model, picture or labels do not fit the image, or the question is none.
+        ValueError: there is no model, `picture` or `labels` does not fit the image, or the question
+            is invalid.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class VRFExplorer(Explorer):
         **question,
     ):
         if not models:
-            raise ValueError("there is no model to explore")
+            raise ValueError("models is empty: give at least one model")
         for model in models.values():
             check_network(model)
         check_image(image)
@@ -70,7 +72,7 @@ class VRFExplorer(Explorer):
         for name, given in (("labels", labels), ("picture", picture)):
             if given is not None and tuple(given.shape[-2:]) != size:
                 found, wanted = ("×".join(map(str, s)) for s in (given.shape[-2:], size))
-                raise ValueError(f"{name}: {found} pixels, but the image has {wanted}")
+                raise ValueError(f"{name} has {found} pixels, but the image has {wanted}")
         if picture is None:
             picture = (Normalization().invert(image.cpu()) * 255).round().to(torch.uint8)
         self.names = tuple(classes.names if isinstance(classes, LabelSet) else classes or ())
@@ -89,7 +91,7 @@ class VRFExplorer(Explorer):
         self.pictures = {title: Picture(self.lock, title=title) for title in models}
         for shown in self.pictures.values():
             shown.show(paint(picture))
-            shown.observe(self._pointed, "pixel")
+            shown.observe(self._on_pixel, "pixel")
         self._controls = Controls(self.question, self.names, side, self.ask)
         row = ipywidgets.HBox(list(self.pictures.values())).add_class("gcnlab-pictures")
         self.add_class("gcnlab-explorer")
@@ -107,10 +109,10 @@ class VRFExplorer(Explorer):
         """Change the question, as the controls do: `ask(pixel=(120, 40), method="gradient")`.
 
         Args:
-            changes: fields of `Question`; `target` may be a class's name.
+            changes: fields of `Question`; `target` may be the name of a class.
 
         Raises:
-            ValueError: there is no such method, view or class name.
+            ValueError: the method, view or class name is unknown.
         """
         if "target" in changes:
             changes["target"] = target_id(changes["target"], self.names)
@@ -134,13 +136,13 @@ class VRFExplorer(Explorer):
         return self
 
     def object_under(self, pixel: tuple[int, int]) -> Bool[Tensor, "height width"] | None:
-        """The object that the pixel belongs to; None without labels, or where there is no object."""
+        """The object that contains the pixel; None without labels or without an object there."""
         if self._labels is None:
             return None
         return object_under(self._labels, pixel, self._background)
 
     def coverage(self, title: str) -> float | None:
-        """Share of the object under the pixel that lies inside a model's region; None if there is none."""
+        """Fraction of the object under the pixel inside a model's region; None if one is missing."""
         answer = self.answers.get(title)
         if answer is None or answer.region is None:
             return None
@@ -150,10 +152,10 @@ class VRFExplorer(Explorer):
     def _answers(
         self, question: Question, check: Callable[[], None]
     ) -> Iterator[tuple[str, Answer | Exception | None]]:
-        # Models take turns, so that each has a picture before the first gets sharper. The first answer is
-        # class and score alone, no picture yet.
-        watch = {title: self._watch(picture, check) for title, picture in self.pictures.items()}
-        asked = {t: s.answers(question, watch[t]) for t, s in self._sessions.items()}
+        # The models take turns, so that each has a picture before the first one is refined. The first
+        # answer has only class and logit, no picture yet.
+        progress = {title: self._progress_of(p, check) for title, p in self.pictures.items()}
+        asked = {t: s.answers(question, progress[t]) for t, s in self._sessions.items()}
         return take_turns(asked, first=2)
 
     def _show(self, generation: int, result: tuple[str, Answer | Exception | None]) -> None:
@@ -182,7 +184,7 @@ class VRFExplorer(Explorer):
 
     def _paint(self, title: str) -> None:
         answer, view = self.answers[title], self.question.view
-        outlined = answer.region is not None and view != "heat"  # heat has no edge
+        outlined = answer.region is not None and view != "heat"  # a heat map has no outline
         self.pictures[title].show(
             paint(self._image, answer.field, answer.region, view),
             region=edges(answer.region) if outlined else [],
@@ -192,9 +194,9 @@ class VRFExplorer(Explorer):
         answer = self.answers[title]
         name = self.names[answer.target] if answer.target < len(self.names) else answer.target
         predicted = ", predicted" if answer.question.target is None else ""
-        facts = [("class", f"{name}{predicted}"), ("score", f"{answer.score:.2f}")]
-        if answer.asked:
-            facts.append(("asked", answer.asked))
+        facts = [("class", f"{name}{predicted}"), ("logit", f"{answer.logit:.2f}")]
+        if answer.asked_unit:
+            facts.append(("unit", answer.asked_unit))
         if answer.region is None:
             return facts
         if (covered := self.coverage(title)) is not None:
@@ -202,7 +204,7 @@ class VRFExplorer(Explorer):
         facts.append(("image", f"{answer.region.float().mean().item():.0%} covered"))
         if answer.evaluated is not None:
             run = "all" if answer.evaluated == 1 else f"{answer.evaluated:.0%}"
-            doubt = f", {answer.agreement:.0%} sure" if answer.agreement < 1 else ""
+            doubt = f", {answer.agreement:.0%} agreement" if answer.agreement < 1 else ""
             facts.append(("windows", f"{run}{doubt}, {answer.seconds:.1f} s"))
         else:
             facts.append(("time", f"{answer.seconds:.1f} s"))

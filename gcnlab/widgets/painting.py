@@ -1,13 +1,13 @@
-"""From a field to a picture: pure functions, the same for the live widget and for the static one.
+"""Turn a field into a picture: pure functions for the live widget and the static figure.
 
-Three views of one field on one image:
+There are three views of a field on an image:
 
 - "region": the region bright on the darkened image, as in the paper's Figure 3;
-- "contour": the image as it is, with the region's outline;
-- "heat": the square root of the field's magnitude in colours, or little more than its maximum were seen.
+- "contour": the unchanged image with the outline of the region;
+- "heat": a heat map of the square root of the field's magnitude, which also shows small values.
 
-Outlines are not painted into the picture but given as segments between pixels, so that they stay thin
-and sharp however large the picture is shown.
+Outlines are not painted into the picture. They are segments between pixels, so that they stay thin
+and sharp at any size of the picture.
 """
 
 import io
@@ -22,10 +22,10 @@ from gcnlab.datasets.labels import IGNORE
 
 VIEWS = ("region", "contour", "heat")
 SHADE = 0.3
-"""How bright the image stays outside the region."""
+"""Brightness of the image outside the region, 0 … 1."""
 
 Segment = tuple[int, int, int, int]
-"""(x, y) to (x, y), in pixels from the top left corner; pixel i reaches from i to i + 1."""
+"""From (x, y) to (x, y), in pixels from the top left corner; pixel i extends from i to i + 1."""
 
 
 def paint(
@@ -34,16 +34,16 @@ def paint(
     region: Bool[Tensor, "height width"] | None = None,
     view: str = "region",
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """One view of a field on an image; the image itself as long as there is none.
+    """Paint one view of a field on an image; without a field, return the image.
 
     Args:
         image: RGB, 0 … 255.
-        field: discrepancy or gradient; its magnitude is the heat.
-        region: where it is large.
+        field: discrepancy or gradient; the heat map shows its magnitude.
+        region: the mask of the region.
         view: "region", "contour" or "heat".
 
     Raises:
-        ValueError: unknown view.
+        ValueError: the view is unknown.
     """
     if view not in VIEWS:
         raise ValueError(f"unknown view {view!r}; choose {', '.join(VIEWS)}")
@@ -64,20 +64,21 @@ def tint(
     colours: UInt8[Tensor, "height width 3"],
     opacity: int | float = 0.6,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Label colours laid over the image in grey, which stays visible beneath.
+    """Blend label colours with the image in grey.
 
     Args:
-        colours: one per pixel (`LabelSet.colorize`).
-        opacity: of the colours, 0 … 1.
+        image: RGB, 0 … 255.
+        colours: one colour per pixel (`LabelSet.colorize`).
+        opacity: opacity of the colours, 0 … 1.
     """
     grey = image.float().mean(0)[..., None].cpu()
     return (grey * (1 - opacity) + colours.cpu() * opacity).round().to(torch.uint8).numpy()
 
 
 def edges(mask: Shaped[Tensor, "height width"]) -> list[Segment]:
-    """The line between a mask and the rest, in as few horizontal and vertical segments as there are.
+    """The outline of a mask, as the smallest number of horizontal and vertical segments.
 
-    Where the mask reaches the border of the image there is no line: what is beyond is not known.
+    There is no line along the border of the image, because the mask beyond it is unknown.
     """
     inside = mask.bool().cpu().numpy()
     across = [(x, y, x2, y) for y, x, x2 in _runs(inside[1:] != inside[:-1])]
@@ -86,19 +87,19 @@ def edges(mask: Shaped[Tensor, "height width"]) -> list[Segment]:
 
 
 def _runs(line: np.ndarray) -> list[tuple[int, int, int]]:
-    """(line, start, stop) of every run of True; line 1 is the one behind the first row of pixels."""
+    """(line, start, stop) of every run of True; line 1 is after the first row of pixels."""
     ends = np.diff(np.pad(line, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     starts, stops = np.argwhere(ends == 1), np.argwhere(ends == -1)
     return [(int(a[0]) + 1, int(a[1]), int(b[1])) for a, b in zip(starts, stops)]
 
 
 def svg_path(segments: list[Segment]) -> str:
-    """Segments as the `d` of an SVG path whose unit is the image's pixel."""
+    """Segments as the attribute `d` of an SVG path, in pixels of the image."""
     return "".join(f"M{x} {y}L{x2} {y2}" for x, y, x2, y2 in segments)
 
 
 def png(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
-    """A picture as a PNG file. It is compressed fast rather than well: it only travels to the browser."""
+    """Encode a picture as PNG, with fast compression, because it is only sent to the browser."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="png", compress_level=1)
     return file.getvalue()
@@ -107,12 +108,12 @@ def png(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
 def object_under(
     labels: Shaped[Tensor, "height width"], pixel: tuple[int, int], background: int | None = None
 ) -> Bool[Tensor, "height width"] | None:
-    """The pixels that hang together with `pixel` and have its label; None if that is no object.
+    """The connected component of pixels with the label of `pixel`; None if it is not an object.
 
     Args:
-        labels: ids of classes or of objects.
-        pixel: (row, column); outside the map there is no object.
-        background: the id that is no object. Void (255) never is one.
+        labels: ids of classes or objects.
+        pixel: (row, column); a pixel outside the map has no object.
+        background: the id of the background, which is not an object; void (255) is not one either.
     """
     from scipy.ndimage import label
 

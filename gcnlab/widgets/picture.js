@@ -1,4 +1,4 @@
-// The browser half of Picture (picture.py): draws, and tells which pixel is pointed at.
+// The browser part of Picture (picture.py): it draws the picture and reports the selected pixel.
 
 const SVG = "http://www.w3.org/2000/svg";
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -19,15 +19,15 @@ function render({ model, el }) {
     class: "gcnlab-frame",
     tabindex: "0",
     role: "application",
-    "aria-roledescription": "picture to point at",
-    // Otherwise JupyterLab takes the arrow keys to move between cells.
+    "aria-roledescription": "picture with a selectable pixel",
+    // Otherwise JupyterLab uses the arrow keys to move between cells.
     "data-lm-suppress-shortcuts": "true",
   });
   const image = make("img", frame, { alt: "", draggable: "false" });
   const svg = make("svg", frame, { preserveAspectRatio: "none", "aria-hidden": "true" }, SVG);
   const outlines = {};
   for (const name of ["item", "region"]) {
-    // A dark line under the light one keeps it visible on any picture.
+    // A dark line below the light one makes it visible on any picture.
     outlines[name] = ["under", "over"].map((layer) =>
       make("path", svg, { class: `gcnlab-${name} gcnlab-${layer}` }, SVG),
     );
@@ -66,7 +66,7 @@ function render({ model, el }) {
     }
     frame.setAttribute(
       "aria-label",
-      `${model.get("title")}.${place} Arrow keys move the pixel, with Shift by ten.`,
+      `${model.get("title")}.${place} Arrow keys move the pixel, with Shift by ten pixels.`,
     );
     facts.replaceChildren();
     for (const [name, value] of model.get("facts")) {
@@ -88,14 +88,14 @@ function render({ model, el }) {
     const next = [clamp(row, height), clamp(column, width)];
     const now = model.get("pixel");
     if (next[0] === now[0] && next[1] === now[1]) return;
-    model.set("pixel", next); // the dot moves at once, whatever the kernel is doing
-    // Several pictures' messages can overtake each other: the kernel goes by the clock.
+    model.set("pixel", next); // the dot moves at once, even if the kernel is busy
+    // Messages of several pictures can arrive out of order, so the kernel compares their times.
     model.set("moment", performance.timeOrigin + performance.now());
     model.save_changes();
   }
 
   function point(event) {
-    const box = svg.getBoundingClientRect(); // as shown: scaled, zoomed, scrolled
+    const box = svg.getBoundingClientRect(); // the displayed box: scaled, zoomed, scrolled
     const [height, width] = model.get("size");
     choose(
       Math.floor(((event.clientY - box.top) / box.height) * height),
@@ -105,7 +105,7 @@ function render({ model, el }) {
 
   frame.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    frame.setPointerCapture(event.pointerId); // a drag goes on beyond the border
+    frame.setPointerCapture(event.pointerId); // a drag continues outside the picture
     frame.focus({ preventScroll: true });
     point(event);
     event.preventDefault();

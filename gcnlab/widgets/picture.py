@@ -1,4 +1,4 @@
-"""A picture in the notebook that knows which of its pixels is pointed at (`picture.js` is its browser half)."""
+"""A picture in the notebook in which a pixel can be selected (`picture.js` is the browser part)."""
 
 import threading
 from pathlib import Path
@@ -15,22 +15,22 @@ HERE = Path(__file__).parent
 
 
 class Picture(anywidget.AnyWidget):
-    """A picture with outlines, a red dot at one pixel, and a few facts beneath.
+    """A picture with outlines, a red dot at the selected pixel, and a few facts below.
 
-    A click, a drag or the arrow keys (with Shift: ten pixels) move the dot; `pixel` is then the exact
-    (row, column), however large the picture is shown.
+    A click, a drag or the arrow keys (with Shift by ten pixels) move the dot. `pixel` is the exact
+    (row, column) at any size of the picture.
 
     Attributes:
-        title: above the picture.
+        title: text above the picture.
         size: (height, width) in pixels.
-        png: the picture, `size` large; empty: none yet.
+        png: the picture, of this size; empty if there is none yet.
         region, item: outlines of the region and of the object, as SVG paths in pixels.
-        pixel: (row, column) of the dot; empty: no dot.
-        moment: when it was last pointed at, in milliseconds of the browser's clock.
-        facts: (name, value) to show beneath.
-        note, error: shown beneath them, if not empty.
-        progress: share of the work that is done, 0 … 1.
-        busy: whether there is work going on.
+        pixel: (row, column) of the dot; empty for no dot.
+        moment: time of the last selection, in milliseconds of the browser's clock.
+        facts: pairs (name, value), shown below the picture.
+        note, error: texts below the facts; empty for none.
+        progress: fraction of the work that is done, 0 … 1.
+        busy: whether the picture is being computed.
         generation: number of the request whose result is shown.
     """
 
@@ -52,20 +52,20 @@ class Picture(anywidget.AnyWidget):
     generation = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, lock: Lock | None = None, **traits):
-        # Set before the traits: they can be changed by the browser's thread as soon as they exist.
+        # Set these before the traits, which the browser's thread can change as soon as they exist.
         self.guard = lock or threading.RLock()
         self.raster, self.segments = None, {"region": [], "item": []}
         super().__init__(**traits)
 
     @property
     def text(self) -> str:
-        """What it shows, in words."""
+        """A description of the picture."""
         place = f" at row {self.pixel[0]}, column {self.pixel[1]}" if self.pixel else ""
         facts = "; ".join(f"{name}: {value}" for name, value in self.facts if value)
         return f"{self.title}{place}: {self.error or facts or 'a picture'}."
 
     def set_state(self, sync_data: dict) -> None:
-        """What the browser sends; under the lock, because results come from another thread."""
+        """Receive changes from the browser, with the lock, because another thread shows results."""
         with self.guard:
             super().set_state(sync_data)
 
@@ -76,12 +76,12 @@ class Picture(anywidget.AnyWidget):
         item: list[Segment] | None = None,
         **traits,
     ) -> None:
-        """Change what is shown, all in one message to the browser.
+        """Change the picture and its texts in one message to the browser.
 
         Args:
             raster: the picture.
-            region, item: outlines.
-            traits: others of the attributes above.
+            region, item: the outlines.
+            traits: values of other attributes.
         """
         with self.guard, self.hold_sync():
             if raster is not None:

@@ -1,7 +1,7 @@
-"""Resize the object: the paper's Figure 3 (A) → (B) → (C), live.
+"""Resize an object interactively, as in the paper's Figure 3 (A) → (B) → (C).
 
-The same object is drawn larger and larger. A network whose units see a fixed part of the image covers less
-and less of it; one with a large kernel keeps up.
+As the object grows, a network whose units see a fixed part of the image covers less and less of it;
+a network with a large kernel still covers it.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,31 +25,32 @@ from gcnlab.widgets.worker import take_turns
 
 
 class ResizeExplorer(Explorer):
-    """One object on a textured background; its size, rotation and place are sliders.
+    """One object on a textured background, with sliders for its size, rotation and position.
 
-    For every model: the receptive field of the object's middle, how much of the object it covers, and what
-    the model predicts. Dragging the dot moves the object.
+    For every model the explorer shows the receptive field of the object's centre, the fraction of
+    the object that it covers, and the prediction. Dragging the dot moves the object.
 
     Args:
-        models: title → network trained on Shapes. They are asked as they are now: the explorer copies them. Score
-            maps of another size than the image are resized to it for the prediction; for the field the unit is
-            asked whose area holds the object's middle, and the facts say which.
-        kind: what the object is, as in `SHAPES.names`.
-        size: diameter of its circumscribed circle, in pixels; None for a third of the image.
+        models: title → network trained on Shapes. The explorer works with copies, so later training
+            does not affect it. Logits of another size than the image are resized for the
+            prediction; for the field, the unit whose area contains the object's centre is used, and
+            the facts name it.
+        kind: the class of the object, as in `SHAPES.names`.
+        size: diameter of its circumscribed circle, in pixels; None means a third of the image.
         angle: rotation, in degrees.
         image_size: side of the square image, in pixels.
         background, texture: seeds of the textures.
-        normalization: what the models take.
-        **question: method, window, stride, threshold, target … (see `Question`). Window and stride are an
-            eighth and a sixteenth of the image, if not given.
+        normalization: the normalisation that the models expect.
+        **question: method, window, stride, threshold, target … (see `Question`). By default window
+            and stride are 1/8 and 1/16 of the image.
 
     Attributes:
         item: the object.
-        answers: title → what the model answered about the object's middle.
+        answers: title → the answer of the model for the object's centre.
         predictions: title → class ids, (height, width).
 
     Raises:
-        ValueError: there is no model or no such kind, or the question is none.
+        ValueError: there is no model, the kind is unknown, or the question is invalid.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class ResizeExplorer(Explorer):
         **question,
     ):
         if not models:
-            raise ValueError("there is no model to explore")
+            raise ValueError("models is empty: give at least one model")
         for model in models.values():
             check_network(model)
         self._models = {title: private_copy(model) for title, model in models.items()}
@@ -85,7 +86,7 @@ class ResizeExplorer(Explorer):
         self.pictures = {title: Picture(self.lock, title=title) for title in models}
         self.predicted = {title: Picture(self.lock, title="prediction") for title in models}
         for picture in (*self.pictures.values(), *self.predicted.values()):
-            picture.observe(self._pointed, "pixel")
+            picture.observe(self._on_pixel, "pixel")
         self._sliders, self._quiet = self._make_sliders(), False
         grid = ipywidgets.GridBox(list(self._sliders.values())).add_class("gcnlab-controls")
         rows = [ipywidgets.HBox(row).add_class("gcnlab-pictures") for row in self.rows]
@@ -101,13 +102,14 @@ class ResizeExplorer(Explorer):
         return [list(self.pictures.values()), list(self.predicted.values())]
 
     def change(self, **changes) -> "ResizeExplorer":
-        """Draw the object anew, as the sliders do: `change(size=120, angle=30)`.
+        """Change the object, as the sliders do: `change(size=120, angle=30)`.
 
         Args:
-            changes: kind (a name), size, angle, row, column (of the centre) or texture (see `ShapeObject`).
+            changes: kind (a name), size, angle, row and column of the centre, or texture (see
+                `ShapeObject`).
 
         Raises:
-            ValueError: there is no such kind.
+            ValueError: the kind is unknown.
         """
         with self.lock:
             row, column = self.item.center
@@ -121,7 +123,7 @@ class ResizeExplorer(Explorer):
             if not mask.any():
                 self._worker.submit(lambda check: _fail("the object is outside the image"))
                 return self
-            self.question = replace(self.question, pixel=middle_of(mask))
+            self.question = replace(self.question, pixel=centre_pixel(mask))
             self._image, self._mask = image, mask
             self._begin()
             question, normalized = self.question, self._normalize(image)
@@ -130,18 +132,20 @@ class ResizeExplorer(Explorer):
 
     @property
     def mask(self) -> Bool[Tensor, "height width"]:
-        """Where the object is."""
+        """The mask of the object."""
         return self._mask
 
     def coverage(self, title: str) -> float | None:
-        """Share of the object that lies inside a model's region; None if there is none yet."""
+        """Fraction of the object inside a model's region; None if there is no region yet."""
         answer = self.answers.get(title)
         return (
             None if answer is None or answer.region is None else coverage(answer.region, self._mask)
         )
 
     def iou(self, title: str) -> float | None:
-        """Overlap of the object with what the model takes for its class; None if not known yet."""
+        """IoU of the object and the pixels predicted as its class; None if there is no prediction
+        yet.
+        """
         if title not in self.predictions:
             return None
         found = self.predictions[title] == self.item.kind
@@ -153,7 +157,7 @@ class ResizeExplorer(Explorer):
         return image, instances == 1
 
     def _begin(self) -> None:
-        """The object at once, where it is now; what the models say about it follows."""
+        """Show the object at once; the results of the models follow."""
         self.answers.clear()
         self.predictions.clear()
         outline, pixel = edges(self._mask), list(self.question.pixel)
@@ -168,12 +172,12 @@ class ResizeExplorer(Explorer):
     def _answers(
         self, image: Tensor, question: Question, check: Callable[[], None]
     ) -> Iterator[tuple[str, Answer | Exception | None]]:
-        # All models are asked for their predictions first, then for their fields.
+        # First come the predictions of all models, then their fields.
         def ask(title: str) -> Iterator[Answer]:
             before = self._sessions.get(title)
             graph = before.graph if before is not None and before.traceable else None
             session = self._sessions[title] = Session(self._models[title], image, graph)
-            yield from session.answers(question, self._watch(self.pictures[title], check))
+            yield from session.answers(question, self._progress_of(self.pictures[title], check))
 
         return take_turns({title: ask(title) for title in self._models})
 
@@ -186,11 +190,11 @@ class ResizeExplorer(Explorer):
                 self._show_prediction(title)
             else:
                 covered = f"{self.coverage(title):.0%} covered"
-                asked = [("asked", answer.asked)] if answer.asked else []
+                unit = [("unit", answer.asked_unit)] if answer.asked_unit else []
                 field.show(
                     paint(self._image, answer.field, answer.region, self.question.view),
                     region=edges(answer.region),
-                    facts=[*asked, ("object", covered), ("time", f"{answer.seconds:.1f} s")],
+                    facts=[*unit, ("object", covered), ("time", f"{answer.seconds:.1f} s")],
                     note=answer.note,
                     generation=generation,
                 )
@@ -202,18 +206,18 @@ class ResizeExplorer(Explorer):
             prediction.show(facts=[], busy=False, generation=generation)
 
     def _show_prediction(self, title: str) -> None:
-        scores = self._sessions[title].occlusion.scores
-        if len(scores) != SHAPES.num_classes:
+        logits = self._sessions[title].occlusion.score_map
+        if len(logits) != SHAPES.num_classes:
             raise ValueError(
-                f"the network knows {len(scores)} classes, but Shapes has {SHAPES.num_classes}"
+                f"the network has {len(logits)} classes, but Shapes has {SHAPES.num_classes}"
             )
-        classes = resize_logits(scores[None], tuple(self._mask.shape))[0].argmax(0)
+        classes = resize_logits(logits[None], tuple(self._mask.shape))[0].argmax(0)
         self.predictions[title] = classes
         found = SHAPES.names[int(classes[self.question.pixel])]
         wrong = "" if found == SHAPES.names[self.item.kind] else ", wrong"
         self.predicted[title].show(
             tint(self._image, SHAPES.colorize(classes)),
-            facts=[("middle", f"{found}{wrong}"), ("IoU", f"{self.iou(title):.0%}")],
+            facts=[("centre", f"{found}{wrong}"), ("IoU", f"{self.iou(title):.0%}")],
             busy=False,
         )
 
@@ -230,7 +234,7 @@ class ResizeExplorer(Explorer):
             slider.add_class(f"gcnlab-{name}")
             slider.style.description_width = "72px"
             slider.layout = {"width": "auto", "margin": "2px 0"}
-            slider.observe(lambda change, name=name: self._slid(name, change["new"]), "value")
+            slider.observe(lambda change, name=name: self._on_slider(name, change["new"]), "value")
         return sliders
 
     def _show_sliders(self) -> None:
@@ -244,7 +248,7 @@ class ResizeExplorer(Explorer):
         finally:
             self._quiet = False
 
-    def _slid(self, name: str, value: object) -> None:
+    def _on_slider(self, name: str, value: object) -> None:
         if not self._quiet:
             self.change(**{name: value})
 
@@ -253,14 +257,14 @@ class ResizeExplorer(Explorer):
         self.change(row=row + pixel[0] - before[0], column=column + pixel[1] - before[1])
 
 
-def middle_of(mask: Bool[Tensor, "height width"]) -> tuple[int, int]:
-    """The pixel in the middle of a mask: its centre of mass, or the mask's pixel next to it.
+def centre_pixel(mask: Bool[Tensor, "height width"]) -> tuple[int, int]:
+    """The pixel of a mask that is nearest to its centre of mass.
 
     Raises:
         ValueError: the mask is empty.
     """
     if not mask.any():
-        raise ValueError("the mask is empty: it has no middle")
+        raise ValueError("the mask is empty: it has no centre")
     places = mask.nonzero().float()
     nearest = (places - places.mean(0)).square().sum(1).argmin()
     row, column = places[nearest].int().tolist()

@@ -1,4 +1,4 @@
-"""Questions to one model about one image: what is asked, what is answered, and what is kept in between."""
+"""Questions about one model and one image, their answers, and the cache between questions."""
 
 import copy
 import time
@@ -31,26 +31,27 @@ METHODS = {
     "gradient": "gradient",
     "theoretical": "theoretical",
 }
-"""The fields, and what they are called."""
+"""Method → its name in the menu."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the explorer shows; each control is one field.
+    """The settings of the explorer; each control is one field.
 
     Attributes:
-        pixel: (row, column) on the image; asked is the unit whose area holds it.
-        method: "exact" or "drilldown" for the valid receptive field, "gradient", "theoretical".
-        target: class id; None for the class that each model predicts there.
-        window, stride: side of the occluder and of its steps, in pixels.
-        threshold, rule: of the region (see `gcnlab.receptive.regions`).
+        pixel: (row, column) in the image; it selects the unit whose area contains it.
+        method: "exact" or "drilldown" for the valid receptive field, "gradient" or "theoretical".
+        target: class id; None means the class that each model predicts for the pixel.
+        window, stride: side of the occluder and distance between its positions, in pixels.
+        threshold, rule: definition of the region (see `gcnlab.receptive.regions`).
         fill: value of the occluder, in the units of the image.
-        agreement: at which drill-down stops, in (0, 1].
+        agreement: the agreement at which drill-down stops, in (0, 1].
         view: "region", "contour" or "heat".
 
     Raises:
-        ValueError: there is no such method or view. What the other values may be depends on the image and
-            the model: there the answer is the error.
+        ValueError: the method or view is unknown. The valid range of the other values depends on
+            the image and the model; a value out of range gives an error when the question is
+            answered.
     """
 
     pixel: Pixel
@@ -72,43 +73,46 @@ class Question:
 
 
 def target_id(target: Whole | str | None, names: Sequence[str]) -> int | None:
-    """A class by its id or its name, as an id.
+    """Convert the id or the name of a class to its id.
 
     Raises:
-        ValueError: no class has that name, or it is no whole number.
+        ValueError: no class has this name, or the id is not an integer.
     """
     if target is None:
         return None
     if not isinstance(target, str):
         return whole("target", target, 0)
     if target not in names:
-        known = f"choose {', '.join(names)}" if names else "give its id: no names are known"
+        known = (
+            f"choose {', '.join(names)}" if names else "give its id, because the names are unknown"
+        )
         raise ValueError(f"unknown class {target!r}; {known}")
     return names.index(target)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model says.
+    """The answer of one model.
 
     Attributes:
-        question: what was asked.
-        target: the class, predicted or asked for.
-        score: its score at the unit.
-        classes: how many the model knows.
-        field: the map; None while there is none.
-        region: where it is large; None while there is none.
-        evaluated: share of the occluder's positions that were run, 0 … 1; None for other methods.
-        agreement: expected intersection over union with the region of all positions, 0 … 1.
-        note: what could not be reused, or is not known, in words.
-        seconds: spent on it.
-        unit: (row, column) on the score map; the pixel, if the map is as large as the image.
-        map_size: rows and columns of the score map, if it has another size than the image; else None.
+        question: the question.
+        target: the class, from the prediction or the question.
+        logit: the logit of the class at the unit.
+        classes: number of classes of the model.
+        field: the field; None if it is not computed yet.
+        region: the mask of the region; None if it is not computed yet.
+        evaluated: fraction of the occluder positions that were run, 0 … 1; None for other methods.
+        agreement: expected IoU with the region from all positions, 0 … 1.
+        note: what could not be reused or is unknown.
+        seconds: time of the computation.
+        unit: (row, column) in the map of logits; equals the pixel if the map has the image's size.
+        map_size: (rows, columns) of the map of logits if it differs from the image's size, else
+            None.
     """
 
     question: Question
     target: int
-    score: float
+    logit: float
     classes: int
     field: Float[Tensor, "height width"] | None = None
     region: Bool[Tensor, "height width"] | None = None
@@ -120,32 +124,32 @@ class Answer:
     map_size: tuple[int, int] | None = None
 
     @property
-    def asked(self) -> str:
-        """Which unit was asked, in words; empty if the score map is as large as the image."""
+    def asked_unit(self) -> str:
+        """The unit as text; "" if the map of logits has the size of the image."""
         if self.map_size is None:
             return ""
         rows, columns = self.map_size
-        return f"unit {self.unit} of {rows}×{columns}"
+        return f"{self.unit} of {rows}×{columns}"
 
 
 def private_copy(model: nn.Module) -> nn.Module:
-    """A copy of a network for a thread of its own, so that the caller may go on training the network meanwhile.
+    """Copy a network for a background thread, so that the caller can train it at the same time.
 
-    A network that Python cannot copy is taken itself; then only what `evaluation_mode` does protects it.
+    A network that Python cannot copy is used directly; then only `evaluation_mode` protects it.
     """
     try:
         return copy.deepcopy(model)
-    except Exception:  # whatever keeps a user's module from being copied
+    except Exception:  # copying a user's module can fail in many ways
         return model
 
 
 class Session:
-    """One model on one image; what questions share is computed with the first one that needs it.
+    """One model and one image; what questions share is computed once, when it is first needed.
 
     Args:
-        model: maps images to score maps; run in evaluation mode and left as it was.
-        image: what the model takes (already normalised).
-        graph: of the model for images of this size, to save exporting it again.
+        model: maps images to logits; it runs in evaluation mode and its state is restored.
+        image: the input of the model (already normalised).
+        graph: the exported model for images of this size, to avoid another export.
     """
 
     def __init__(
@@ -159,10 +163,10 @@ class Session:
 
     @cached_property
     def graph(self) -> Graph:
-        """The model's operations, exported.
+        """The exported graph of the model's operations.
 
         Raises:
-            NotTraceable: it cannot be exported.
+            NotTraceable: the model cannot be exported.
         """
         if self._graph is None:
             self._graph = Graph(self.model, self.image[None])
@@ -175,29 +179,31 @@ class Session:
 
     @cached_property
     def occlusion(self) -> Occlusion:
-        """The image's activations."""
+        """The occlusion of the image, with its activations."""
         try:
             graph = self.graph
         except NotTraceable as error:
-            graph = error  # then Occlusion does without, and says so
+            graph = error  # Occlusion then works without a graph and notes it
         return Occlusion(self.model, self.image, graph=graph)
 
     @cached_property
     def theoretical(self) -> TheoreticalField:
-        """The theoretical field of the score map's units."""
+        """The theoretical field of the units of the logits."""
         return field_of(self.graph)
 
     def answers(
         self, question: Question, on_progress: ProgressCallback = lambda share: None
     ) -> Iterator[Answer]:
-        """Answers that get better: first class and score, then the field, sharper and sharper.
+        """Yield answers that improve: first the class and its logit, then the field, more and more
+        exact.
 
         Args:
-            on_progress: called between any two steps of the work.
+            question: the question.
+            on_progress: called with the fraction of the work that is done, between steps.
 
         Raises:
-            ValueError, TypeError: the question does not fit the image, or the model cannot answer it.
-            NotTraceable: the theoretical field of a model that cannot be exported.
+            ValueError, TypeError: the question does not fit the image, or the model does not fit.
+            NotTraceable: the theoretical field needs an export, which failed.
         """
         spent = 0.0
         answers = self._answers(question, on_progress)
@@ -211,15 +217,15 @@ class Session:
 
     def _answers(self, question: Question, on_progress: ProgressCallback) -> Iterator[Answer]:
         on_progress(0.0)
-        score_map = self.occlusion.score_map
-        image_size, map_size = tuple(self.image.shape[-2:]), tuple(score_map.shape[-2:])
+        logits = self.occlusion.score_map
+        image_size, map_size = tuple(self.image.shape[-2:]), tuple(logits.shape[-2:])
         unit = unit_at(question.pixel, image_size, map_size)
-        target = locate(score_map, unit, question.target)
+        target = locate(logits, unit, question.target)
         answer = Answer(
             question=question,
             target=target,
-            score=score_map[(target, *unit)].item(),
-            classes=len(score_map),
+            logit=logits[(target, *unit)].item(),
+            classes=len(logits),
             unit=unit,
             map_size=None if map_size == image_size else map_size,
         )
@@ -259,9 +265,9 @@ class Session:
 
     def _rectangle(self, unit: tuple[int, int]) -> dict:
         if self.theoretical.unknown_beyond is not None:
-            return {"note": f"the field is not known beyond {self.theoretical.unknown_beyond}"}
+            return {"note": f"the field is unknown beyond {self.theoretical.unknown_beyond}"}
         top, bottom, left, right = self.theoretical.box(unit)
         seen = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
         seen[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
-        size = f"{bottom - top} × {right - left} pixels, beyond the border included"
+        size = f"{bottom - top} × {right - left} pixels, including pixels beyond the border"
         return {"field": seen.float(), "region": seen, "note": size}

@@ -1,4 +1,4 @@
-"""The static picture of an explorer, for where there is no kernel: pages, printed notebooks."""
+"""The static figure of an explorer, for web pages and notebooks without a kernel."""
 
 import textwrap
 
@@ -11,15 +11,15 @@ from gcnlab.plots.style import figure_style
 from gcnlab.widgets.picture import Picture
 
 COLOURS = {"item": "#56b4e9", "region": "white"}
-"""As in picture.css."""
+"""The colours of outlines, as in picture.css."""
 
 
 def plot_pictures(rows: list[list[Picture]], width: int | float = 2.3) -> Figure:
-    """Pictures as they are laid out in the explorer, each with its facts beneath.
+    """Draw pictures in the layout of the explorer, each with its facts below.
 
     Args:
-        rows: of pictures; each row equally long.
-        width: of one picture, in inches.
+        rows: rows of pictures, all of the same length.
+        width: width of one picture, in inches.
     """
     with figure_style():
         height = sum(

@@ -1,30 +1,30 @@
-"""One thread that always works on the latest request: an older result never overwrites a newer one."""
+"""A background thread for the latest request: an older result never overwrites a newer one."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Lock = type(threading.RLock())
-"""In Python 3.11 `threading.RLock` is a function, not the type."""
+"""The type of a lock; in Python 3.11 `threading.RLock` is a function."""
 
 
 class Cancelled(Exception):
-    """A newer request has come: stop."""
+    """Raised in a job when there is a newer request."""
 
 
 class LatestWorker:
-    """Runs one job at a time in a background thread; a new one cancels the running one.
+    """Runs one job at a time in a background thread; a new job cancels the running one.
 
-    A job is a function that is given `check` and returns results one by one. Each result is handed to
-    `show` under `lock`, in which it is also checked that no newer job has come; so whoever holds the lock
-    when it asks for something new will never see an older result afterwards. A job that takes long from one
-    result to the next calls `check` in between, which raises `Cancelled`.
+    A job is a function of `check` that yields results. The worker passes each result to `show`
+    while it holds `lock` and only if there is no newer job. So a caller that holds the lock while
+    it submits a job never sees an older result afterwards. A job that takes long between two
+    results calls `check`, which raises `Cancelled` if there is a newer job.
 
     Args:
         show: called with (generation, result).
-        fail: called with (generation, exception) if the job itself raises.
-        finish: called with (generation) when its job has given all its results.
-        lock: held during all three.
+        fail: called with (generation, exception) if the job raises.
+        finish: called with (generation) when the job has yielded all results.
+        lock: held during these three calls.
 
     Attributes:
         generation: number of the latest job; 0 before the first.
@@ -45,17 +45,17 @@ class LatestWorker:
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Callable[[Callable[[], None]], Iterable[Any]]) -> int:
-        """Run `job` as soon as the running one has stopped; what waited until now is dropped.
+        """Run `job` when the running job has stopped; a job that is still waiting is dropped.
 
         Returns:
-            Its generation.
+            The generation of the job.
 
         Raises:
-            RuntimeError: the worker has been closed.
+            RuntimeError: the worker is closed.
         """
         with self._changed:
             if self._closed:
-                raise RuntimeError("closed: it computes no more")
+                raise RuntimeError("the explorer is closed: create a new one")
             self.generation += 1
             self._waiting = job
             if self._thread is None:
@@ -66,29 +66,29 @@ class LatestWorker:
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was asked for has been shown."""
+        """Whether all jobs are finished and shown."""
         return not self._busy and self._waiting is None
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether the thread is running."""
         return self._thread is not None and self._thread.is_alive()
 
     def wait(self, timeout: int | float | None = None) -> None:
-        """Return when the latest job is done.
+        """Wait until the latest job is finished.
 
         Args:
-            timeout: in seconds; None waits as long as it takes.
+            timeout: limit in seconds; None waits without a limit.
 
         Raises:
-            TimeoutError: it takes longer.
+            TimeoutError: the job takes longer.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self.idle or self._closed, timeout):
-                raise TimeoutError(f"not done after {timeout:g} s")
+                raise TimeoutError(f"not finished after {timeout:g} s")
 
     def close(self, timeout: int | float = 60) -> None:
-        """Cancel what runs, and end the thread. A job shows nothing more from here on."""
+        """Cancel the running job and stop the thread. No result is shown after this call."""
         with self._changed:
             self._closed, self._waiting = True, None
             self.generation += 1
@@ -132,14 +132,16 @@ class LatestWorker:
 def take_turns(
     streams: dict[str, Iterator[Any]], first: int = 1
 ) -> Iterator[tuple[str, Any | Exception | None]]:
-    """Results of several streams, one from each in turn; None when a stream ends, its exception when it fails.
+    """Yield the results of several iterators in turn, as (name, result).
+
+    When an iterator ends, its result is None; when it fails, its result is the exception.
 
     Args:
-        streams: by name.
-        first: so many results each gives in its first turn.
+        streams: the iterators, by name.
+        first: number of results of each iterator in the first turn.
 
     Raises:
-        Cancelled: one of them was.
+        Cancelled: one of the jobs was cancelled.
     """
     streams, count = dict(streams), first
     while streams:

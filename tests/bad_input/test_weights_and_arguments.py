@@ -505,7 +505,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
 
 def test_a_class_of_a_notebook_is_not_sent_to_processes(monkeypatch):
     mine = defined_in_a_notebook(monkeypatch)
-    words = ("Mine", "notebook", "put it into a file", "num_workers=0")
+    words = ("Mine", "notebook", "move it to a file", "num_workers=0")
     refused(lambda: check_picklable(mine, "num_workers=0"), *words)
     refused(lambda: check_picklable(Images([1], mine), "num_workers=0"), *words)
     sys.modules["__main__"].__file__ = "script.py"  # which the processes run again

@@ -167,18 +167,18 @@ def test_scores_in_place_of_ids_are_refused():
 
 @pytest.mark.parametrize("wrong", [-1, 3, 254])
 def test_a_label_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=rf"labels hold ids \[{wrong}\]: classes are 0 … 2"):
+    with pytest.raises(ValueError, match=rf"labels contain ids \[{wrong}\]: classes are 0 … 2"):
         score([0, 0], [1, wrong])
 
 
 @pytest.mark.parametrize("wrong", [-1, 3, 255])
 def test_a_prediction_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=rf"predictions hold ids \[{wrong}\]"):
+    with pytest.raises(ValueError, match=rf"predictions contain ids \[{wrong}\]"):
         score([0, wrong], [1, 1])
 
 
 def test_after_an_error_nothing_was_counted():
     matrix = ConfusionMatrix(2)
-    with pytest.raises(ValueError, match="predictions hold ids"):
+    with pytest.raises(ValueError, match="predictions contain ids"):
         matrix.update(torch.tensor([0, 5]), torch.tensor([0, 0]))
     assert matrix.counts.sum() == 0

@@ -45,8 +45,8 @@ def with_id(wrong: int) -> torch.Tensor:
 @pytest.mark.parametrize("kind", SCORES)
 @pytest.mark.parametrize("wrong", [-1, 3, 254, 300])
 def test_ids_out_of_range(kind, wrong):
-    refuses(kind, rf"labels hold ids \[{wrong}\]: classes are 0 … 2", labels=with_id(wrong))
-    refuses(kind, rf"predictions hold ids \[{wrong}\]: classes are 0 … 2", with_id(wrong))
+    refuses(kind, rf"labels contain ids \[{wrong}\]: classes are 0 … 2", labels=with_id(wrong))
+    refuses(kind, rf"predictions contain ids \[{wrong}\]: classes are 0 … 2", with_id(wrong))
 
 
 @pytest.mark.parametrize("kind", SCORES)
@@ -65,7 +65,7 @@ def test_scores_and_masks(kind, wrong, words):
 
 @pytest.mark.parametrize("kind", SCORES)
 def test_void_as_a_prediction_where_there_is_a_label(kind):
-    refuses(kind, r"predictions hold ids \[255\]", with_id(255))
+    refuses(kind, r"predictions contain ids \[255\]", with_id(255))
 
 
 @pytest.mark.parametrize("kind", SCORES)
@@ -82,8 +82,8 @@ def test_integers_of_any_size_score_alike(kind, dtype):
     [
         (GOOD.float(), "labels must be class ids, not float32"),
         (GOOD > 0, "labels must be class ids, not a mask of bools"),
-        (with_id(-1), r"labels hold ids \[-1\]: classes are 0"),
-        (with_id(-7), r"labels hold ids \[-7\]: classes are 0"),
+        (with_id(-1), r"labels contain ids \[-1\]: classes are 0"),
+        (with_id(-7), r"labels contain ids \[-7\]: classes are 0"),
     ],
 )
 def test_what_measures_boundaries(measure, labels, words):
@@ -92,7 +92,7 @@ def test_what_measures_boundaries(measure, labels, words):
 
 
 def test_bands_of_ids_that_would_be_another_id_in_16_bits():
-    with pytest.raises(ValueError, match=r"labels hold ids \[65536\]"):
+    with pytest.raises(ValueError, match=r"labels contain ids \[65536\]"):
         class_bands(torch.tensor([[0, 65536]]), 1)
 
 

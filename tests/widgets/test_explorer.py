@@ -79,15 +79,15 @@ def test_a_map_of_another_size_is_asked_at_the_unit_that_holds_the_pixel(explore
     wanted = torch.zeros(48, 64, dtype=torch.bool)
     wanted[top : top + 4, left : left + 4] = True
     assert torch.equal(answer.region, wanted)
-    assert answer.score == IMAGE[:, top : top + 4, left : left + 4].sum().item()
-    assert dict(picture.facts)["asked"] == f"unit ({top // 4}, {left // 4}) of 12×16"
+    assert answer.logit == IMAGE[:, top : top + 4, left : left + 4].sum().item()
+    assert dict(picture.facts)["unit"] == f"({top // 4}, {left // 4}) of 12×16"
     assert picture.pixel == list(pixel)
     assert picture.error == ""
 
 
 def test_a_map_of_the_images_size_is_asked_without_a_word(explore):
     explorer = explore(Summing(3)).wait()
-    assert "asked" not in dict(explorer.pictures["model 0"].facts)
+    assert "unit" not in dict(explorer.pictures["model 0"].facts)
 
 
 def test_the_network_may_be_trained_while_the_explorer_works(explore):
@@ -104,7 +104,7 @@ def test_the_network_may_be_trained_while_the_explorer_works(explore):
     assert torch.equal(explorer.answers["model 0"].field, field.discrepancy)
 
 
-def test_a_pointed_pixel_is_what_all_models_are_asked_about(explore):
+def test_a_selected_pixel_is_asked_of_all_models(explore):
     explorer = explore(Summing(3), Summing(9)).wait()
     first, second = explorer.pictures.values()
     first.set_state({"pixel": [5, 60]})  # as the browser does
@@ -229,9 +229,9 @@ def test_bad_questions_are_refused(explore):
     with pytest.raises(ValueError, match="unknown class 'cat'; choose sum, nothing"):
         explorer.ask(target="cat")
     assert explorer.ask(target="nothing").wait().question.target == 1
-    with pytest.raises(ValueError, match="no model"):
+    with pytest.raises(ValueError, match="models is empty"):
         VRFExplorer({}, IMAGE)
-    with pytest.raises(ValueError, match="labels: 3×3 pixels, but the image has 48×64"):
+    with pytest.raises(ValueError, match="labels has 3×3 pixels, but the image has 48×64"):
         explore(Summing(3), labels=torch.zeros(3, 3))
 
 

@@ -8,7 +8,7 @@ from gcnlab.datasets import NORMALIZATIONS, SHAPES, Scene, ShapeObject, render
 from gcnlab.receptive import valid_field
 from gcnlab.widgets import ResizeExplorer
 from gcnlab.widgets.painting import paint
-from gcnlab.widgets.resize import middle_of
+from gcnlab.widgets.resize import centre_pixel
 
 
 class Redness(nn.Module):
@@ -39,7 +39,7 @@ def scene(kind="star", center=(32.0, 32.0), size=40.0, angle=0.0):
 def test_shows_prediction_and_field_of_the_drawn_object(explorer):
     image, mask = scene()
     normalized = NORMALIZATIONS["imagenet"](image)
-    field = valid_field(Redness(), normalized, middle_of(mask), window=8, stride=4)
+    field = valid_field(Redness(), normalized, centre_pixel(mask), window=8, stride=4)
     assert (explorer.mask == mask).all()
     area = explorer.answers["small"].region
     assert (area == field.region()).all()
@@ -61,9 +61,9 @@ def test_everything_follows_the_sliders(explorer):
     explorer.wait()
     image, mask = scene("cross", (25.0, 32.0), 30.0, 45.0)
     assert (explorer.mask == mask).all()
-    assert tuple(explorer.pictures["small"].pixel) == middle_of(mask)
+    assert tuple(explorer.pictures["small"].pixel) == centre_pixel(mask)
     field = valid_field(
-        Redness(), NORMALIZATIONS["imagenet"](image), middle_of(mask), window=8, stride=4
+        Redness(), NORMALIZATIONS["imagenet"](image), centre_pixel(mask), window=8, stride=4
     )
     assert (explorer.answers["small"].region == field.region()).all()
 
@@ -92,7 +92,7 @@ def test_errors_are_shown():
     explorer.close()
     with pytest.raises(ValueError, match="unknown kind 'cat'; choose disc"):
         ResizeExplorer({"broken": Broken()}, "cat")
-    with pytest.raises(ValueError, match="no model"):
+    with pytest.raises(ValueError, match="models is empty"):
         ResizeExplorer({})
 
 
@@ -100,14 +100,14 @@ def test_errors_are_shown():
 def test_the_middle_lies_on_the_object(kind):
     for angle in (0.0, 50.0, 200.0):
         _, mask = scene(kind, angle=angle)
-        row, column = middle_of(mask)
+        row, column = centre_pixel(mask)
         assert mask[row, column]
         assert np.hypot(row - 32, column - 32) < 12
 
 
 def test_an_empty_mask_has_no_middle():
-    with pytest.raises(ValueError, match="it has no middle"):
-        middle_of(torch.zeros(3, 3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="it has no centre"):
+        centre_pixel(torch.zeros(3, 3, dtype=torch.bool))
 
 
 def test_coarse_scores_are_resized_for_the_prediction_and_asked_by_unit():
@@ -118,8 +118,8 @@ def test_coarse_scores_are_resized_for_the_prediction_and_asked_by_unit():
     scores = Quarter(7)(NORMALIZATIONS["imagenet"](image)[None])
     whole = nn.functional.interpolate(scores, (64, 64), mode="bilinear", align_corners=False)
     assert torch.equal(explorer.predictions["quarter"], whole[0].argmax(0))
-    row, column = (p // 4 for p in middle_of(mask))
-    assert dict(explorer.pictures["quarter"].facts)["asked"] == f"unit ({row}, {column}) of 16×16"
+    row, column = (p // 4 for p in centre_pixel(mask))
+    assert dict(explorer.pictures["quarter"].facts)["unit"] == f"({row}, {column}) of 16×16"
     assert explorer.answers["quarter"].region.nonzero().min(0).values.tolist() == [
         4 * row,
         4 * column,
@@ -129,5 +129,5 @@ def test_coarse_scores_are_resized_for_the_prediction_and_asked_by_unit():
 
 def test_other_classes_than_shapes_are_refused():
     explorer = ResizeExplorer({"voc": nn.Conv2d(3, 21, 1)}, size=40, image_size=64).wait()
-    assert "knows 21 classes, but Shapes has 7" in explorer.pictures["voc"].error
+    assert "has 21 classes, but Shapes has 7" in explorer.pictures["voc"].error
     explorer.close()

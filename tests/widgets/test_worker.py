@@ -106,7 +106,7 @@ def test_an_old_jobs_failure_is_not_told(log):
 def test_wait_tells_when_it_takes_longer(log):
     go_on = threading.Event()
     log.worker.submit(lambda check: [go_on.wait(10)])
-    with pytest.raises(TimeoutError, match=r"not done after 0\.05 s"):
+    with pytest.raises(TimeoutError, match=r"not finished after 0\.05 s"):
         log.worker.wait(0.05)
     go_on.set()
 
