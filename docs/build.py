@@ -1,7 +1,7 @@
 """Build the site: python docs/build.py build/site
 
-Lays README, notebooks and pages out in one folder as they lie in the repository, adds a page with the paper's tables beside ours,
-and calls Sphinx; every warning, a broken link between pages too, is an error.
+Copies the README, notebooks and pages into one folder, adds a page with the paper's tables beside ours, and calls
+Sphinx. Every warning, such as a broken link between pages, is an error.
 """
 
 import math
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from sphinx.cmd.build import main as sphinx
+from tables import markdown  # docs/tables.py
 
 from gcnlab.experiments.paper import published_table
 from gcnlab.experiments.report import (
@@ -31,23 +32,25 @@ ONLY_PUBLISHED = {
     7: "PASCAL VOC, stage by stage (mean IoU %)",
     9: "Cityscapes, stage by stage (mean IoU %)",
 }
-"""Tables that take the data sets and a GPU: titles."""
-INTRODUCTION = """Made from `data/paper` and `data/results` when this page was built, as `gcnlab table N` prints them. The paper's networks are
-ResNet-152 on PASCAL VOC, ours small ones on Shapes and CamVid: compare orders, not heights. Ours are means ± standard deviations over seeds; a claim *held* or
-*not held* if a paired t-test over the seeds says so at 5 %, with the number of seeds that the table asks for."""
+"""Titles of the tables that need the data sets and a GPU."""
+INTRODUCTION = """The tables as `gcnlab table N` prints them, made from `data/paper` and `data/results` when this page was built. The
+paper's networks are a ResNet-152 on PASCAL VOC, ours small networks on Shapes and CamVid: compare the rankings, not the absolute
+scores. Ours are means ± standard deviations over seeds. A claim *held* or did *not hold* if a paired *t*-test over the seeds says
+so at 5 %, with the number of seeds that the table asks for; otherwise it is *inconclusive*."""
 
 
 def main(site: Path) -> int:
-    """Build it; the exit status."""
+    """Build the site and return Sphinx's exit status."""
     sources = site.with_name(f"{site.name}-sources")
     shutil.rmtree(sources, ignore_errors=True)
     lay_out(sources)
-    (sources / "docs/tables.md").write_text(tables(finished_runs()))
+    (sources / "docs/paper_tables.md").write_text(paper_tables(finished_runs()))
     options = ["-b", "html", "-q", "-W", "--keep-going", "-c", ROOT / "docs"]
     return sphinx(list(map(str, [*options, sources, site])))
 
 
 def lay_out(sources: Path) -> None:
+    """Copy everything that the site shows, with the paths of the repository."""
     for page in PAGES:
         (sources / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, sources / page)
@@ -60,8 +63,8 @@ def lay_out(sources: Path) -> None:
     (sources / "docs/index.md").rename(sources / "index.md")
 
 
-def tables(runs: Runs) -> str:
-    """The page of tables, in Markdown."""
+def paper_tables(runs: Runs) -> str:
+    """The page of the paper's tables, in Markdown."""
     parts = ["# The paper's tables beside ours", INTRODUCTION]
     parts += [f"## Every ordering\n\n{markdown(orderings(runs))}"]
     for number in range(1, 7):
@@ -71,13 +74,13 @@ def tables(runs: Runs) -> str:
         lines = published_table(number)
         cells = [list(lines[0]), *(list(line.values()) for line in lines)]
         parts.append(
-            f"## Table {number}: {title}\n\nThe paper's; not run here.\n\n{markdown(cells)}"
+            f"## Table {number}: {title}\n\nThe paper's figures; not run here.\n\n{markdown(cells)}"
         )
     return "\n\n".join(parts) + "\n"
 
 
 def measured(number: int, scale: Scale, runs: Runs) -> str:
-    """A table at one scale; nothing where none of its orderings was run."""
+    """A table at one scale, in Markdown; "" if none of its orderings was tested."""
     table = paper_table(number, scale)
     found = verdicts(table, runs)
     if not any(verdict.seeds for verdict in found):
@@ -96,15 +99,6 @@ def claim_cells(verdict: Verdict) -> list[str]:
         "" if math.isnan(verdict.p) else p_value(verdict.p).removeprefix("= "),
         str(len(verdict.seeds)),
     ]
-
-
-def markdown(cells: list[list[str]]) -> str:
-    """A table of rows; the first one is its head. A number and its spread stay in one line."""
-    lines = [
-        "| " + " | ".join(cell.replace(" ± ", "\u00a0±\u00a0") or "–" for cell in row) + " |"
-        for row in cells
-    ]
-    return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sphinx's settings. `docs/build.py` lays the sources out and calls it; notebooks are shown as committed, not run."""
+"""Settings of Sphinx, which `docs/build.py` calls. Notebooks are shown as committed; they are not run."""
 
 project = "gcnlab"
 author = "The gcnlab developers"
@@ -11,7 +11,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 
 nb_execution_mode = "off"
-# A saved notebook shows its widgets' pictures: without a kernel nothing would answer.
+# Show a saved widget as an image: without a kernel the widget would not respond.
 nb_mime_priority_overrides = [
     ("html", "application/vnd.jupyter.widget-view+json", -1),
 ]
@@ -27,7 +27,7 @@ default_role = "code"
 
 
 def drop_inherited(app, what, name, obj, options, lines):
-    """Of a method without a docstring the signature says it all: PyTorch's words on any `forward` do not."""
+    """Drop inherited docstrings, such as PyTorch's for every `forward`."""
     if what == "method" and obj.__doc__ is None:
         lines.clear()
 

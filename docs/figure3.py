@@ -1,8 +1,8 @@
 """Draw the README's picture, the paper's Figure 3 with our networks: python docs/figure3.py docs/static/figure3.png
 
-One object of Shapes, small under the 1×1 head, then enlarged under the 1×1 head and under GCN: the valid receptive field of
-its middle pixel, bright on the darkened image. The networks are the shipped ones; the scene is one
-example, put together here.
+One object of Shapes, small under the 1×1 head, then enlarged under the 1×1 head and under GCN. The valid receptive
+field of its central pixel is bright on the darkened image. The networks come with the package; the scene is one
+example.
 """
 
 import sys

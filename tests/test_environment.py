@@ -1,29 +1,48 @@
-"""environment.yml (conda) and pyproject.toml (pip) ask for the same packages."""
+"""The files that other tools read agree with pyproject.toml and the Makefile."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-PIP_ONLY = {"pydensecrf2", "cityscapesscripts"}
-"""Left to pip in the conda environment too: not looked for on conda-forge."""
 
 
-def test_environment_yml_agrees_with_pyproject_toml():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = list(project["dependencies"])
-    for extra in project["optional-dependencies"].values():
-        wanted += [item for item in extra if not item.startswith("gcnlab")]
+def test_the_conda_environment_has_what_the_library_and_its_notebooks_need():
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["lab"]]
     for pip, conda in CONDA_NAMES.items():
-        wanted = [
-            item.replace(pip, conda, 1) if item.split(">")[0] == pip else item for item in wanted
-        ]
-    wanted += [f"python{project['requires-python']}", "pip"]
+        wanted = [re.sub(rf"^{pip}(?=[><=])", conda, item) for item in wanted]
+    wanted += [f"python{PROJECT['requires-python']}", "pip"]
     found = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    by_pip = [item for item in wanted if item.split(">")[0] in PIP_ONLY]
-    by_conda = [item for item in wanted if item not in by_pip]
-    assert sorted(item for item in found if isinstance(item, str)) == sorted(by_conda)
-    (rest,) = (item["pip"] for item in found if isinstance(item, dict))
-    assert sorted(rest) == sorted(["--editable .", *by_pip])
+    *by_conda, by_pip = found
+    assert sorted(by_conda) == sorted(wanted)
+    assert by_pip == {"pip": ["--editable ."]}
+
+
+def test_contributing_explains_every_dependency():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    table = text[text.index("| package | purpose |") :]
+    extras = PROJECT["optional-dependencies"].values()
+    for item in [*PROJECT["dependencies"], *(item for extra in extras for item in extra)]:
+        name = re.match(r"[\w-]+", item)[0]
+        assert name == "gcnlab" or re.search(rf"\b{name}\b", table), name
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    (paper,) = citation["references"]
+    assert paper["title"].startswith("Large Kernel Matters")
+
+
+def test_the_workflow_runs_targets_of_the_makefile():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    targets = {run.split()[1] for step in steps if (run := step.get("run", "")).startswith("make ")}
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"setup", "test", "site"} <= targets
+    assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)

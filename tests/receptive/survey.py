@@ -3,7 +3,7 @@
     python -m tests.receptive.survey random --networks 2000 --workers 2    data/results/receptive/random.json
     python -m tests.receptive.survey others                                data/results/receptive/others.json
 
-`python -m tests.receptive.survey tables` prints both as `docs/networks.md` shows them.
+`python docs/tables.py` shows both in `docs/networks.md`.
 
 *random*: random networks (`tests.receptive.networks`) in double precision, one field each, with a window, stride,
 pixel and fill drawn at random. A network counts as *local* (all of it reused), *partly whole*, or *plain* (every
@@ -13,7 +13,6 @@ in the same process, one after the other.
 """
 
 import argparse
-import json
 import multiprocessing
 import re
 import time
@@ -187,53 +186,6 @@ def survey_others(out: Path, rounds: int) -> None:
         write_json({"rows": rows, "rounds": rounds, "provenance": record}, out)
 
 
-def random_table(found: dict) -> list[str]:
-    """The random networks as lines of a page."""
-    ways, theory = found["ways"], found["theoretical_field"]
-    rows = [
-        ("random networks", found["networks"]),
-        ("all of it reused", ways["local"]),
-        ("some operations run as a whole", ways["partly whole"]),
-        ("the plain way, since an operation jumps", jumping(found)),
-        ("the plain way, for another reason", ways["plain"] - jumping(found)),
-        (
-            "largest difference from the plain way, as a share of the largest value",
-            f"{found['largest_difference']:.0e}",
-        ),
-        ("networks that differ by more than 1e-4", len(found["differ_by_more_than_1e-4"])),
-        ("networks whose first field failed its check", len(found["failed_their_check"])),
-        ("theoretical field known", theory["known"]),
-        ("… with a gradient outside of it", len(found["gradient_outside_the_theoretical_field"])),
-    ]
-    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-
-
-def jumping(found: dict) -> int:
-    """Networks that went the plain way since an operation's result jumps."""
-    return sum(count for reason, count in found["why_plain"].items() if "jumps" in reason)
-
-
-def others_table(found: dict) -> list[str]:
-    """The networks of others as lines of a page."""
-    lines = [
-        "| network | times as fast as the plain way | difference, as a share of the largest value | operations run as a whole |",
-        "|---|---|---|---|",
-    ]
-    for row in found["rows"]:
-        if row["operations"] is None:
-            whole = f"the plain way: {row['note'].split(': ', 1)[1].split(',')[0]}"
-        else:
-            kinds = Counter(kind(name) for name in row["run_as_a_whole"])
-            first = ", ".join(f"{name}" for name, _ in kinds.most_common(3))
-            more = ", …" if len(kinds) > 3 else ""
-            count = f"{len(row['run_as_a_whole'])} of {row['operations']}"
-            whole = f"{count}: {first}{more}" if kinds else "none"
-        lines.append(
-            f"| {row['network']} | × {row['times_as_fast']:.2f} | {row['difference']:.0e} | {whole} |"
-        )
-    return lines
-
-
 def relative(one: torch.Tensor, other: torch.Tensor) -> float:
     """The largest difference of two fields, as a share of the largest value."""
     return ((one - other).abs().max() / other.abs().max()).item()
@@ -241,7 +193,7 @@ def relative(one: torch.Tensor, other: torch.Tensor) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["random", "others", "tables"])
+    parser.add_argument("what", choices=["random", "others"])
     parser.add_argument(
         "--networks", type=int, default=2000, help="random networks, by seed from 0 on"
     )
@@ -252,9 +204,6 @@ def main() -> None:
     out = chosen.out or RESULTS / f"{chosen.what}.json"
     if chosen.what == "random":
         survey_random(chosen.networks, chosen.workers, out)
-    elif chosen.what == "tables":
-        for name, table in (("random", random_table), ("others", others_table)):
-            print("\n".join(table(json.loads((RESULTS / f"{name}.json").read_text()))), end="\n\n")
     else:
         survey_others(out, chosen.rounds)
 

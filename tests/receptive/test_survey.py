@@ -1,4 +1,4 @@
-"""The committed surveys show what `docs/networks.md` says of them."""
+"""The committed surveys of random networks and of networks from other libraries."""
 
 import json
 from pathlib import Path
@@ -7,20 +7,18 @@ import pytest
 
 from tests.receptive.networks import LAYERS
 from tests.receptive.others import OTHERS
-from tests.receptive.survey import compare, others_table, random_table
+from tests.receptive.survey import compare
 
 ROOT = Path(__file__).parent.parent.parent
-PAGE = (ROOT / "docs" / "networks.md").read_text()
 
 
 def survey(name):
     return json.loads((ROOT / "data" / "results" / "receptive" / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize(("name", "table"), [("random", random_table), ("others", others_table)])
-def test_the_page_shows_the_survey(name, table):
-    assert "\n".join(table(survey(name))) in PAGE
-    assert not survey(name)["provenance"]["commit"].endswith("+"), "made from uncommitted code"
+@pytest.mark.parametrize("name", ["random", "others"])
+def test_a_survey_is_made_from_committed_code(name):
+    assert not survey(name)["provenance"]["commit"].endswith("+")
 
 
 def test_the_random_networks_agree_with_the_plain_way():
@@ -30,7 +28,6 @@ def test_the_random_networks_agree_with_the_plain_way():
     assert found["gradient_outside_the_theoretical_field"] == []
     assert found["layers"].keys() == {layer.__name__ for layer in LAYERS}
     assert min(found["layers"].values()) > 20
-    assert f"one to five of {len(LAYERS)} kinds" in PAGE
 
 
 def test_the_networks_of_others_agree_with_the_plain_way():

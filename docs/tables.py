@@ -1,0 +1,391 @@
+"""Write the tables of results into README.md and docs/*.md: python docs/tables.py
+
+A page marks the place of a table; the lines between the markers are replaced:
+
+    <!-- table: NAME -->
+    <!-- end -->
+
+NAME is a function in this file. Each reads files under data/results and returns rows of text, the
+header first. With --check nothing is written, and the command fails if a page is out of date.
+"""
+
+import json
+import re
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from gcnlab.experiments import coverage, report
+from gcnlab.experiments.cost import networks
+from gcnlab.experiments.object_size import read_result
+from gcnlab.experiments.paper import results_folder
+from gcnlab.experiments.scales import Scale
+from gcnlab.experiments.tables import SCORES, Claim, paper_table
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+MARKED = re.compile(r"(?<=<!-- table: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+Rows = list[list[str]]
+HEADS = {"conv1x1": "1×1", "gcn3": "k = 3", "gcn5": "k = 5", "gcn7": "k = 7", "gcn15": "k = 15"}
+
+
+def main() -> None:
+    runs, outdated = report.finished_runs(), []
+    for page in PAGES:
+        text = page.read_text()
+        new = filled(text, runs)
+        if new != text:
+            outdated.append(str(page.relative_to(ROOT)))
+            if "--check" not in sys.argv:
+                page.write_text(new)
+    if outdated and "--check" in sys.argv:
+        sys.exit(f"{', '.join(outdated)}: tables out of date; run python docs/tables.py")
+
+
+def filled(text: str, runs: report.Runs) -> str:
+    """The text of a page with all its tables made from the results."""
+
+    def table(match: re.Match) -> str:
+        name = match[1]
+        if name not in TABLES:
+            raise ValueError(f"no table {name!r}; docs/tables.py has {', '.join(TABLES)}")
+        return f"{name}{match[2]}{markdown(TABLES[name](runs))}\n"
+
+    return MARKED.sub(table, text)
+
+
+def markdown(rows: Rows) -> str:
+    """Rows as a Markdown table, the first one as its header. A number stays on a line with its spread."""
+    lines = [
+        "| " + " | ".join(cell.replace(" ± ", "\u00a0±\u00a0") or "–" for cell in row) + " |"
+        for row in rows
+    ]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((results_folder() / name).read_text())
+
+
+# --- The paper's tables
+
+
+def summary(runs: report.Runs) -> Rows:
+    """Six of the paper's orderings, for the README."""
+    chosen: tuple[tuple[str, int, Scale, Claim], ...] = (
+        ("GCN, k = 7, against a 1×1 head", 5, "mini", Claim("gcn7", "conv1x1")),
+        ("… inside objects", 5, "mini", Claim("gcn7", "conv1x1", "internal_accuracy")),
+        ("… with boundary refinement, at boundaries", 5, "mini", Claim("gcn7-br", "gcn7", "boundary_accuracy")),
+        ("k = 7 against k = 3, at 512 px", 1, "large", Claim("gcn7", "gcn3")),
+        ("k = 15 against k = 7, at 512 px", 1, "large", Claim("gcn15", "gcn7")),
+        ("GCN against a k×k convolution, k = 7", 2, "mini", Claim("gcn7", "conv7")),
+    )  # fmt: skip
+    rows = [["comparison", "score", "paper", "ours", "the paper's ordering"]]
+    for words, number, scale, claim in chosen:
+        table = paper_table(number, scale)
+        (verdict,) = (v for v in report.verdicts(table, runs) if v.claim == claim)
+        paper, score = f"{table.published_lead(claim):+.1f}", SCORES[claim.score]
+        rows.append([words, score, paper, report.format_lead(verdict), verdict.outcome])
+    return rows
+
+
+def orderings(runs: report.Runs) -> Rows:
+    return report.orderings(runs)
+
+
+def boundary_and_interior(runs: report.Runs) -> Rows:
+    return _scores(5, "mini", runs)
+
+
+def boundary_and_interior_on_photographs(runs: report.Runs) -> Rows:
+    return _scores(5, "camvid", runs)
+
+
+def kernel_size_at_512_px(runs: report.Runs) -> Rows:
+    return _scores(1, "large", runs)
+
+
+def _scores(number: int, scale: Scale, runs: report.Runs) -> Rows:
+    table = paper_table(number, scale)
+    rows = [["network", *(f"{SCORES[score]} %" for score in table.scores), "seeds"]]
+    for cell in table.cells:
+        found = report.by_seed(cell, runs).values()
+        shown = [report.mean_and_spread([s[score] for s in found]) for score in table.scores]
+        rows.append([cell.name, *shown, str(len(found))])
+    return rows
+
+
+def learning_rates(runs: report.Runs) -> Rows:
+    """The mIoU of the heads of Tables 1 to 4 at four learning rates."""
+    rates = (0.001, 0.0025, 0.005, 0.01)
+    rows = [["head", *map(str, rates)]]
+    for name in ("conv1x1", "gcn3", "conv3", "gcn7", "conv7", "stack7", "stack7-half", "stack7-tenth"):  # fmt: skip
+        shown = [_miou(name, runs, learning_rate=rate) for rate in rates]
+        rows.append([name, *shown])
+    return rows
+
+
+def precision(runs: report.Runs) -> Rows:
+    """The mIoU of two heads in both precisions."""
+    rows = [["head", "fp32", "bf16"]]
+    return rows + [
+        [name, _miou(name, runs), _miou(name, runs, precision="bf16")]
+        for name in ("gcn7", "stack7")
+    ]
+
+
+def _miou(name: str, runs: report.Runs, **training: Any) -> str:
+    config = networks()[name]
+    config = replace(config, training=replace(config.training, **training))
+    return report.mean_and_spread([s["miou"] for s in report.by_seed(config, runs).values()])
+
+
+def pretrained_start(runs: report.Runs) -> Rows:
+    """A training from a pretrained backbone beside one from a random start."""
+    rows = [["start", "steps", "training time", "mIoU %"]]
+    for title, name in (("pretrained", "quick"), ("random", "shapes")):
+        result = _read(f"{name}/gcn7-seed0/result.json")
+        seconds = f"{result['provenance']['wall_seconds']:.0f} s"
+        miou = f"{result['scores']['miou']:.1f}"
+        rows.append([f"{title} (`{name}`)", str(result["steps"]), seconds, miou])
+    return rows
+
+
+# --- Object size, coverage, CRF
+
+
+def large_objects(runs: report.Runs) -> Rows:
+    """Objects of 192 px under the quick networks: how much of the inside is right, and is covered."""
+    names = {"internal_accuracy": "inside right %", "coverage": "covered by the valid field %"}
+    rows = [["objects of 192 px", *HEADS.values()]]
+    for score, words in names.items():
+        spreads = [list(_at_192_px(head, score).values()) for head in HEADS]
+        rows.append([words, *map(report.mean_and_spread, spreads)])
+    return rows
+
+
+def large_object_orderings(runs: report.Runs) -> Rows:
+    rows = [["ordering at 192 px", "outcome", "difference"]]
+    for worse, better in pairwise(HEADS):
+        claim = Claim(better, worse, "internal_accuracy")
+        inside = (_at_192_px(head, claim.score) for head in (better, worse))
+        verdict = report.judge(claim, *inside, needed=3)
+        rows.append([str(claim), verdict.outcome, report.format_lead(verdict)])
+    return rows
+
+
+def _at_192_px(head: str, score: str) -> dict[int, float]:
+    """A score of the quick networks on the largest objects of the training set, by seed."""
+    files = sorted((results_folder() / "object_size/quick").glob(f"{head}-*.json"))
+    found = map(read_result, files)
+    return {r.seed: getattr(s, score) for r in found for s in r.scores if s.size == 192}
+
+
+def coverage_correlations(runs: report.Runs) -> Rows:
+    rows = [["network", *coverage.correlations([])]]
+    for head, title in (("conv1x1", "1×1"), ("gcn7", "GCN, k = 7")):
+        files = sorted((results_folder() / "coverage/quick").glob(f"{head}-*.json"))
+        found = [coverage.correlations(coverage.read_result(file)).values() for file in files]
+        by_group = zip(*([c.rho for c in groups] for groups in found))
+        rows.append(
+            [title, *(f"{statistics.mean(r):.2f} ± {statistics.stdev(r):.2f}" for r in by_group)]
+        )
+    return rows
+
+
+def crf(runs: report.Runs) -> Rows:
+    rows = [["network", "mIoU %", "boundary %"]]
+    for title, name in (
+        ("Shapes, GCN k = 7", "shapes-gcn7-seed0"),
+        ("Shapes, GCN k = 7 + BR", "shapes-gcn7-br-seed0"),
+        ("CamVid, GCN k = 7 + BR", "camvid-mini-gcn7-br"),
+        ("CamVid, weaker settings, chosen after seeing the row above", "camvid-mini-gcn7-br-weak"),
+    ):
+        found = _read(f"crf/{name}.json")
+        shown = [
+            f"{found['before'][score]:.1f} → {found['after'][score]:.1f}"
+            for score in ("miou", "boundary_accuracy")
+        ]
+        rows.append([title, *shown])
+    return rows
+
+
+# --- Speed and memory
+
+
+def vrf_growth(runs: report.Runs) -> Rows:
+    """The speed of valid receptive fields against image size, stride and k."""
+    rows = [["network, image", "windows", "exact", "drill-down", "peak memory"]]
+    for row in _read("bench/vrf-growth.json")["rows"]:
+        what = f"{row['network']}, {row['size']} px, every {row['stride']} px"
+        times = [f"× {row[way]['ratio']['cpu']:.1f}" for way in ("exact", "drilldown")]
+        rows.append([what, str(row["windows"]), *times, f"× {row['memory_mb']['ratio']:.2f}"])
+    return rows
+
+
+def vrf_networks(runs: report.Runs) -> Rows:
+    """The speed of valid receptive fields of two more networks."""
+    rows = [["network", "windows", "exact", "multiply-adds allow", "drill-down", "windows run", "agreement"]]  # fmt: skip
+    for title, name in (
+        ("ResNet-50, GCN k = 15, BR, 300 steps on Shapes, 512 px", "vrf-resnet50-trained"),
+        ("torchvision fcn_resnet50, random weights, 256 px", "vrf-fcn_resnet50"),
+    ):
+        (row,) = _read(f"bench/{name}.json")["rows"]
+        rows.append(
+            [
+                title,
+                str(row["windows"]),
+                f"× {row['exact']['ratio']['cpu']:.1f}",
+                f"× {row['exact']['bound']:.1f}",
+                f"× {row['drilldown']['ratio']['cpu']:.1f}",
+                f"{row['drilldown_share_run']:.0%}",
+                f"{row['drilldown_agreement']:.3f} ({row['pairs']} pairs)",
+            ]
+        )
+    return rows
+
+
+def data_loading(runs: report.Runs) -> Rows:
+    rates = _read("bench/data.json")["images_per_second"]
+    return [["transforms", "images per second"], *([n, f"{r:.0f}"] for n, r in rates.items())]
+
+
+def inference_memory(runs: report.Runs) -> Rows:
+    rows = [["inference", "peak memory above an idle process"]]
+    return rows + [
+        [row["what"], f"{row['peak_mb'] / 1000:.2f} GB"]
+        for row in _read("bench/inference-memory.json")["rows"]
+    ]
+
+
+def training_and_inference(runs: report.Runs) -> Rows:
+    rows = [["what", "ours", "ours, compiled", "time to compile"]]
+    for title, name in (("training step", "train"), ("inference", "infer")):
+        found = _read(f"bench/{name}.json")["variants"]
+        compiled = found["gcnlab, compiled"]
+        times = [f"× {v['times_plain']:.2f}" for v in (found["gcnlab"], compiled)]
+        rows.append([title, *times, f"{compiled['first_call_seconds']:.0f} s"])
+    return rows
+
+
+def allocator(runs: report.Runs) -> Rows:
+    rows = [["images", "memory returned", "memory kept", "speed", "peak memory"]]
+    for row in _read("bench/allocator.json")["rows"]:
+        peaks = row["kept"]["peak_mb"] / row["given_back"]["peak_mb"]
+        times = [
+            f"{row[way]['seconds']:.2f} s ({row[way]['system_seconds']:.2f} s)"
+            for way in ("given_back", "kept")
+        ]
+        speed = f"× {row['times_as_fast']:.2f}"
+        rows.append([f"{row['image_size']}×{row['image_size']}", *times, speed, f"× {peaks:.2f}"])
+    return rows
+
+
+def cost_growth(runs: report.Runs) -> Rows:
+    """How the cost of two heads grows from k = 3 to 25, and what fits it."""
+    found = _read("bench/cost.json")
+    by_head = {(row["kind"], row["k"]): row for row in found["rows"]}
+    rows = [["head", "time", "operations", "fit of the time", "variance explained"]]
+    for kind, title, power, fit in (
+        ("gcn", "GCN", "k^1", "a + b·k"),
+        ("conv", "k×k convolution", "k^2", "a + b·k²"),
+    ):
+        small, large = by_head[kind, 3], by_head[kind, 25]
+        times = [f"× {large[what] / small[what]:.0f}" for what in ("seconds", "operations")]
+        rows.append([title, *times, fit, f"{100 * found['variance_explained'][kind][power]:.1f} %"])
+    return rows
+
+
+# --- Which networks the receptive-field tools take
+
+
+def random_networks(runs: report.Runs) -> Rows:
+    found = _read("receptive/random.json")
+    ways, theory = found["ways"], found["theoretical_field"]
+    jumping = sum(n for reason, n in found["why_plain"].items() if "jumps" in reason)
+    rows = {
+        "random networks": found["networks"],
+        "kinds of layers": len(found["layers"]),
+        "all activations reused": ways["local"],
+        "some operations run on their whole input": ways["partly whole"],
+        "plain method, because an operation is not continuous": jumping,
+        "plain method, for another reason": ways["plain"] - jumping,
+        "largest difference from the plain method, relative to the field's maximum": f"{found['largest_difference']:.0e}",
+        "networks that differ by more than 1e-4": len(found["differ_by_more_than_1e-4"]),
+        "networks whose first field failed its self-check": len(found["failed_their_check"]),
+        "theoretical field known": theory["known"],
+        "theoretical field known, with a gradient outside of it": len(found["gradient_outside_the_theoretical_field"]),
+    }  # fmt: skip
+    return [["result", "networks"], *([words, str(value)] for words, value in rows.items())]
+
+
+def other_networks(runs: report.Runs) -> Rows:
+    rows = [["network", "speed-up", "difference", "operations run on their whole input"]]
+    for row in _read("receptive/others.json")["rows"]:
+        if row["operations"] is None:
+            whole = f"plain method: {row['note'].split(': ', 1)[1].split(',')[0]}"
+        else:
+            kinds = Counter(_operation(name) for name in row["run_as_a_whole"])
+            first = ", ".join(name for name, _ in kinds.most_common(3))
+            more = ", …" if len(kinds) > 3 else ""
+            count = f"{len(row['run_as_a_whole'])} of {row['operations']}"
+            whole = f"{count}: {first}{more}" if kinds else "none"
+        numbers = f"× {row['times_as_fast']:.2f}", f"{row['difference']:.0e}"
+        rows.append([row["network"], *numbers, whole])
+    return rows
+
+
+def _operation(name: str) -> str:
+    """The operation: "view" of "layers.1 (view)"."""
+    return re.split(r"[()]", name)[-2] if "(" in name else name
+
+
+# --- Notebooks
+
+
+def notebook_times(runs: report.Runs) -> Rows:
+    """The median time of each notebook, and the range of the time of all."""
+    found = _read("notebooks.json")
+    rows = [["notebook", "time"]]
+    for name, seconds in found["notebooks"].items():
+        rows.append([f"[{name}](../notebooks/{name}.ipynb)", f"{statistics.median(seconds):.0f} s"])
+    low, high = min(found["wall"]) / 60, max(found["wall"]) / 60
+    return [*rows, ["all, two at a time", f"{low:.1f} to {high:.1f} min"]]
+
+
+TABLES: dict[str, Callable[[report.Runs], Rows]] = {
+    function.__name__: function
+    for function in (
+        summary,
+        orderings,
+        boundary_and_interior,
+        boundary_and_interior_on_photographs,
+        kernel_size_at_512_px,
+        learning_rates,
+        precision,
+        pretrained_start,
+        large_objects,
+        large_object_orderings,
+        coverage_correlations,
+        crf,
+        vrf_growth,
+        vrf_networks,
+        data_loading,
+        inference_memory,
+        training_and_inference,
+        allocator,
+        cost_growth,
+        random_networks,
+        other_networks,
+        notebook_times,
+    )
+}
+
+if __name__ == "__main__":
+    main()
