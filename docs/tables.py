@@ -20,8 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gcnlab.experiments import coverage, report
 from gcnlab.experiments.cost import networks
+
+from gcnlab.experiments import coverage, report
 from gcnlab.experiments.object_size import read_result
 from gcnlab.experiments.paper import results_folder
 from gcnlab.experiments.scales import Scale

@@ -1,58 +1,8 @@
-"""Figures: they take results and return matplotlib figures; they never run a model."""
+"""Figures: they take results and return matplotlib figures; they never run a model.
 
-from gcnlab.plots.coverage import plot_coverage
-from gcnlab.plots.distance import plot_distance_curves
-from gcnlab.plots.errors import plot_changes, plot_confusion, plot_error_kinds
-from gcnlab.plots.kernels import plot_against_k, plot_kernels
-from gcnlab.plots.notebook import show, show_figures_in_notebook
-from gcnlab.plots.object_size import plot_object_sizes
-from gcnlab.plots.pictures import (
-    draw_region,
-    plot_fields,
-    plot_label_maps,
-    plot_mean_fields,
-    plot_regions,
-)
-from gcnlab.plots.scores import (
-    plot_cost_and_score,
-    plot_paper_and_ours,
-    plot_score_against_learning_rate,
-)
-from gcnlab.plots.tiles import plot_tile_weights
-from gcnlab.plots.training import (
-    LiveLoss,
-    LivePredictions,
-    plot_class_iou,
-    plot_epochs,
-    plot_learning_rates,
-    plot_losses,
-)
+The names are in `__init__.pyi`; each is imported when it is first used.
+"""
 
-__all__ = [
-    "LiveLoss",
-    "LivePredictions",
-    "draw_region",
-    "plot_against_k",
-    "plot_changes",
-    "plot_class_iou",
-    "plot_confusion",
-    "plot_cost_and_score",
-    "plot_coverage",
-    "plot_distance_curves",
-    "plot_epochs",
-    "plot_error_kinds",
-    "plot_fields",
-    "plot_kernels",
-    "plot_label_maps",
-    "plot_learning_rates",
-    "plot_losses",
-    "plot_mean_fields",
-    "plot_object_sizes",
-    "plot_paper_and_ours",
-    "plot_regions",
-    "plot_score_against_learning_rate",
-    "plot_tile_weights",
-    "show",
-]
+from gcnlab.lazy import lazy_exports
 
-show_figures_in_notebook()
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

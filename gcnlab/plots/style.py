@@ -9,6 +9,8 @@ import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
 
+from gcnlab.plots.notebook import show_figures_in_notebook
+
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#333333")
 """Colours of lines and bars, in their order."""
 STYLES = ("-", "--", "-.", ":")
@@ -41,6 +43,7 @@ def figure_style() -> Iterator[None]:
         "savefig.bbox": "tight",
         "figure.constrained_layout.use": True,
     }
+    show_figures_in_notebook()
     with mpl.rc_context(style):
         yield
 

@@ -1,6 +1,8 @@
-"""Widgets for JupyterLab that explore receptive fields. They need the extra `lab`."""
+"""Widgets for JupyterLab that explore receptive fields. They need the extra `lab`.
 
-from gcnlab.widgets.explorer import VRFExplorer
-from gcnlab.widgets.resize import ResizeExplorer
+The names are in `__init__.pyi`; each is imported when it is first used.
+"""
 
-__all__ = ["ResizeExplorer", "VRFExplorer"]
+from gcnlab.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

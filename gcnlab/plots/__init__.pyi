@@ -1,0 +1,44 @@
+from .coverage import plot_coverage
+from .distance import plot_distance_curves
+from .errors import plot_changes, plot_confusion, plot_error_kinds
+from .kernels import plot_against_k, plot_kernels
+from .notebook import show
+from .object_size import plot_object_sizes
+from .pictures import draw_region, plot_fields, plot_label_maps, plot_mean_fields, plot_regions
+from .scores import plot_cost_and_score, plot_paper_and_ours, plot_score_against_learning_rate
+from .tiles import plot_tile_weights
+from .training import (
+    LiveLoss,
+    LivePredictions,
+    plot_class_iou,
+    plot_epochs,
+    plot_learning_rates,
+    plot_losses,
+)
+
+__all__ = [
+    "LiveLoss",
+    "LivePredictions",
+    "draw_region",
+    "plot_against_k",
+    "plot_changes",
+    "plot_class_iou",
+    "plot_confusion",
+    "plot_cost_and_score",
+    "plot_coverage",
+    "plot_distance_curves",
+    "plot_epochs",
+    "plot_error_kinds",
+    "plot_fields",
+    "plot_kernels",
+    "plot_label_maps",
+    "plot_learning_rates",
+    "plot_losses",
+    "plot_mean_fields",
+    "plot_object_sizes",
+    "plot_paper_and_ours",
+    "plot_regions",
+    "plot_score_against_learning_rate",
+    "plot_tile_weights",
+    "show",
+]
