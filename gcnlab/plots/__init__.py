@@ -1,4 +1,4 @@
-"""Figures: they take results and return matplotlib figures; they never run a model.
+"""Plots: functions that take results and return matplotlib figures. They never run a model.
 
 The names are in `__init__.pyi`; each is imported when it is first used.
 """

@@ -1,4 +1,4 @@
-"""Coverage of objects against the accuracy of their inside."""
+"""Plot the coverage of objects against their internal accuracy."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from gcnlab.plots.style import MARKERS, figure_style
 
 
 def plot_coverage(objects: dict[str, Sequence[ObjectCoverage]]) -> Figure:
-    """A panel per network, a mark per object: small, middle and large ones differ in colour and mark.
+    """Plot one panel per network and one marker per object, by groups of object size.
 
     Args:
         objects: network → its objects.
 
     Raises:
-        ValueError: there is no network.
+        ValueError: `objects` is empty.
     """
     if not objects:
         raise ValueError("there are no results to plot")
@@ -34,7 +34,7 @@ def plot_coverage(objects: dict[str, Sequence[ObjectCoverage]]) -> Figure:
                     label=f"{low}–{high} px",
                 )
             axis.set(title=title, xlabel="coverage (%)", xlim=(-3, 103), ylim=(-3, 103))
-        axes[0].set(ylabel="inside that is right (%)")
+        axes[0].set(ylabel="internal accuracy (%)")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, title="object size", title_fontsize=8,
                       loc="outside right upper")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Accuracy against distance to the boundary: Table 5's one line at 7 pixels, drawn everywhere."""
+"""Plot accuracy against the distance to the boundary; Table 5 has only the distance of 7 pixels."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,14 @@ def plot_distance_curves(
     marked: int | float | None = 7,
     ylabel: str = "accuracy within that distance (%)",
 ) -> Figure:
-    """A line per network: of one training, or of several their mean, in a band from the lowest to the highest.
+    """Plot one line per network: one run, or the mean of several runs with a band from lowest to
+    highest.
 
     Args:
         accuracy: network → percent at 1, 2, … pixels (`within` or `at` of a curve of
             `gcnlab.evaluation.evaluate(…, curve=40)`), or a list of these, one for each seed.
-        marked: distance with a thin line, as the paper's 7 pixels; None for none.
-        ylabel: what is drawn.
+        marked: distance marked by a thin line, such as the paper's 7 pixels; None for no line.
+        ylabel: label of the vertical axis.
     """
     with figure_style():
         figure = Figure(figsize=(5, 2.8))

@@ -1,4 +1,4 @@
-"""What goes wrong: how many pixels in which way, and which classes are taken for which."""
+"""Plot errors: wrong pixels by kind of error, changes between predictions, confusion matrices."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,10 +9,10 @@ from gcnlab.plots.style import HATCHES, OKABE_ITO, figure_style
 
 
 def plot_error_kinds(errors: dict[str, dict[str, float]]) -> Figure:
-    """Wrong pixels of each network as one stacked bar.
+    """Plot the wrong pixels of each network as a stacked bar.
 
     Args:
-        errors: network → kind of error → share of all pixels, in percent.
+        errors: network → kind of error → percentage of all pixels.
     """
     with figure_style():
         figure = Figure(figsize=(6, 0.55 * len(errors) + 1.1))
@@ -35,15 +35,15 @@ def plot_changes(
     after: Shaped[Tensor, "height width"],
     labels: Shaped[Tensor, "height width"],
 ) -> Figure:
-    """Where one of two predictions is right and the other is not, in dark; the true outlines as lines.
+    """Plot where only one of two predictions is correct, in dark, with the true outlines.
 
     Args:
         before, after: predicted class ids.
         labels: true class ids.
     """
     panels = {
-        "right only before": (before == labels) & (after != labels),
-        "right only after": (before != labels) & (after == labels),
+        "correct only before": (before == labels) & (after != labels),
+        "correct only after": (before != labels) & (after == labels),
     }
     with figure_style():
         figure = Figure(figsize=(5.2, 2.8))
@@ -57,7 +57,7 @@ def plot_changes(
 
 
 def plot_confusion(counts: dict[str, Shaped[Tensor, "true predicted"]], labels: LabelSet) -> Figure:
-    """Confusion matrices in one row, each row in percent of its true class, with the numbers in the cells.
+    """Plot confusion matrices side by side, with rows in percent of the true class.
 
     Args:
         counts: network → pixels by true and predicted class (`ConfusionMatrix.counts`).

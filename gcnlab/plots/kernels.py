@@ -1,4 +1,4 @@
-"""Kernels as pictures, and what grows with their size k."""
+"""Plot kernels, and quantities against the kernel size k."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,12 +11,13 @@ from gcnlab.plots.style import figure_style, marker
 def plot_kernels(
     kernels: dict[str, Float[Tensor, "_ _"]], numbers: bool = False, signed: bool = True
 ) -> Figure:
-    """Kernels, or maps, in one row and on one scale: purple is negative, white zero, orange positive.
+    """Plot kernels or maps side by side with one colour scale: purple < 0, white = 0, orange > 0.
 
     Args:
         kernels: title → values.
-        numbers: write each value but 0 into its cell, so that nothing is told by colour alone.
-        signed: False draws values from zero up in grey, brighter is more.
+        numbers: write each nonzero value into its cell, so that the figure does not depend on
+            colour.
+        signed: False uses grey for values from 0 on; larger values are brighter.
     """
     reach = max(float(kernel.abs().max()) for kernel in kernels.values()) or 1.0
     scale = (
@@ -44,11 +45,11 @@ def plot_kernels(
 
 
 def plot_against_k(values: dict[str, dict[int, float]], ylabel: str) -> Figure:
-    """One line with its own markers per kind of kernel, against k; the scale upwards is logarithmic.
+    """Plot one line with markers per kind of kernel, against k, with a logarithmic vertical axis.
 
     Args:
-        values: kind → k → value, positive.
-        ylabel: what the values are, with the unit.
+        values: kind → k → positive value.
+        ylabel: label of the vertical axis, with the unit.
     """
     with figure_style():
         figure = Figure(figsize=(4.6, 2.8))

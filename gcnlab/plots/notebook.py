@@ -1,4 +1,4 @@
-"""How a figure gets into a notebook: as a small picture, with a text for those who do not see it."""
+"""Show figures in notebooks as small pictures with a text alternative."""
 
 import base64
 import html
@@ -10,14 +10,15 @@ from PIL import Image
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Show a figure in a notebook, with a text that says what there is to see in it.
+    """Show a figure in a notebook, with a text alternative that describes it.
 
-    Screen readers read the text; where there are no pictures at all it stands in their place. A figure that a cell merely returns has
-    none: Jupyter drops the texts of plain PNG outputs, so that this one is written as HTML.
+    Screen readers read the text, and it replaces the picture where pictures are not shown. The
+    figure is written as HTML, because Jupyter drops the text of PNG outputs. A figure that a cell
+    only returns has no text.
 
     Args:
-        figure: of this package, or any of matplotlib's.
-        alt: what the figure shows and what follows from it, in a sentence or two; not "a plot of".
+        figure: a matplotlib figure.
+        alt: one or two sentences that say what the figure shows; do not start with "a plot of".
 
     Raises:
         ValueError: `alt` is empty.
@@ -28,9 +29,11 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def picture_with_text(png: bytes, alt: str) -> dict[str, str]:
-    """What IPython's `display(…, raw=True)` takes to show a PNG with its text (see `show`)."""
+    """The argument of IPython's `display(…, raw=True)` for a PNG with a text alternative (see
+    `show`).
+    """
     if not alt.strip():
-        raise ValueError("a figure needs a text (alt) for those who do not see it")
+        raise ValueError("alt is empty: a figure needs a text alternative that says what it shows")
     text = " ".join(alt.split())
     data = base64.b64encode(png).decode("ascii")
     tag = f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
@@ -38,20 +41,22 @@ def picture_with_text(png: bytes, alt: str) -> dict[str, str]:
 
 
 def small_png(figure: Figure) -> bytes:
-    """The figure as a PNG of 256 colours: a third of the size, and a notebook keeps every picture."""
+    """The figure as a PNG with 256 colours, a third of the size, because notebooks store all
+    pictures.
+    """
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png", bbox_inches="tight")
-    # By coverage, not by frequency: the dot is small, and red. Then refined (kmeans): large areas keep their own colour.
+    # Choose the colours by coverage, not by frequency, to keep the small red dot; k-means then refines
+    # them, so that large areas keep their exact colour.
     colours = Image.open(full).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     colours.save(small, format="png", optimize=True)
     return small.getvalue()
 
 
 def show_figures_in_notebook() -> None:
-    """Let Jupyter show a returned figure as a picture, as `%matplotlib inline` does.
+    """Make Jupyter display a returned figure as a picture, as `%matplotlib inline` does.
 
-    Without a running IPython nothing happens. The figures of this package do not go through pyplot,
-    which would otherwise arrange it.
+    This does nothing outside of IPython. It is needed because the plots do not use pyplot.
     """
     if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
         from IPython.core.pylabtools import select_figure_formats

@@ -1,4 +1,4 @@
-"""Scores against object size: Figure 3 of the paper, measured."""
+"""Plot scores against object size, a measured version of the paper's Figure 3."""
 
 from collections.abc import Sequence
 
@@ -16,17 +16,17 @@ PANELS = {
 
 
 def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
-    """Coverage, internal accuracy and IoU against object size, a line for each network.
+    """Plot coverage, internal accuracy and IoU against object size, with one line per network.
 
-    A line is the mean over a network's seeds, the band reaches from the worst to the best. A dashed line of the
-    same colour marks the theoretical size at the head on res-5, where that lies on the axis; the legend has
-    them all. Sizes that no network was trained on are shaded.
+    A line is the mean over the seeds of a network, with a band from the lowest to the highest seed.
+    A dashed line of the same colour marks the theoretical field size at the head on res-5 if it is
+    in the range; the legend lists all sizes. Object sizes that do not occur in training are shaded.
 
     Args:
         results: networks measured with the same settings.
 
     Raises:
-        ValueError: there is none, or the settings differ.
+        ValueError: `results` is empty, or the settings differ.
     """
     if not results:
         raise ValueError("there are no results to plot")
@@ -74,7 +74,7 @@ def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
         figure.legend(
             handles,
             labels,
-            title="head (theoretical field at res-5); grey: sizes not trained on",
+            title="head (theoretical field at res-5); grey: sizes not in the training data",
             title_fontsize=8,
             loc="outside lower center",
             ncols=len(groups),

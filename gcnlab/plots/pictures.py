@@ -1,4 +1,4 @@
-"""Pictures: images beside their labels and predictions, and receptive fields as in Figure 3."""
+"""Plot images with their label maps and predictions, and receptive fields as in Figure 3."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ def plot_label_maps(
     maps: dict[str, Shaped[Tensor, "height width"]],
     labels: LabelSet,
 ) -> Figure:
-    """An image and label maps in one row, with a legend of the classes that occur.
+    """Plot an image and label maps side by side, with a legend of the classes that occur.
 
     Args:
         image: RGB in 0 … 1.
         maps: title → class ids.
-        labels: names and colours.
+        labels: names and colours of the classes.
     """
     with figure_style():
         columns = 1 + len(maps)
@@ -51,13 +51,14 @@ def plot_regions(
     threshold: int | float = 0.2,
     rule: str = "maximum",
 ) -> Figure:
-    """Receptive fields as in Figure 3: the region bright on the darkened image, a red dot at the pixel.
+    """Plot receptive fields as in Figure 3: a bright region on the darkened image and a dot at the
+    pixel.
 
     Args:
         image: RGB in 0 … 1.
         fields: title → discrepancy or gradient.
         pixel: (row, column) of the unit.
-        threshold, rule: of the region (see `gcnlab.receptive.regions`).
+        threshold, rule: definition of the region (see `gcnlab.receptive.regions`).
     """
     with figure_style():
         figure = Figure(figsize=(2.6 * len(fields), 2.8))
@@ -73,7 +74,7 @@ def plot_fields(
     fields: dict[str, Float[Tensor, "height width"]],
     pixel: tuple[int, int],
 ) -> Figure:
-    """The image and each field as a heat map of its magnitude, with a red dot at the pixel.
+    """Plot the image, and each field as a heat map of its magnitude, with a red dot at the pixel.
 
     Args:
         image: RGB in 0 … 1.
@@ -95,12 +96,14 @@ def plot_fields(
 
 
 def plot_mean_fields(fields: dict[str, Float[Tensor, "_ _"]]) -> Figure:
-    """Fields that are centred on their pixel (see `gcnlab.receptive.mean_field`), as heat maps in one row.
+    """Plot fields centred on their pixel (see `gcnlab.receptive.mean_field`) as heat maps side by
+    side.
 
-    Each has its own scale, and brightness is the square root of the value: the faint surroundings would be black.
+    Each has its own scale. The brightness is the square root of the value, so that small values
+    remain visible.
 
     Args:
-        fields: title → field; NaN stays white.
+        fields: title → field; NaN is white.
     """
     with figure_style():
         figure = Figure(figsize=(2.4 * len(fields), 2.6))
@@ -111,7 +114,7 @@ def plot_mean_fields(fields: dict[str, Float[Tensor, "_ _"]]) -> Figure:
                 field.abs().sqrt().numpy(), cmap="magma", extent=(-reach, reach, reach, -reach)
             )
             axis.set_title(title)
-            axis.set_xlabel("px from the pixel")
+            axis.set_xlabel("distance from the pixel (px)")
         for axis in axes[1:]:
             axis.set_yticklabels([])
     return figure
@@ -124,7 +127,7 @@ def draw_region(
     pixel: tuple[int, int],
     title: str = "",
 ) -> None:
-    """Draw one region on an axis (see `plot_regions`)."""
+    """Draw one region into matplotlib axes (see `plot_regions`)."""
     shade = np.where(region.numpy(), 1.0, 0.25)[..., None]
     axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy() * shade)
     if region.any() and not region.all():

@@ -1,4 +1,4 @@
-"""Scores of networks: the paper's beside ours, every seed a mark; against their cost and the learning rate."""
+"""Plot scores of networks: the paper's beside ours, against cost, and against the learning rate."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -17,15 +17,17 @@ def plot_paper_and_ours(
     score: str = "mean IoU (%)",
     images: str = "Shapes",
 ) -> Figure:
-    """A table as two panels: the paper's score of each network, and ours, a mark for each seed and a line at the mean.
+    """Plot a table in two panels: the paper's scores, and ours with a marker per seed and their
+    mean.
 
-    The panels have axes of their own: data and networks differ, only the order can be compared.
+    The panels have separate axes, because data and networks differ: compare the rankings, not the
+    absolute scores.
 
     Args:
         paper: network → published score.
         ours: the same networks → score of each seed; may be empty.
-        score: what is drawn.
-        images: what ours were trained on.
+        score: label of the vertical axes.
+        images: the data set of our networks.
     """
     with figure_style():
         figure = Figure(figsize=(max(6.0, 0.8 * len(paper) + 3.5), 2.8))
@@ -45,14 +47,15 @@ def plot_cost_and_score(
     scores: dict[str, Sequence[float]],
     ylabel: str = "mean IoU (%)",
 ) -> Figure:
-    """Score against cost, a mark per network at the mean of its seeds, with a bar of one standard deviation; a panel for each
-    kind of cost.
+    """Plot scores against cost, with one panel per kind of cost.
+
+    Each network has a marker at the mean of its seeds and a bar of one standard deviation.
 
     Args:
-        costs: what is drawn to the right (multiply-adds, weights, seconds, a loss …) → network → its value, on a logarithmic
-            axis.
-        scores: the same networks → score of each seed; those without any are left out.
-        ylabel: what is drawn upwards.
+        costs: label of the horizontal axis (multiply-adds, weights, seconds, a loss …) → network →
+            value, on a logarithmic axis.
+        scores: the same networks → score of each seed; networks without scores are omitted.
+        ylabel: label of the vertical axis.
     """
     with figure_style():
         figure = Figure(figsize=(3.1 * len(costs) + 2.3, 3.2))
@@ -78,13 +81,14 @@ def plot_cost_and_score(
 def plot_score_against_learning_rate(
     panels: Sequence[dict[str, dict[float, Sequence[float]]]], score: str = "mean IoU (%)"
 ) -> Figure:
-    """Score against the learning rate, a line per network at the mean of its seeds, in a band from the lowest to the highest.
+    """Plot scores against the learning rate, with one line per network.
 
-    A network has one colour and mark in all panels.
+    A line is the mean of the seeds, with a band from the lowest to the highest. A network has the
+    same colour and marker in all panels.
 
     Args:
-        panels: of each, network → learning rate → score of each seed, at least one.
-        score: what is drawn.
+        panels: for each panel, network → learning rate → score of each seed, at least one.
+        score: label of the vertical axis.
     """
     numbers = {name: number for number, name in enumerate(dict.fromkeys(chain(*panels)))}
     with figure_style():
@@ -102,7 +106,7 @@ def plot_score_against_learning_rate(
             axis.set_xticks(every, [f"{rate:g}" for rate in every])
             axis.xaxis.set_minor_locator(NullLocator())
             axis.legend(loc="lower right")
-        axes[0].set(ylabel=score, ylim=(0, None))  # of all panels, once all lines are there
+        axes[0].set(ylabel=score, ylim=(0, None))  # shared by all panels, after all lines are drawn
     return figure
 
 

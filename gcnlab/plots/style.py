@@ -1,4 +1,4 @@
-"""One style for all figures: quiet axes, a colour-blind-safe palette (Okabe and Ito)."""
+"""The style of all figures: plain axes and a palette for colour-blind readers (Okabe and Ito)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,23 +12,23 @@ from matplotlib.axes import Axes
 from gcnlab.plots.notebook import show_figures_in_notebook
 
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#333333")
-"""Colours of lines and bars, in their order."""
+"""Colours of lines and bars, in this order."""
 STYLES = ("-", "--", "-.", ":")
-"""Lines, in their order: colours alone do not tell them apart in print."""
+"""Line styles, in this order, because colours are not distinguishable in print."""
 MARKERS = "osD^vPX"
-"""Marks, in their order."""
+"""Markers, in this order."""
 HATCHES = ("", "///", "...", "xx", "\\\\\\", "++")
-"""Of bars, in their order."""
+"""Hatches of bars, in this order."""
 
 
 def marker(number: int) -> str:
-    """Of the line of that number; after a round of colours, which are as many, each has another mark."""
+    """The marker of a line by its number; when the colours repeat, the markers are shifted by one."""
     return MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Figures made inside the block have the project's style; the user's own stays as it was."""
+    """Use the project's style for figures inside the block; the user's own style is not changed."""
     style = sns.axes_style("ticks") | {
         "axes.prop_cycle": cycler(color=OKABE_ITO),
         "axes.spines.right": False,
@@ -51,7 +51,9 @@ def figure_style() -> Iterator[None]:
 def draw_seeds(
     axis: Axes, values: Sequence[float] | Sequence[Sequence[float]], style: str, label: str
 ) -> None:
-    """A line over 1, 2, …: one training's values, or several trainings' mean in a band from the lowest to the highest."""
+    """Draw a line over 1, 2, …: one run, or the mean of several runs with a band from lowest to
+    highest.
+    """
     seeds = np.atleast_2d(np.asarray(values, dtype=float))
     places = np.arange(1, seeds.shape[1] + 1)
     (line,) = axis.plot(places, seeds.mean(0), style, label=label)

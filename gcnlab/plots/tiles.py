@@ -1,4 +1,4 @@
-"""Tiles of a large image along one axis, and how much each one's scores count."""
+"""Plot the tiles of a large image along one axis, and the weights of their logits."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from gcnlab.plots.style import STYLES, figure_style
 def plot_tile_weights(
     length: int, offsets: Sequence[int], weights: Float[Tensor, "tiles tile"]
 ) -> Figure:
-    """A line per tile: its weight at each pixel of the axis; each tile's extent above it.
+    """Plot one line per tile: its weight at each pixel of the axis, with its extent above.
 
     Args:
-        length: of the axis, in pixels.
+        length: length of the axis, in pixels.
         offsets: first pixel of each tile.
-        weights: of each tile (see `gcnlab.evaluation.inference.tile_weights`).
+        weights: weights of each tile (see `gcnlab.evaluation.inference.tile_weights`).
     """
     with figure_style():
         figure = Figure(figsize=(6, 2.6))

@@ -1,4 +1,4 @@
-"""The course of a training: a curve afterwards, or live in a notebook."""
+"""Plot the progress of a training run, afterwards or live in a notebook."""
 
 import io
 import time
@@ -15,11 +15,11 @@ from gcnlab.plots.style import STYLES, draw_seeds, figure_style
 
 
 def plot_losses(losses: dict[str, Sequence[float]], smooth: int = 25) -> Figure:
-    """Training loss against step, one line per run, each a running mean.
+    """Plot the running mean of the training loss against the step, with one line per run.
 
     Args:
         losses: title → loss of every step.
-        smooth: steps in the running mean.
+        smooth: number of steps in the running mean.
     """
     with figure_style():
         figure = Figure(figsize=(5, 2.8))
@@ -32,10 +32,10 @@ def plot_losses(losses: dict[str, Sequence[float]], smooth: int = 25) -> Figure:
 
 
 def plot_learning_rates(rates: dict[str, Sequence[float]]) -> Figure:
-    """Learning rate against step, a line per schedule.
+    """Plot the learning rate against the step, with one line per schedule.
 
     Args:
-        rates: title → rate of every step.
+        rates: title → learning rate of every step.
     """
     with figure_style():
         figure = Figure(figsize=(5, 2.5))
@@ -48,8 +48,9 @@ def plot_learning_rates(rates: dict[str, Sequence[float]]) -> Figure:
 
 
 def plot_epochs(losses: dict[str, Sequence[float] | Sequence[Sequence[float]]]) -> Figure:
-    """Mean training loss of each epoch, a line per network: of one training, or of several their mean, in a band from the
-    lowest to the highest.
+    """Plot the mean training loss of each epoch, with one line per network.
+
+    A line is one run, or the mean of several runs with a band from the lowest to the highest.
 
     Args:
         losses: title → loss of each epoch, or a list of these, one for each seed.
@@ -65,7 +66,7 @@ def plot_epochs(losses: dict[str, Sequence[float] | Sequence[Sequence[float]]]) 
 
 
 def plot_class_iou(iou: dict[str, dict[str, float]]) -> Figure:
-    """IoU per class as bars, one colour per network.
+    """Plot the IoU of each class as bars, with one colour per network.
 
     Args:
         iou: network → class name → IoU in percent.
@@ -86,12 +87,13 @@ def plot_class_iou(iou: dict[str, dict[str, float]]) -> Figure:
 
 
 class LiveLoss:
-    """A loss curve that grows in a notebook while `train(…, on_step=LiveLoss("GCN"))` runs; of a run that is gone on
-    with, from the step where it was broken off.
+    """A loss curve in a notebook that is updated while `train(…, on_step=LiveLoss("GCN"))` runs.
+
+    The curve of a resumed run starts at the step where the run was interrupted.
 
     Args:
-        title: of the figure.
-        every: seconds between redraws.
+        title: title of the figure.
+        every: seconds between updates.
     """
 
     def __init__(self, title: str = "", every: float = 2.0):
@@ -99,7 +101,7 @@ class LiveLoss:
         self.every = every
         self.losses: list[float] = []
         self._drawn = 0.0
-        self._shown = _Renewed()
+        self._shown = _UpdatedOutput()
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
         self.losses.append(loss)
@@ -121,19 +123,19 @@ class LiveLoss:
             )
         self._shown.show(
             small_png(figure),
-            f"Loss of {self.title or 'the training'} up to step {step} of {steps}: from {mean[0]:.2f} to {mean[-1]:.2f}.",
+            f"Loss of {self.title or 'the run'} up to step {step} of {steps}: from {mean[0]:.2f} to {mean[-1]:.2f}.",
         )
 
 
 class LivePredictions:
-    """Predictions of the val split that are renewed in a notebook with every checkpoint:
-    `train(…, execution=Execution(samples=3), on_samples=LivePredictions())`.
+    """Validation images with predictions, updated in a notebook at every checkpoint.
 
-    A row for each image: the image, its labels, the prediction; small ones enlarged by a whole number.
+    Use it as `train(…, execution=Execution(samples=3), on_samples=LivePredictions())`. Each row has
+    the image, its labels and the prediction; small images are enlarged by an integer factor.
     """
 
     def __init__(self):
-        self._shown = _Renewed()
+        self._shown = _UpdatedOutput()
 
     def __call__(self, step: int, picture: UInt8[Tensor, "3 height width"]) -> None:
         png = io.BytesIO()
@@ -142,12 +144,12 @@ class LivePredictions:
         image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
         image.save(png, format="png")
         self._shown.show(
-            png.getvalue(), f"Images, their labels, and what is predicted after step {step}."
+            png.getvalue(), f"Images, their labels and the predictions after step {step}."
         )
 
 
-class _Renewed:
-    """A picture in the output of a cell, which each new one takes the place of."""
+class _UpdatedOutput:
+    """A picture in the output of a cell, which each new picture replaces."""
 
     def __init__(self):
         self._handle = None
@@ -165,7 +167,9 @@ class _Renewed:
 def _draw(
     axis: Axes, losses: Sequence[float], smooth: int, label: str | None, before: int = 0
 ) -> np.ndarray:
-    """Draw the running mean of `smooth` steps; return it. `before`: steps before the first loss."""
+    """Draw and return the running mean of `smooth` steps; `before` is the step before the first
+    loss.
+    """
     values = np.asarray(losses, dtype=float)
     window = max(1, min(smooth, len(values)))
     mean = np.convolve(values, np.ones(window) / window, mode="valid")

@@ -31,4 +31,4 @@ def test_changes_show_where_one_of_two_is_right():
     left, right = plot_changes(before, after, labels).axes
     assert left.images[0].get_array().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
     assert right.images[0].get_array().tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
-    assert left.get_title() == "right only before: 1 px"
+    assert left.get_title() == "correct only before: 1 px"

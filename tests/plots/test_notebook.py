@@ -65,6 +65,6 @@ def test_colours_and_titles_of_a_shown_figure_stay():
 
 
 def test_a_figure_without_a_text_is_refused(shown):
-    with pytest.raises(ValueError, match="needs a text"):
+    with pytest.raises(ValueError, match="needs a text alternative"):
         show(Figure(), " ")
     assert not shown
