@@ -1,12 +1,12 @@
-from .cached import Cached
 from .camvid import CamVid
 from .cityscapes import Cityscapes, cityscapes_train_with_coarse
 from .coco import COCOAsVOC, voc_sbd_coco_train
 from .files import data_root, read_image, read_labels
-from .ids import check_labels
 from .imagenet import ImageNet
+from .inspection import inspect_dataset
 from .labels import CAMVID, CITYSCAPES, IGNORE, SHAPES, VOC, LabelSet
-from .normalization import NORMALIZATIONS, Normalization
+from .miniature import make_miniatures
+from .normalization import NORMALIZATIONS, Normalization, weights_normalization
 from .shapes import Scene, ShapeObject, Shapes, render
 from .transforms import evaluation_transform, training_transform
 from .voc import SBDSegmentation, VOCSegmentation, voc_sbd_train
@@ -19,7 +19,6 @@ __all__ = [
     "SHAPES",
     "VOC",
     "COCOAsVOC",
-    "Cached",
     "CamVid",
     "Cityscapes",
     "ImageNet",
@@ -30,14 +29,16 @@ __all__ = [
     "ShapeObject",
     "Shapes",
     "VOCSegmentation",
-    "check_labels",
     "cityscapes_train_with_coarse",
     "data_root",
     "evaluation_transform",
+    "inspect_dataset",
+    "make_miniatures",
     "read_image",
     "read_labels",
     "render",
     "training_transform",
     "voc_sbd_coco_train",
     "voc_sbd_train",
+    "weights_normalization",
 ]

@@ -18,7 +18,6 @@ from gcnlab.annotations import Float, Int, Shaped, Tensor, UInt8
 from gcnlab.datasets import (
     NORMALIZATIONS,
     SHAPES,
-    Cached,
     CamVid,
     Cityscapes,
     ImageNet,
@@ -26,14 +25,15 @@ from gcnlab.datasets import (
     Normalization,
     Shapes,
     VOCSegmentation,
-    check_labels,
     cityscapes_train_with_coarse,
     evaluation_transform,
     training_transform,
     voc_sbd_coco_train,
     voc_sbd_train,
+    weights_normalization,
 )
-from gcnlab.datasets.normalization import weights_normalization
+from gcnlab.datasets.cached import Cached
+from gcnlab.datasets.ids import check_labels
 from gcnlab.datasets.single_shapes import SingleShapes
 from gcnlab.datasets.transforms import Normalize
 from gcnlab.evaluation import Inference, Scores, evaluate, predict

@@ -19,10 +19,10 @@ from gcnlab.datasets import (
     ImageNet,
     SBDSegmentation,
     VOCSegmentation,
-    check_labels,
     read_image,
     read_labels,
 )
+from gcnlab.datasets.ids import check_labels
 from gcnlab.datasets.miniature import make_cityscapes, make_imagenet, make_sbd, make_voc
 from gcnlab.evaluation import BoundaryIoU, ConfusionMatrix, DistanceCounts, boundary_mask
 from tests.bad_input.refusal import refused

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from gcnlab.datasets import NORMALIZATIONS, Cached, Shapes, cached, training_transform
+from gcnlab.datasets import NORMALIZATIONS, Shapes, cached, training_transform
+from gcnlab.datasets.cached import Cached
 from gcnlab.training import DataConfig, ModelConfig, RunConfig, Segmentation, TrainingConfig, train
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gcnlab.datasets import CAMVID, IGNORE, SHAPES, LabelSet, check_labels
-from gcnlab.datasets.ids import check_ids
+from gcnlab.datasets import CAMVID, IGNORE, SHAPES, LabelSet
+from gcnlab.datasets.ids import check_ids, check_labels
 
 THREE = LabelSet(("sky", "road", "car"), ((10, 20, 30), (40, 50, 60), (70, 80, 90)))
 WHITE = (255, 255, 255)

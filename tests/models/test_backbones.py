@@ -5,8 +5,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gcnlab.models import BACKBONES, build_backbone, mini_resnet, resnet50_gcn
-from gcnlab.models.resnet import GCNBottleneck
+from gcnlab.models import BACKBONES, build_backbone
+from gcnlab.models.resnet import GCNBottleneck, mini_resnet, resnet50_gcn
 
 
 def conv_macs(network, size=224):

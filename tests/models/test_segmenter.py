@@ -4,12 +4,12 @@ from torch import nn
 
 from gcnlab.models import (
     BACKBONES,
-    BilinearDeconv,
     BoundaryRefinement,
     GlobalConvBlock,
     SegmentationNet,
     build_backbone,
 )
+from gcnlab.models.upsampling import BilinearDeconv
 
 HEADS = ("conv1x1", "gcn", "conv", "stack")
 
