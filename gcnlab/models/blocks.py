@@ -26,9 +26,9 @@ from gcnlab.models.choices import check_kernel_size
 class GlobalConvBlock(nn.Module):
     """Global Convolutional Network block: k×1 then 1×k, plus 1×k then k×1 (Figure 2B).
 
-    The block keeps height and width. The zero padding follows the long axis of each kernel: (k//2,
-    0) for k×1 and (0, k//2) for 1×k. Exchanging the two paddings gives the same output shape, but
-    dead border columns.
+    The block keeps height and width. The zero padding follows the long axis of each kernel:
+    (k//2, 0) for k×1 and (0, k//2) for 1×k. Exchanging the two paddings gives the same output
+    shape, but dead border columns.
 
     Args:
         in_channels: channels of the feature map (2048 at res-5 of a ResNet-50).
@@ -91,9 +91,9 @@ class BoundaryRefinement(nn.Module):
         nn.init.zeros_(self.residual[2].weight)
 
     def forward(
-        self, scores: Float[Tensor, "batch channels height width"]
+        self, score_map: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        return scores + self.residual(scores)
+        return score_map + self.residual(score_map)
 
 
 def init_linear_conv_(conv: nn.Conv2d) -> None:

@@ -42,7 +42,7 @@ def make_head(
 
     Raises:
         ValueError: the kind is unknown, k is even, a number is not a positive integer, or a stack
-            is asked for with k = 1 (it would have no layer).
+            has k = 1 (it would have no layer).
     """
     k = check_kernel_size(kernel_size)
     in_channels = whole("in_channels", in_channels, 1)

@@ -39,21 +39,21 @@ class BilinearDeconv(nn.ConvTranspose2d):
             self.weight.copy_(identity[:, :, None, None] * torch.outer(tent, tent))
 
     def forward(
-        self, scores: Float[Tensor, "batch channels height width"]
+        self, score_map: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels 2*height 2*width"]:
-        return super().forward(replicate_border(scores))
+        return super().forward(replicate_border(score_map))
 
 
 def replicate_border(
-    scores: Float[Tensor, "batch channels height width"],
+    score_map: Float[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch channels _ _"]:
     """Extend a map by one replicated pixel on each side."""
     # torch.compile gets the memory layout of the padding's gradient wrong, so it concatenates instead.
     # An exported graph keeps the padding.
     if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-        scores = torch.cat([scores[..., :1, :], scores, scores[..., -1:, :]], dim=-2)
-        return torch.cat([scores[..., :1], scores, scores[..., -1:]], dim=-1)
-    return F.pad(scores, (1, 1, 1, 1), mode="replicate")
+        score_map = torch.cat([score_map[..., :1, :], score_map, score_map[..., -1:, :]], dim=-2)
+        return torch.cat([score_map[..., :1], score_map, score_map[..., -1:]], dim=-1)
+    return F.pad(score_map, (1, 1, 1, 1), mode="replicate")
 
 
 def make_upsampler(kind: str, channels: int) -> nn.Module:
