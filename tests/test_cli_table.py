@@ -104,7 +104,7 @@ def test_bad_arguments(capsys):
 HOLDS = """
 import sys, time
 from pathlib import Path
-from gcnlab.training import only_writer
+from gcnlab.training.checkpoint import only_writer
 with only_writer(Path(sys.argv[1])):
     print("taken", flush=True)
     time.sleep(600)

@@ -55,8 +55,9 @@ class RunSchedule:
     def _run(self, device: str | None) -> None:
         from gcnlab.cli.results import print_scores
         from gcnlab.distributed import is_primary
-        from gcnlab.training import StageRun, TrainedRun, finish, plan_stages, run_schedule
+        from gcnlab.training import TrainedRun, finish, plan_stages, run_schedule
         from gcnlab.training.runs import RESULT, describe
+        from gcnlab.training.stages import StageRun
 
         schedule = self.schedule
         if self.tiny:

@@ -8,7 +8,8 @@ from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import by_seed, finished_runs, prediction_interval
 from gcnlab.experiments.scales import SCALES, Scale
 from gcnlab.experiments.tables import CLASSIFIERS, SCORES, Cell, PaperTable, with_seed
-from gcnlab.training import FolderTaken, RunConfig, finish, only_writer, train
+from gcnlab.training import FolderTaken, RunConfig, finish, train
+from gcnlab.training.checkpoint import only_writer
 
 
 def train_missing(

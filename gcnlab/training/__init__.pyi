@@ -1,11 +1,11 @@
-from .checkpoint import FolderTaken, load_checkpoint, only_writer, save_checkpoint
+from .checkpoint import FolderTaken, load_checkpoint
 from .export import export_run
 from .loop import TrainingDiverged, train
 from .pretraining import PRETRAINING, ClassificationData, PretrainConfig
 from .runs import TrainedRun, finish, load, load_classifier, load_run, save_classifier
 from .schedules import SCHEDULES, Schedule, Stage
 from .settings import PRESETS, DataConfig, Execution, ModelConfig, RunConfig, TrainingConfig
-from .stages import StageRun, plan_stages, run_schedule
+from .stages import plan_stages, run_schedule
 from .tasks import Classification, Segmentation, Task, open_dataset
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Schedule",
     "Segmentation",
     "Stage",
-    "StageRun",
     "Task",
     "TrainedRun",
     "TrainingConfig",
@@ -34,11 +33,9 @@ __all__ = [
     "load_checkpoint",
     "load_classifier",
     "load_run",
-    "only_writer",
     "open_dataset",
     "plan_stages",
     "run_schedule",
-    "save_checkpoint",
     "save_classifier",
     "train",
 ]

@@ -39,9 +39,9 @@ from gcnlab.training import (
     TrainingConfig,
     load_classifier,
     load_run,
-    save_checkpoint,
     train,
 )
+from gcnlab.training.checkpoint import save_checkpoint
 from gcnlab.training.state import load_initial
 from tests.bad_input.refusal import refused
 

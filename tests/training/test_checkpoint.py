@@ -12,10 +12,9 @@ from gcnlab.training import (
     TrainingConfig,
     load_checkpoint,
     load_run,
-    save_checkpoint,
     train,
 )
-from gcnlab.training.checkpoint import LOCK
+from gcnlab.training.checkpoint import LOCK, save_checkpoint
 
 TINY = RunConfig(
     ModelConfig(kernel_size=3),
@@ -46,7 +45,7 @@ def test_code_in_a_checkpoint_is_an_error_and_is_not_run(tmp_path):
             return os.mkdir, (str(tmp_path / "owned"),)
 
     torch.save({"format": 1, "model": Evil()}, path)
-    with pytest.raises(ValueError, match=r"evil\.pt: refused"):
+    with pytest.raises(ValueError, match=r"evil\.pt: the file holds more than tensors"):
         load_checkpoint(path)
     assert not (tmp_path / "owned").exists()
     path.write_bytes(pickle.dumps(Evil()))

@@ -15,11 +15,10 @@ from gcnlab.training import (
     TrainingDiverged,
     load_checkpoint,
     load_run,
-    save_checkpoint,
     train,
 )
 from gcnlab.training.batches import Batches
-from gcnlab.training.checkpoint import fingerprint
+from gcnlab.training.checkpoint import fingerprint, save_checkpoint
 from gcnlab.training.optimization import (
     compute_dtype,
     learning_rate,

@@ -26,10 +26,9 @@ from gcnlab.training import (
     TrainingDiverged,
     load_checkpoint,
     load_run,
-    only_writer,
     train,
 )
-from gcnlab.training.checkpoint import LOCK
+from gcnlab.training.checkpoint import LOCK, only_writer
 from gcnlab.training.monitor import READ_EVERY
 
 TINY = RunConfig(
