@@ -1,6 +1,8 @@
 """`gcnlab.load` gives a trained network ready to use, by name or folder, from any directory."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -46,3 +48,18 @@ def test_a_run_of_an_unknown_task_is_refused(tmp_path):
         ValueError, match=r"weights.safetensors: a run of depth; this version knows"
     ):
         gcnlab.load(folder)
+
+
+def test_a_prediction_and_a_field_do_not_wait_for_torchvision():
+    """Importing torchvision takes longer than importing PyTorch."""
+    code = """
+import sys, torch, gcnlab
+run = gcnlab.load("gcn3-seed0", "cpu")
+image = torch.rand(3, 64, 64)
+gcnlab.predict(run.model, image[None])
+slow = {"torchvision", "scipy", "matplotlib", "IPython", "ipywidgets"}
+print(sorted(slow & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
 
 from gcnlab.annotations import Tensor, UInt8
 from gcnlab.datasets.ids import check_labels
@@ -61,7 +60,9 @@ class LabelledImages(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        from torchvision import tv_tensors  # slow to import
+
         image = read_image(self.images[index], upright=False)  # the labels match the stored pixels
         labels = self.label_map(index, image)
         source = self.label_source(index)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
 
+from gcnlab.annotations import Tensor
 from gcnlab.datasets.lists import read_lines
 from gcnlab.datasets.pictures import read_image
 from gcnlab.datasets.trees import (
@@ -81,7 +81,9 @@ class ImageNet(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from torchvision import tv_tensors  # slow to import
+
         path, number = self.items[index]
         image = tv_tensors.Image(read_image(path, upright=False))
         return (image if self.transforms is None else self.transforms(image)), number

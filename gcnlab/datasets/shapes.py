@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
 
 from gcnlab.annotations import Tensor, UInt8
 from gcnlab.datasets.labels import SHAPES
@@ -100,7 +99,9 @@ class Shapes(Dataset):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        from torchvision import tv_tensors  # slow to import
+
         image, labels, _ = render(self.scene(index))
         pair = tv_tensors.Image(image), tv_tensors.Mask(labels)
         return pair if self.transforms is None else self.transforms(*pair)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
 
+from gcnlab.annotations import Tensor
 from gcnlab.datasets.labels import SHAPES
 from gcnlab.datasets.shapes import SPLITS, Scene, checked_length, random_scene, render
 
@@ -50,7 +50,9 @@ class SingleShapes(Dataset):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from torchvision import tv_tensors  # slow to import
+
         scene = self.scene(index)
         image = tv_tensors.Image(render(scene)[0])
         label = scene.objects[0].kind - 1

@@ -146,3 +146,33 @@ def evaluation_transform(
     if pad_to is not None:
         steps.append(PadTo(pad_to))
     return v2.Compose(steps)
+
+
+def classification_training_transform(
+    normalization: Normalization,
+    crop: int,
+    area: tuple[float, float],
+    ratio: tuple[float, float],
+    flip: bool,
+) -> v2.Transform:
+    """Augmentation of a classifier's images: a random crop, resized; horizontal flip; normalisation.
+
+    Args:
+        normalization: of the image.
+        crop: side of the result, in pixels.
+        area: range of the crop's share of the image's area.
+        ratio: range of the crop's width / height.
+        flip: mirror half of the images.
+    """
+    random_crop = v2.RandomResizedCrop(crop, area, ratio, antialias=True)
+    flips = [v2.RandomHorizontalFlip()] if flip else []
+    return v2.Compose([random_crop, *flips, Normalize(normalization)])
+
+
+def classification_evaluation_transform(
+    normalization: Normalization, resize: int, crop: int
+) -> v2.Transform:
+    """Resize the shorter side to `resize` pixels, cut out the central square of `crop` pixels,
+    normalise."""
+    steps = [v2.Resize(resize, antialias=True), v2.CenterCrop(crop), Normalize(normalization)]
+    return v2.Compose(steps)

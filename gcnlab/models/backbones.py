@@ -7,13 +7,11 @@ by name.
 
 import re
 from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import WeightsEnum
-from torchvision.ops import FrozenBatchNorm2d
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, nearest, shown, whole
@@ -72,7 +70,7 @@ class ResNetBackbone(nn.Module):
 
 def build_backbone(
     name: str,
-    weights: str | Path | WeightsEnum | None = None,
+    weights: str | Path | Enum | None = None,
     frozen_norm: bool = False,
 ) -> ResNetBackbone:
     """Build a backbone by name.
@@ -119,12 +117,19 @@ def build_classifier(name: str, num_classes: Whole = 1000, frozen_norm: bool = F
         raise ValueError(
             f"unknown backbone {shown(name)}; choose one of {', '.join(BACKBONES)}{nearest(name, BACKBONES)}"
         )
-    norm_layer = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
+    norm_layer = _frozen_norm_layer() if frozen_norm else nn.BatchNorm2d
     if name in _OWN_NETWORKS:
         return _OWN_NETWORKS[name](num_classes, norm_layer=norm_layer)
-    return torchvision.models.get_model(
-        name, weights=None, num_classes=num_classes, norm_layer=norm_layer
-    )
+
+    from torchvision.models import get_model  # slow to import: only for its own networks
+
+    return get_model(name, weights=None, num_classes=num_classes, norm_layer=norm_layer)
+
+
+def _frozen_norm_layer() -> type[nn.Module]:
+    from torchvision.ops import FrozenBatchNorm2d
+
+    return FrozenBatchNorm2d
 
 
 def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
@@ -191,14 +196,14 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def published_weights(name: str, weights: str | Path | WeightsEnum) -> WeightsEnum | None:
+def published_weights(name: str, weights: str | Path | Enum) -> Enum | None:
     """Return the torchvision weights with the name `weights`, or None if `weights` is a path.
 
     Raises:
         ValueError: torchvision has no such weights for this network.
         FileNotFoundError: `weights` is neither a name nor a file.
     """
-    if isinstance(weights, WeightsEnum):
+    if isinstance(weights, Enum):
         if name not in TORCHVISION_RESNETS or weights not in _published(name):
             raise ValueError(f"{weights}: these weights belong to another network than {name}")
         return weights
@@ -220,8 +225,10 @@ def published_weights(name: str, weights: str | Path | WeightsEnum) -> WeightsEn
     )
 
 
-def _published(name: str) -> type[WeightsEnum]:
-    return torchvision.models.get_model_weights(name)
+def _published(name: str) -> type[Enum]:
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(name)
 
 
 def _output_channels(stage: nn.Module) -> int:

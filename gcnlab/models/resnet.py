@@ -27,11 +27,49 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
-from torchvision.models.resnet import Bottleneck
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, whole
 from gcnlab.models.choices import check_kernel_size
+
+
+class Bottleneck(nn.Module):
+    """The bottleneck of a ResNet: 1×1, 3×3 and 1×1 convolutions around a shortcut.
+
+    The modules have torchvision's names, and the stride is in the 3×3 convolution as there.
+
+    Args:
+        in_channels: channels of the input.
+        inner_channels: channels between the convolutions; the output has four times as many.
+        stride: 1, or 2 in the first block of a stage.
+        norm_layer: called with a number of channels, returns a normalisation layer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        inner_channels: int,
+        stride: int = 1,
+        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ):
+        super().__init__()
+        out_channels = 4 * inner_channels
+        self.conv1 = nn.Conv2d(in_channels, inner_channels, 1, bias=False)
+        self.bn1 = norm_layer(inner_channels)
+        self.conv2 = nn.Conv2d(inner_channels, inner_channels, 3, stride, padding=1, bias=False)
+        self.bn2 = norm_layer(inner_channels)
+        self.conv3 = nn.Conv2d(inner_channels, out_channels, 1, bias=False)
+        self.bn3 = norm_layer(out_channels)
+        self.relu = nn.ReLU()
+        self.downsample = make_shortcut(in_channels, out_channels, stride, norm_layer)
+
+    def forward(
+        self, x: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch out_channels out_height out_width"]:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
 class GCNBottleneck(nn.Module):
@@ -116,10 +154,7 @@ class BottleneckResNet(nn.Module):
                 stride = 2 if block == 0 and index > 0 else 1
                 out = 4 * widths[index]
                 if gcn[index] is None:
-                    shortcut = make_shortcut(channels, out, stride, norm_layer)
-                    layers.append(
-                        Bottleneck(channels, widths[index], stride, shortcut, norm_layer=norm_layer)
-                    )
+                    layers.append(Bottleneck(channels, widths[index], stride, norm_layer))
                 else:
                     size, inner = gcn[index]
                     layers.append(GCNBottleneck(channels, inner, out, size, stride, norm_layer))
@@ -130,8 +165,6 @@ class BottleneckResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.ReLU):
-                module.inplace = False  # attribution methods put hooks on the ReLUs
 
     def forward(
         self, image: Float[Tensor, "batch 3 height width"]

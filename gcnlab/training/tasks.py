@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
 from gcnlab.annotations import Float, Int, Shaped, Tensor, UInt8
 from gcnlab.datasets import (
@@ -26,8 +25,6 @@ from gcnlab.datasets import (
     Shapes,
     VOCSegmentation,
     cityscapes_train_with_coarse,
-    evaluation_transform,
-    training_transform,
     voc_sbd_coco_train,
     voc_sbd_train,
     weights_normalization,
@@ -35,7 +32,6 @@ from gcnlab.datasets import (
 from gcnlab.datasets.cached import Cached
 from gcnlab.datasets.ids import check_labels
 from gcnlab.datasets.single_shapes import SingleShapes
-from gcnlab.datasets.transforms import Normalize
 from gcnlab.evaluation import Inference, Scores, evaluate, predict
 from gcnlab.evaluation.classification import TopKAccuracy, evaluate_classifier
 from gcnlab.models import SegmentationNet, build_backbone, build_classifier
@@ -155,11 +151,15 @@ class Segmentation(Task):
         return open_dataset(self.config.data, split, transforms)
 
     def training_set(self) -> Dataset:
+        from gcnlab.datasets import training_transform  # imports torchvision, which is slow
+
         d = self.config.data
         transform = training_transform(self.normalization, d.crop, d.scale, d.flip, d.color_jitter)
         return Cached(self.open("train"), transform)
 
     def evaluation_set(self, split: str = "val") -> Dataset:
+        from gcnlab.datasets import evaluation_transform
+
         return self.open(split, evaluation_transform(self.normalization))
 
     def check_item(self, image: Tensor, target: Tensor, name: str) -> None:
@@ -247,23 +247,20 @@ class Classification(Task):
         return dataset
 
     def training_set(self) -> Dataset:
-        return Cached(self.open("train"), self.training_transform())
+        from gcnlab.datasets.transforms import classification_training_transform
+
+        d = self.config.data
+        transform = classification_training_transform(
+            self.normalization, d.crop, d.area, d.ratio, d.flip
+        )
+        return Cached(self.open("train"), transform)
 
     def evaluation_set(self, split: str = "val") -> Dataset:
-        return self.open(split, self.evaluation_transform())
+        from gcnlab.datasets.transforms import classification_evaluation_transform
 
-    def training_transform(self) -> v2.Transform:
-        """Random crop, resized to data.crop; horizontal flip; normalisation."""
-        data = self.config.data
-        crop = v2.RandomResizedCrop(data.crop, data.area, data.ratio, antialias=True)
-        flip = [v2.RandomHorizontalFlip()] if data.flip else []
-        return v2.Compose([crop, *flip, Normalize(self.normalization)])
-
-    def evaluation_transform(self) -> v2.Transform:
-        """Resize of the shorter side to data.resize; centre crop; normalisation."""
-        data = self.config.data
-        resize = v2.Resize(data.resize, antialias=True)
-        return v2.Compose([resize, v2.CenterCrop(data.crop), Normalize(self.normalization)])
+        d = self.config.data
+        transform = classification_evaluation_transform(self.normalization, d.resize, d.crop)
+        return self.open(split, transform)
 
     def check_item(self, image: Tensor, target: Tensor, name: str) -> None:
         if not 0 <= int(target) < self.config.num_classes:

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gcnlab.models import BACKBONES, build_backbone
-from gcnlab.models.resnet import GCNBottleneck, mini_resnet, resnet50_gcn
+from gcnlab.models.resnet import Bottleneck, GCNBottleneck, make_shortcut, mini_resnet, resnet50_gcn
 
 
 def conv_macs(network, size=224):
@@ -155,3 +155,14 @@ def test_frozen_norm_has_nothing_to_train_and_keeps_its_statistics():
     backbone(torch.randn(2, 3, 32, 32))
     assert torch.equal(backbone.bn1.running_mean, before)
     assert all(p.ndim == 4 for p in backbone.parameters())
+
+
+@pytest.mark.parametrize(("channels", "stride"), [(32, 1), (32, 2), (16, 1)])
+def test_a_bottleneck_is_torchvisions(channels, stride):
+    """The same weights under the same names, and the same output to the last bit."""
+    shortcut = make_shortcut(channels, 32, stride, torch.nn.BatchNorm2d)
+    reference = torchvision.models.resnet.Bottleneck(channels, 8, stride, shortcut).eval()
+    ours = Bottleneck(channels, 8, stride).eval()
+    ours.load_state_dict(reference.state_dict())
+    image = torch.randn(2, channels, 9, 11)
+    assert torch.equal(ours(image), reference(image.clone()))
