@@ -101,5 +101,5 @@ def test_a_band_without_width_is_refused(share):
 
 
 def test_shapes_have_to_agree():
-    with pytest.raises(ValueError, match="differ in shape"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         BoundaryIoU(2).update(torch.zeros(2, 2).byte(), torch.zeros(2, 3).byte())

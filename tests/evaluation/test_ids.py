@@ -53,7 +53,7 @@ def test_ids_out_of_range(kind, wrong):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (GOOD.float(), "must be class ids, not float32: of scores take argmax"),
+        (GOOD.float(), "must be class ids, not float32: use argmax"),
         (GOOD.half(), "must be class ids, not float16"),
         (GOOD > 0, "must be class ids, not a mask of bools"),
     ],
