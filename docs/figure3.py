@@ -10,12 +10,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+import gcnlab
 from gcnlab.datasets import SHAPES, Scene, ShapeObject, render
-from gcnlab.experiments.paper import ROOT
 from gcnlab.plots import draw_region
 from gcnlab.plots.style import figure_style
 from gcnlab.receptive import valid_field
-from gcnlab.training import load_run
 
 SIDE = 256
 KIND = SHAPES.names.index("cross")
@@ -30,7 +29,7 @@ def main(out: Path) -> None:
     with figure_style():
         figure = Figure(figsize=(7.8, 2.9))
         for axis, (title, name, size) in zip(figure.subplots(1, len(PANELS)), PANELS):
-            run = load_run(ROOT / "data/checkpoints" / name, "cpu")
+            run = gcnlab.load(name, "cpu")
             middle = (SIDE // 2, SIDE // 2)
             item = ShapeObject(KIND, (SIDE / 2, SIDE / 2), float(size), 20.0, texture=1)
             image, labels, _ = render(Scene(SIDE, SIDE, 2, (item,)))

@@ -20,9 +20,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gcnlab.experiments.cost import networks
-
 from gcnlab.experiments import coverage, report
+from gcnlab.experiments.network_cost import table_networks
 from gcnlab.experiments.object_size import read_result
 from gcnlab.experiments.paper import results_folder
 from gcnlab.experiments.scales import Scale
@@ -142,7 +141,7 @@ def precision(runs: report.Runs) -> Rows:
 
 
 def _miou(name: str, runs: report.Runs, **training: Any) -> str:
-    config = networks()[name]
+    config = table_networks()[name]
     config = replace(config, training=replace(config.training, **training))
     return report.mean_and_spread([s["miou"] for s in report.by_seed(config, runs).values()])
 

@@ -75,6 +75,13 @@ def test_commands_are_found():
     assert len([c for page in PAGES for c in commands(page.read_text())]) > 30
 
 
+def test_the_readmes_example_runs_as_pasted(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    assert re.search(r"the field covers \d+% of the object", capsys.readouterr().out)
+
+
 def test_the_readme_is_short():
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 130

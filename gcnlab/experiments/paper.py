@@ -3,8 +3,7 @@
 import csv
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
-_DATA = Path(__file__).parent.parent.parent / "data"
+from gcnlab.pretrained import data_folder
 
 
 def published_table(number: int) -> list[dict[str, str]]:
@@ -13,7 +12,7 @@ def published_table(number: int) -> list[dict[str, str]]:
     Raises:
         FileNotFoundError: the figures of this table are not part of the package.
     """
-    path = _DATA / "paper" / f"table{number}.csv"
+    path = data_folder("paper") / f"table{number}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: Table {number} is not part of gcnlab")
     with open(path) as file:
@@ -26,7 +25,7 @@ def results_folder() -> Path:
     Raises:
         FileNotFoundError: gcnlab does not run from a checkout. The installed package has no results.
     """
-    folder = _DATA / "results"
+    folder = Path(__file__).parent.parent.parent / "data" / "results"
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} does not exist: the results are in the repository, not in the installed "
