@@ -1,7 +1,7 @@
 """Build the site: python docs/build.py build/site
 
-Copies the README, notebooks and pages into one folder, adds a page with the paper's tables beside ours, and calls
-Sphinx. Every warning, such as a broken link between pages, is an error.
+Copies the README, notebooks and pages into one folder, adds a page with the paper's tables beside
+ours, and calls Sphinx. Every warning, such as a broken link between pages, is an error.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Settings of Sphinx, which `docs/build.py` calls. Notebooks are shown as committed; they are not run."""
+"""Settings of Sphinx, which `docs/build.py` calls. It shows notebooks as committed, without a run."""
 
 project = "gcnlab"
 author = "The gcnlab developers"

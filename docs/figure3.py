@@ -1,8 +1,10 @@
-"""Draw the README's picture, the paper's Figure 3 with our networks: python docs/figure3.py docs/static/figure3.png
+"""Draw the README's picture, the paper's Figure 3 with our networks.
 
-One object of Shapes, small under the 1×1 head, then enlarged under the 1×1 head and under GCN. The valid receptive
-field of its central pixel is bright on the darkened image. The networks come with the package; the scene is one
-example.
+    python docs/figure3.py docs/static/figure3.png
+
+One object of Shapes, small under the 1×1 head, then enlarged under the 1×1 head and under GCN. The
+valid receptive field of its central pixel is bright on the darkened image. The networks come with
+the package; the scene is one example.
 """
 
 import sys

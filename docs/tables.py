@@ -61,7 +61,7 @@ def filled(text: str, runs: report.Runs) -> str:
 
 
 def markdown(rows: Rows) -> str:
-    """Rows as a Markdown table, the first one as its header. A number stays on a line with its spread."""
+    """Rows as a Markdown table with a header. A number and its spread stay on one line."""
     lines = [
         "| " + " | ".join(cell.replace(" ± ", "\u00a0±\u00a0") or "–" for cell in row) + " |"
         for row in rows
@@ -161,7 +161,7 @@ def pretrained_start(runs: report.Runs) -> Rows:
 
 
 def large_objects(runs: report.Runs) -> Rows:
-    """Objects of 192 px under the quick networks: how much of the inside is right, and is covered."""
+    """Objects of 192 px under the quick networks: internal accuracy and coverage."""
     names = {"internal_accuracy": "inside right %", "coverage": "covered by the valid field %"}
     rows = [["objects of 192 px", *HEADS.values()]]
     for score, words in names.items():

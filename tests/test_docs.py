@@ -1,4 +1,4 @@
-"""The README's Python example runs as pasted, and every command in README, docs, notebooks and --help parses."""
+"""The README's example runs as pasted; all commands in README, docs, notebooks and --help parse."""
 
 import ast
 import json
@@ -24,7 +24,7 @@ def markdown_of(notebook):
 
 
 def commands(text):
-    """Each `gcnlab COMMAND …` of the indented blocks and code spans of a page, and whether it is complete."""
+    """Each `gcnlab COMMAND …` in blocks (complete) and in code spans (perhaps not) of a page."""
     text = text.replace("\\\n", " ")
     found = []
     for line in text.splitlines():

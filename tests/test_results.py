@@ -1,4 +1,4 @@
-"""Committed results have provenance and show what the pages say; the pages' tables are up to date."""
+"""Committed results have provenance; the tables of README and docs are made from them."""
 
 import json
 import re

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShowTable:
-    """Show a table of the paper beside ours: means over seeds, and a verdict on each ordering of the
-    paper. Without a number, show the orderings of all tables.
+    """Show a table of the paper beside ours: means over seeds, and a verdict on each ordering of
+    the paper. Without a number, show the orderings of all tables.
 
         gcnlab table
         gcnlab table 1

@@ -23,7 +23,7 @@ def results_folder() -> Path:
     """data/results of the checkout, where the committed results are.
 
     Raises:
-        FileNotFoundError: gcnlab does not run from a checkout. The installed package has no results.
+        FileNotFoundError: gcnlab does not run from a checkout; the wheel has no results.
     """
     folder = Path(__file__).parent.parent.parent / "data" / "results"
     if not folder.is_dir():

@@ -4,9 +4,9 @@ A finished run is found by its settings, not by the name of its folder. All resu
 data/results are read; a run belongs to a cell if its settings differ from the cell's in the seed
 alone. So one run serves every table that contains its network, and nothing is trained twice.
 
-**Verdicts.** A claim is tested on pairs of runs with the same seed, which see the images in the same
-order. A two-sided paired t-test at 5 % decides between "held" and "not held". Everything else is
-"inconclusive", and so is a claim with fewer seeds than the table asks for.
+**Verdicts.** A claim is tested on pairs of runs with the same seed, which see the images in the
+same order. A two-sided paired t-test at 5 % decides between "held" and "not held". Everything else
+is "inconclusive", and so is a claim with fewer seeds than the table asks for.
 """
 
 import json
@@ -169,7 +169,7 @@ def orderings(
 def paper_and_ours(
     table: PaperTable, runs: Runs, score: str
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """One score of all networks that have it: the paper's by network, and ours of every seed by network."""
+    """One score of all networks that have it: the paper's, and ours of every seed; by network."""
     cells = [cell for cell in table.cells if score in cell.paper]
     ours = {cell.name: by_seed(cell, runs).values() for cell in cells}
     return (
@@ -179,7 +179,7 @@ def paper_and_ours(
 
 
 def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
-    """A table as text cells, paper and ours in adjacent columns: a header and one row per network."""
+    """A table as text, paper and ours in adjacent columns: a header and one row per network."""
     counted = any(cell.weights is not None for cell in table.cells)
     header = ["network", *(["weights"] if counted else [])]
     for score in table.scores:
@@ -254,7 +254,7 @@ def prediction_interval(values: list[float], level: float = 0.99) -> tuple[float
 
 
 def mean_and_spread(values: list[float]) -> str:
-    """Mean and standard deviation as text: "70.4 ± 3.2", "70.4" for one value, "–" without values."""
+    """Mean and standard deviation as text: "70.4 ± 3.2"; "70.4" for one value, "–" for none."""
     if not values:
         return "–"
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
@@ -262,7 +262,7 @@ def mean_and_spread(values: list[float]) -> str:
 
 
 def _p_value(differences: list[float]) -> float:
-    """Two-sided p-value of the mean difference being 0. Without spread it is 0, or 1 if all are 0."""
+    """Two-sided p-value of a mean difference of 0; if all are equal: 0, or 1 if all are 0."""
     from scipy.stats import ttest_1samp
 
     if statistics.pstdev(differences) == 0:

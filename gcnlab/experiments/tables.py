@@ -1,4 +1,4 @@
-"""Tables 1 to 6 of the paper, each defined once: which networks are trained, what is scored, what is claimed.
+"""Tables 1 to 6 of the paper, each defined once: the networks, the scores and the claims.
 
 Our networks are trained on Shapes, where only the outline tells the class, or on CamVid; `scales`
 defines the image size and the schedule.
@@ -32,7 +32,7 @@ SCORES = {
 
 
 class PaperHead(NamedTuple):
-    """A head on the paper's res-5 (2048 channels, 21 classes), of which a table counts the weights."""
+    """A head on the paper's res-5 (2048 channels, 21 classes), whose weights a table counts."""
 
     kind: str
     kernel_size: int
@@ -66,7 +66,7 @@ class Cell:
     def settings(
         self, seed: int, results: Path = Path("data/results")
     ) -> RunConfig | PretrainConfig:
-        """The settings of the training with this seed, with a pretrained backbone under `results`."""
+        """Settings of the training with this seed; its backbone, if any, is under `results`."""
         config = with_seed(self.config, seed)
         if self.pretrained is None:
             return config
@@ -82,8 +82,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` scores higher than `worse`. Each side is the name of a cell, or a claim, which stands
-    for the difference of its two sides."""
+    """`better` scores higher than `worse`. Each side is the name of a cell, or a claim, which
+    stands for the difference of its two sides."""
 
     better: "str | Claim"
     worse: "str | Claim"
@@ -210,8 +210,8 @@ def _gcn_against(number: int, kind: str, title: str, scale: Scale) -> PaperTable
 
 
 def _table4(scale: Scale) -> PaperTable:
-    """Stacks of fewer weights. The paper's m = 2048, 1024 and 210 are the width of res-5, a half and
-    a tenth of it; ours are the same fractions of the width of every level."""
+    """Stacks of fewer weights. The paper's m = 2048, 1024 and 210 are the width of res-5, a half
+    and a tenth of it; ours are the same fractions of the width of every level."""
     widths = (64, 128, 256, 512)  # of res-2 … res-5, in the mini network and in ResNet-18
     paper = {row["head"]: {"miou": float(row["miou"])} for row in published_table(4)}
     cells = []
@@ -244,11 +244,11 @@ def _table5(scale: Scale) -> PaperTable:
 
 
 def _table6(scale: Scale) -> PaperTable:
-    """GCN inside the backbone. Both backbones are pretrained as classifiers, on single shapes instead
-    of ImageNet.
+    """GCN inside the backbone. Both backbones are pretrained as classifiers, on single shapes
+    instead of ImageNet.
 
-    The classification score is the paper's top-5 accuracy of 1,000 classes and our top-1 accuracy of
-    6 classes.
+    The classification score is the paper's top-5 accuracy of 1,000 classes and our top-1 accuracy
+    of 6 classes.
     """
     k = SCALES[scale].kernel_size
     paper = {row["score"]: row for row in published_table(6)}

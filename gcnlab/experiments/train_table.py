@@ -1,4 +1,4 @@
-"""Train the networks of a table: all that have no scores yet, or one more to test reproducibility."""
+"""Train the networks of a table that have no scores yet, or one more to verify the others."""
 
 import os
 import random
@@ -21,8 +21,8 @@ def train_missing(
     workers: int = 0,
 ) -> None:
     """Train and score all networks of a table that have no scores under `results`, one after the
-    other, seed by seed, so that an interrupted command leaves complete rows. An interrupted training
-    is resumed. A network that another process trains is skipped.
+    other, seed by seed, so that an interrupted command leaves complete rows. An interrupted
+    training is resumed. A network that another process trains is skipped.
 
     Args:
         table: the table, as defined at `scale`.
