@@ -39,8 +39,8 @@ class OcclusionSettings:
     threshold: int | float = 0.2
     """Size of the region, in (0, 1]; its meaning depends on the rule."""
     rule: Rule = "maximum"
-    """maximum: the region is where |discrepancy| ≥ threshold × its maximum; mass: the smallest
-    region that holds that share of the sum of |discrepancy|."""
+    """maximum: the region where the absolute discrepancy is at least threshold × its maximum; mass:
+    the smallest region that holds that share of the sum of the absolute discrepancy."""
     batch_size: int = 16
     """Largest number of occluded images per batch."""
 
