@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.memory import peak_mb
-from gcnlab.evaluation.inference import Inference, map_bytes, score_map
+from gcnlab.evaluation import Inference, score_map
+from gcnlab.evaluation.inference import map_bytes
 from gcnlab.experiments.command import run_command
 from gcnlab.models import SegmentationNet
 from gcnlab.provenance import provenance, write_json

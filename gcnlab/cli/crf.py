@@ -3,59 +3,64 @@
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from gcnlab.cli.evaluate import open_split
-from gcnlab.evaluation import Inference
-from gcnlab.evaluation.crf_search import CRFScores, Grid, search_crf
-from gcnlab.provenance import provenance, write_json
-from gcnlab.training import load_run
-from gcnlab.training.runs import describe
+from gcnlab.evaluation.settings import CRFGrid, Inference
+
+if TYPE_CHECKING:
+    from gcnlab.evaluation.crf_search import CRFScores
 
 
 @dataclass(frozen=True)
 class Crf:
-    """Search the dense CRF's parameters on a few images; score the best on the split's others.
+    """Search the dense CRF's parameters on a few images; score the best on other images of the split.
 
         gcnlab crf runs/camvid --split val --images 20 --out crf.json
 
-    Needs the extra `crf`. Half a second per image and point of the grid at 480×360 with 11 classes on one core.
+    Needs the extra `crf`. It takes half a second per image and point of the grid, at 480×360 with 11 classes on
+    one core.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a run, or a checkpoint."""
+    """A run's folder, a checkpoint, or the name of a pretrained network."""
     split: Literal["train", "val"] = "val"
-    """Where the images are taken from."""
+    """Split of the images."""
     images: int = 20
-    """How many to search on, spread evenly over the split."""
+    """Number of images to search on, evenly spaced in the split."""
     held_back: int | None = None
-    """How many of the others to score the best on; all if not given."""
-    grid: Grid = field(default_factory=Grid)
-    """What to try."""
+    """Number of other images to score the best on; default: all others."""
+    grid: CRFGrid = field(default_factory=CRFGrid)
+    """Values to try."""
     inference: Inference = field(default_factory=Inference)
-    """How the network is run."""
+    """How the network is run: flip, scales, tiles."""
     root: Path | None = None
-    """Folder of the data set, if it is not where the run found it."""
+    """Folder of the data sets; default: where the run found them."""
     out: Path | None = None
     """Write all scores and provenance to this JSON file."""
     device: str | None = None
-    """cpu, cuda, …; the GPU if there is one."""
+    """cpu, cuda, …; default: the GPU if there is one."""
 
     def __call__(self) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        from gcnlab.cli.evaluate import open_split
+        from gcnlab.evaluation import Predictor
+        from gcnlab.evaluation.crf_search import search_crf
+        from gcnlab.provenance import provenance, write_json
+        from gcnlab.training import load_run
+        from gcnlab.training.runs import describe
+
         start = time.perf_counter()
         run = load_run(self.run, self.device)
         dataset = open_split(run, self.split, self.root)
         found = search_crf(
-            run.model,
+            Predictor(run.model, run.normalization, self.inference),
             dataset,
-            run.normalization,
             self.images,
             self.grid,
-            self.inference,
             self.held_back,
         )
         if self.out is not None:
@@ -69,7 +74,7 @@ class Crf:
             what = {"what": f"{describe(run.config)} on {run.config.data.dataset}"}
             settings = {"inference": asdict(self.inference), "grid": asdict(self.grid)}
             write_json(what | asdict(found) | settings | {"provenance": record}, self.out)
-        table = Table(title=f"{len(found.images)} images of the search, then the others")
+        table = Table(title=f"{len(found.images)} images of the search, then the held-out images")
         for column in ("CRF", "images", "mIoU %", "accuracy %", "boundary %"):
             table.add_column(column, justify="left" if column == "CRF" else "right")
         for scores in found.searched:
@@ -81,8 +86,8 @@ class Crf:
         Console().print(table)
 
 
-def cells(scores: CRFScores) -> tuple[str, ...]:
-    """A row of the table."""
+def cells(scores: "CRFScores") -> tuple[str, ...]:
+    """One row of the table."""
     crf = scores.crf
     name = "none"
     if crf is not None:

@@ -4,54 +4,55 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
-from PIL import Image
 
-from gcnlab.cli.results import result_paths
-from gcnlab.datasets.pictures import WHITE, palette_picture, read_image
-from gcnlab.evaluation import CRF, Inference, predict
-from gcnlab.training import load_run
+from gcnlab.evaluation.settings import CRF, Inference
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment pictures: a palette PNG of class ids for each, or a coloured overlay.
+    """Segment pictures: write a palette PNG of class ids for each, or an overlay.
 
         gcnlab predict runs/gcn7 street.jpg other.png --out predictions
         gcnlab predict runs/gcn7 street.jpg --inference.flip --inference.scales 0.75 1 1.25 crf:crf
 
-    Pictures are taken as viewers show them: turned as their EXIF tag says, transparent parts on white.
+    Pictures are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a run, or a checkpoint."""
+    """A run's folder, a checkpoint, or the name of a pretrained network."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Pictures, of any size."""
     out: Path = Path("predictions")
     """Folder for NAME.png."""
     overlay: bool = False
-    """Write the picture with the classes' colours over it, rather than class ids."""
+    """Write the picture with the colours of the classes over it, instead of class ids."""
     inference: Inference = field(default_factory=Inference)
-    """Flip, scales, tiles."""
+    """How the network is run: flip, scales, tiles."""
     crf: CRF | None = None
     """Refine the class probabilities with a dense CRF (extra `crf`)."""
     device: str | None = None
-    """cpu, cuda, …; the GPU if there is one."""
+    """cpu, cuda, …; default: the GPU if there is one."""
 
     def __call__(self) -> None:
         if not self.images:
             raise ValueError("name at least one picture to segment")
+        import torch
+        from PIL import Image
+
+        from gcnlab.cli.results import result_paths
+        from gcnlab.datasets.pictures import WHITE, palette_picture, read_image
+        from gcnlab.evaluation import Predictor
+        from gcnlab.training import load_run
+
         run = load_run(self.run, self.device)
+        predictor = Predictor(run.model, run.normalization, self.inference, self.crf)
         labels = run.labels
         targets = result_paths(self.images, self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         for path, target in targets.items():
             image = read_image(path, background=WHITE)
-            normalize = run.normalization
-            ids = predict(
-                run.model, normalize(image)[None], None, self.inference, self.crf, normalize
-            )[0].to(torch.uint8)
+            ids = predictor.class_ids(run.normalization(image)).to(torch.uint8)
             if self.overlay:
                 colored = labels.colorize(ids).float()
                 mixed = 0.5 * image.permute(1, 2, 0).float() + 0.5 * colored

@@ -1,4 +1,4 @@
-"""Scores: confusion matrix, boundary and interior, a network on a data set; inference modes, dense CRF.
+"""Predict and score: inference modes, dense CRF, mean IoU, boundary and interior, submissions.
 
 The names are in `__init__.pyi`; each is imported when it is first used.
 """

@@ -1,12 +1,23 @@
 from .boundary import boundary_distance, boundary_mask
-from .boundary_iou import BandRule, BoundaryIoU
+from .boundary_iou import BoundaryIoU
 from .classification import TopKAccuracy, evaluate_classifier
 from .confusion import ConfusionMatrix
-from .crf import CRF, refine_probabilities
+from .crf import refine_probabilities
+from .crf_search import search_crf
 from .curve import Curve, DistanceCounts
-from .inference import CITYSCAPES_CROPS, VOC_PADDED, Inference, score_map
-from .prediction import predict
-from .scores import BoundaryRule, Scores, evaluate
+from .inference import score_map
+from .prediction import Predictor, predict
+from .scores import Scores, evaluate
+from .settings import (
+    CITYSCAPES_CROPS,
+    CRF,
+    VOC_PADDED,
+    BandRule,
+    BoundaryRule,
+    CRFGrid,
+    Inference,
+)
+from .submission import submit
 
 __all__ = [
     "CITYSCAPES_CROPS",
@@ -15,10 +26,12 @@ __all__ = [
     "BandRule",
     "BoundaryIoU",
     "BoundaryRule",
+    "CRFGrid",
     "ConfusionMatrix",
     "Curve",
     "DistanceCounts",
     "Inference",
+    "Predictor",
     "Scores",
     "TopKAccuracy",
     "boundary_distance",
@@ -28,4 +41,6 @@ __all__ = [
     "predict",
     "refine_probabilities",
     "score_map",
+    "search_crf",
+    "submit",
 ]

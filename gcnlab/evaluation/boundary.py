@@ -6,17 +6,13 @@ void. Here both are settings, and the distance of a pixel is the distance betwee
 nearest pixel with another label: 1 for a pixel that touches another label.
 """
 
-from typing import Literal
-
 import numpy as np
 import torch
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor
 from gcnlab.datasets.ids import check_ids
 from gcnlab.datasets.labels import IGNORE
-
-Norm = Literal["euclidean", "chebyshev", "cityblock"]
-VoidRule = Literal["edge", "blank"]
+from gcnlab.evaluation.settings import Norm, VoidRule
 
 
 def boundary_distance(

@@ -17,32 +17,13 @@ All classes are found in one pass: a pixel is in its class's band where the squa
 holds another label.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
 from gcnlab.annotations import Bool, Float, Int, Shaped, Tensor
 from gcnlab.datasets.ids import check_ids, scored_ids
 from gcnlab.datasets.labels import IGNORE
-
-
-@dataclass(frozen=True)
-class BandRule:
-    """How wide the band along a mask's contour is."""
-
-    share: float = 0.02
-    """Width as a share of the image's diagonal, in (0, 1]; rounded, at least 1 pixel."""
-    image_border: bool = True
-    """The image's border is contour too, as in the authors' code."""
-
-    def __post_init__(self):
-        if not 0 < self.share <= 1:
-            raise ValueError(f"band.share must be in (0, 1], not {self.share}")
-
-    def width(self, height: int, width: int) -> int:
-        """Of the band in an image of `height` × `width`, in pixels."""
-        return max(1, round(self.share * (height**2 + width**2) ** 0.5))
+from gcnlab.evaluation.settings import BandRule
 
 
 def class_bands(

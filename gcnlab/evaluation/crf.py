@@ -1,56 +1,26 @@
-"""Dense CRF: class probabilities that follow the picture's edges (Krähenbühl & Koltun, NIPS 2011).
+"""Dense CRF: class probabilities that follow the image's edges (Krähenbühl & Koltun, NIPS 2011).
 
-Every pair of pixels i, j pays for different labels
+Every pair of pixels i, j with different labels has the cost
 
     k(i, j) = w_s · exp(−|p_i − p_j|² / 2θ_s²)  +  w_a · exp(−|p_i − p_j|² / 2θ_a² − |I_i − I_j|² / 2θ_c²)
 
-where p are positions in pixels and I colours in 0 … 255: the first term smooths, the second binds pixels that
-are near and alike. Each term is normalised as in their program, by the root of its sum over the pixels around either of the
-two, so that the weights do not depend on how many those are. A pixel alone pays −log of its probability.
-Mean-field inference in a few iterations gives probabilities again. The paper (section 4.2, Tables 7 and 9) post-processes with it and gives no parameter; the
-defaults are those of Krähenbühl & Koltun's own program, and `gcnlab crf` searches.
+where p are positions in pixels and I colours in 0 … 255. The first term is the smoothness term; the second,
+the appearance term, connects pixels that are near each other and have similar colours. As in the authors'
+program, each term is normalised by the square root of its sum over the neighbours of either pixel, so that
+the weights do not depend on the number of neighbours. The unary cost of a pixel is −log of its probability.
+A few iterations of mean-field inference give probabilities again. The paper (section 4.2, Tables 7 and 9)
+post-processes with a dense CRF and gives no parameters. The defaults are those of Krähenbühl & Koltun's
+program, and `gcnlab crf` searches others.
 
-The filtering is theirs, from the package pydensecrf2 (extra `crf`), which is compiled when it is installed.
+The filtering uses the authors' code in the package pydensecrf2 (extra `crf`), which is compiled when it is
+installed.
 """
-
-from dataclasses import dataclass
 
 import torch
 
 from gcnlab.annotations import Float, Tensor, UInt8
 from gcnlab.datasets.normalization import Normalization
-from gcnlab.settings import check
-
-
-@dataclass(frozen=True)
-class CRF:
-    """Parameters of the dense CRF."""
-
-    iterations: int = 10
-    """Of mean field; 0 leaves the probabilities as they are."""
-    smooth_weight: float = 3.0
-    """w_s, of the term that smooths; 0 leaves it out."""
-    smooth_std: float = 3.0
-    """θ_s, in pixels."""
-    appearance_weight: float = 10.0
-    """w_a, of the term that binds alike pixels; 0 leaves it out."""
-    appearance_std: float = 60.0
-    """θ_a, in pixels."""
-    color_std: float = 20.0
-    """θ_c, in grey levels of 255."""
-    floor: float = 1e-5
-    """Least probability; smaller ones are raised to it, so that no class is out of the question."""
-
-    def __post_init__(self):
-        def check_value(name: str, good: bool, expected: str) -> None:
-            check(f"crf.{name}", good, f"{expected}, not {getattr(self, name)}")
-
-        check_value("iterations", self.iterations >= 0, "0 or more")
-        for name in ("smooth_weight", "appearance_weight"):
-            check_value(name, getattr(self, name) >= 0, "0 or positive")
-        for name in ("smooth_std", "appearance_std", "color_std"):
-            check_value(name, getattr(self, name) > 0, "positive")
-        check_value("floor", 0 < self.floor < 1, "in (0, 1)")
+from gcnlab.evaluation.settings import CRF
 
 
 def refine_probabilities(
@@ -61,12 +31,12 @@ def refine_probabilities(
     """Class probabilities after the CRF, on the CPU.
 
     Args:
-        image: the picture in its own colours, not normalised.
-        probabilities: of the classes, each pixel's sum 1.
+        image: the image in its original colours, not normalised.
+        probabilities: class probabilities, which sum to 1 at each pixel.
         crf: parameters; None for the defaults.
 
     Raises:
-        ValueError: the package is not installed, sizes differ, or a pixel's values are no
+        ValueError: the package is not installed, the sizes differ, or the values of a pixel are not
             probabilities.
     """
     import numpy as np
@@ -76,13 +46,15 @@ def refine_probabilities(
     classes, height, width = probabilities.shape
     if image.shape[-2:] != probabilities.shape[-2:]:
         raise ValueError(
-            f"the image has {tuple(image.shape[-2:])} pixels and the probabilities {(height, width)}"
+            f"image {tuple(image.shape[-2:])} and probabilities {(height, width)} differ in size"
         )
     given = probabilities.detach().cpu().to(torch.float32, copy=True)
     if not (given >= 0).all() or not torch.allclose(
         given.sum(0), torch.ones(height, width), atol=1e-3
     ):
-        raise ValueError("a CRF refines probabilities: each pixel's must be ≥ 0 and sum to 1")
+        raise ValueError(
+            "a CRF refines probabilities: the values of each pixel must be ≥ 0 and sum to 1"
+        )
     if crf.iterations == 0:
         return given
     unary = -given.clamp(min=crf.floor).log()
@@ -104,7 +76,7 @@ def refine_probabilities(
 def colors_of(
     image: Float[Tensor, "3 height width"], normalization: Normalization
 ) -> UInt8[Tensor, "3 height width"]:
-    """The picture that a normalised image was made of, as the CRF takes it."""
+    """Undo the normalisation of an image: its colours, 0 … 255, as the CRF takes them."""
     return (255 * normalization.invert(image.float())).round().to(torch.uint8)
 
 
@@ -113,7 +85,7 @@ def _package():
         import pydensecrf.densecrf as dense
     except ModuleNotFoundError as error:
         raise ValueError(
-            "the dense CRF needs the package pydensecrf2, the extra `crf`, which is not installed: "
+            "the dense CRF needs the package pydensecrf2, which is not installed: "
             "pip install 'gcnlab[crf]' (a C++ compiler builds it in about a minute)"
         ) from error
     return dense

@@ -1,8 +1,8 @@
-"""Score a network on a data set: mean IoU, per class, and boundary against interior.
+"""Score a network on a data set: mean IoU, per class, boundary and interior.
 
-Each image goes through the network by itself. In a batch the same image gets scores that differ in their last
-bits, and where two classes are that close another class wins: then the figures would depend on the batch size.
-As it is they depend neither on that nor on the number of workers or processes.
+Each image goes through the network separately. In a batch, the logits of the same image differ in their
+last bits, and where two classes are that close, another class would win. The scores therefore do not depend
+on a batch size, nor on the number of workers or ranks.
 """
 
 from dataclasses import dataclass, field
@@ -19,54 +19,34 @@ from gcnlab.arguments import Whole, whole
 from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.distributed import all_reduce_sum, is_primary, own_share
-from gcnlab.evaluation.boundary import Norm, VoidRule, boundary_distance
-from gcnlab.evaluation.boundary_iou import BandRule, BoundaryIoU
+from gcnlab.evaluation.boundary import boundary_distance
+from gcnlab.evaluation.boundary_iou import BoundaryIoU
 from gcnlab.evaluation.confusion import ConfusionMatrix
-from gcnlab.evaluation.crf import CRF
 from gcnlab.evaluation.curve import Curve, DistanceCounts
-from gcnlab.evaluation.inference import Inference
-from gcnlab.evaluation.prediction import check_modes, class_ids, predict
+from gcnlab.evaluation.prediction import Predictor, predictor_of
+from gcnlab.evaluation.settings import CRF, BandRule, BoundaryRule, Inference
 from gcnlab.images import image_tensor
 from gcnlab.loading import iterate_batches
-from gcnlab.models.logits import check_network
 from gcnlab.models.modes import evaluation_mode
-
-__all__ = ["BoundaryRule", "Scores", "evaluate", "predict"]
-
-
-@dataclass(frozen=True)
-class BoundaryRule:
-    """What counts as boundary (see `gcnlab.evaluation.boundary`)."""
-
-    distance: int | float = 7
-    """Largest distance of a boundary pixel to another label, in pixels."""
-    norm: Norm = "euclidean"
-    """Norm of the distance."""
-    void: VoidRule = "edge"
-    """Whether the border of void is a boundary ("edge") or not ("blank")."""
-
-    def __post_init__(self):
-        if not self.distance > 0:
-            raise ValueError(f"rule.distance must be positive (in pixels), not {self.distance}")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a network on a data set, in percent; NaN where nothing was to be scored.
+    """Scores of a network on a data set, in percent; NaN where there is no pixel to score.
 
     Attributes:
         miou: mean IoU over the classes that occur.
         iou: IoU per class, by name.
-        accuracy: share of right pixels.
-        boundary_accuracy: share of right pixels within the boundary rule's distance.
-        internal_accuracy: share of right pixels beyond it.
+        accuracy: share of correct pixels.
+        boundary_accuracy: share of correct pixels within the boundary rule's distance.
+        internal_accuracy: share of correct pixels beyond it.
         images: number of images.
         rule: the boundary rule.
-        class_accuracy: share of right pixels per class, by name.
+        class_accuracy: share of correct pixels per class, by name.
         pixels: labelled pixels per class, by name.
-        boundary_iou: boundary IoU per class, by name; None if it was not asked for.
-        mean_boundary_iou: mean of those over the classes that occur.
-        curve: accuracy against distance; None if it was not asked for.
+        boundary_iou: boundary IoU per class, by name; None if not computed.
+        mean_boundary_iou: mean boundary IoU over the classes that occur.
+        curve: accuracy against the distance to the boundary; None if not computed.
     """
 
     miou: float
@@ -90,12 +70,11 @@ class Scores:
         )
 
 
-@no_type_check  # its own checks say what to do instead
+@no_type_check  # the function's own errors say what to do instead
 def evaluate(
-    model: nn.Module,
+    model: nn.Module | Predictor,
     dataset: Dataset,
     rule: BoundaryRule | None = None,
-    batch_size: Whole = 4,
     num_workers: Whole = 0,
     progress: bool = True,
     inference: Inference | None = None,
@@ -106,33 +85,32 @@ def evaluate(
 ) -> Scores:
     """Score `model` on `dataset` in evaluation mode; the model and the random state are left as they were.
 
-    Scores of another size than the image are resized to it, bilinearly (align_corners=False).
+    Score maps of another size than the image are resized to it, bilinearly (align_corners=False).
 
-    Where torch.distributed is initialised (torchrun), every process has to call this with the same
-    arguments; each scores its share of the images, and all get the scores of the whole set.
+    In a process group (torchrun), every rank has to call this function with the same arguments. Each rank
+    scores its share of the images, and all ranks get the scores of the whole data set.
 
     Args:
-        model: maps normalised images to scores; runs on the device that its weights are on.
-        dataset: yields (normalised image, labels), and has `.labels`, a `LabelSet`; or a `Subset` of such.
-            Images may differ in size.
-        rule: what counts as boundary; the default is ≤ 7 pixels, Euclidean, void as an edge.
-        batch_size: images that are loaded at once; each goes through the network by itself.
-        num_workers: processes that load images.
+        model: maps normalised images to score maps; runs on the device of its weights. Or a `Predictor`,
+            which holds `inference`, `crf` and `normalization`.
+        dataset: yields (normalised image, labels), and has `.labels`, a `LabelSet`; or a `Subset` of such a
+            data set. Images may differ in size.
+        rule: which pixels are boundary; the default is ≤ 7 pixels, Euclidean, void as an edge.
+        num_workers: data-loading workers; 0 loads in this process.
         progress: show a progress bar.
         inference: flip, scales, tiles; None is one pass over the whole image.
         crf: refine the class probabilities with a dense CRF.
-        normalization: what the images were normalised with; needed with `crf`.
-        curve: also the accuracy against distance, up to that many pixels.
-        band: also the boundary IoU, with that rule.
+        normalization: how the images were normalised; needed with `crf`.
+        curve: also compute the accuracy against the distance to the boundary, up to this distance in pixels.
+        band: also compute the boundary IoU, with this rule.
 
     Raises:
-        ValueError: the network knows other classes than the data set, its scores are NaN, there is no image, an
-            argument is out of range, or the data set cannot be sent to the processes that load.
-        TypeError: what is given is no network or no data set, or the network does not return scores.
+        ValueError: network and data set have different classes, a score map is NaN, there is no image, an
+            argument is out of range, or the data set cannot be sent to workers.
+        TypeError: `model` is not a network, `dataset` is not a data set, or the network does not return
+            score maps.
     """
-    check_network(model)
-    check_modes(inference, crf, normalization)
-    batch_size = whole("batch_size", batch_size, 1)
+    predictor = predictor_of(model, normalization, inference, crf)
     num_workers = whole("num_workers", num_workers, 0)
     keep_freed_memory()
     rule = rule or BoundaryRule()
@@ -144,20 +122,18 @@ def evaluate(
     share = own_share(dataset)
     loader = DataLoader(
         share,
-        batch_size,
         num_workers=num_workers,
-        collate_fn=list,  # images of several sizes too
+        collate_fn=list,  # leaves images of any size as they are
         multiprocessing_context="spawn" if num_workers else None,
     )
     images = torch.zeros((), dtype=torch.int64)
     hidden = not (progress and is_primary())
     bar = tqdm(total=len(share), desc="evaluate", unit="img", disable=hidden)
-    with bar, evaluation_mode(model):
-        for image, labels in (
-            _as_pair(pair) for pairs in iterate_batches(loader) for pair in pairs
-        ):
+    with bar, evaluation_mode(predictor.model):
+        for (pair,) in iterate_batches(loader):
+            image, labels = _as_pair(pair)
             check_pair(image, labels)
-            predicted = class_ids(model, image, inference, crf, normalization, classes)
+            predicted = predictor.class_ids(image, classes)
             distances = boundary_distance(labels, norm=rule.norm, void=rule.void)
             near = distances <= rule.distance
             void = labels.new_tensor(IGNORE)
@@ -196,11 +172,11 @@ def evaluate(
 
 @no_type_check
 def classes_of(dataset: Dataset) -> LabelSet:
-    """The classes of a data set, or of what it is a `Subset` of.
+    """The classes of a data set, or of the data set that it is a `Subset` of.
 
     Raises:
-        TypeError: it has no `.labels`.
-        ValueError: it has no image.
+        TypeError: the data set has no `.labels`.
+        ValueError: the data set is empty.
     """
     source = dataset
     while isinstance(source, Subset):

@@ -1,12 +1,12 @@
-"""Predictions as the evaluation servers take them: PASCAL VOC and Cityscapes.
+"""Predictions in the formats of the evaluation servers of PASCAL VOC and Cityscapes.
 
     VOC         results/VOC2012/Segmentation/comp6_test_cls/2008_000006.png   in a .tgz
-                palette PNGs of class ids, of each image's own size (devkit, section "Segmentation task";
-                comp5: trained on VOC's segmentations alone, comp6: on anything, as the paper)
+                palette PNGs of class ids, each of its image's size (devkit, section "Segmentation task";
+                comp5: trained on VOC's segmentations only, comp6: on any data, as the paper)
     Cityscapes  berlin_000000_000019_pred_labelIds.png                        in a .zip
-                8-bit PNGs of label ids (not train ids), of the image's own size
+                8-bit PNGs of label ids (not train ids), each of its image's size
 
-What is packed is read back from the archive and compared with what was predicted before it is handed out.
+The archive is read back and compared with the predictions before its path is returned.
 """
 
 import hashlib
@@ -28,62 +28,60 @@ from gcnlab.datasets.cityscapes import to_label_ids
 from gcnlab.datasets.files import palette_picture
 from gcnlab.datasets.ids import check_labels
 from gcnlab.datasets.labels import CITYSCAPES, IGNORE, VOC, LabelSet, voc_palette
-from gcnlab.datasets.normalization import Normalization
-from gcnlab.evaluation.crf import CRF
-from gcnlab.evaluation.inference import Inference
-from gcnlab.evaluation.prediction import check_modes, class_ids
+from gcnlab.evaluation.prediction import Predictor, predictor_of
+from gcnlab.evaluation.settings import Inference
 from gcnlab.images import image_tensor
-from gcnlab.models.logits import check_network
 from gcnlab.models.modes import evaluation_mode
 
 Competition = Literal["comp5", "comp6"]
 
 
 def submit(
-    model: nn.Module,
+    model: nn.Module | Predictor,
     dataset: Dataset,
     out: str | Path,
     split: str = "test",
     competition: Competition = "comp6",
     inference: Inference | None = None,
-    crf: CRF | None = None,
-    normalization: Normalization | None = None,
     progress: bool = True,
 ) -> Path:
-    """Predict a split and pack it for its server; returns the archive.
+    """Predict a split and pack the predictions for the evaluation server.
 
     Args:
-        model: maps normalised images to scores; left as it was.
+        model: maps normalised images to score maps; left as it was. Or a `Predictor`, for example with a
+            CRF.
         dataset: yields (normalised image, labels), with `.labels` of VOC or Cityscapes and `.name(i)`.
         out: new or empty folder for the files and their archive.
-        split: its name, which VOC's folders carry.
-        competition: of VOC: "comp5" if trained on VOC's segmentations alone, else "comp6".
-        inference, crf, normalization: see `gcnlab.evaluation.predict`.
+        split: name of the split, which is part of the names of VOC's folders.
+        competition: for VOC: "comp5" if trained on VOC's segmentations only, else "comp6".
+        inference: flip, scales, tiles; None is one pass over the whole image.
         progress: show a progress bar.
 
+    Returns:
+        Path of the archive.
+
     Raises:
-        ValueError: the data set has no server, the network knows other classes, or `out` is not empty.
-        TypeError: what is given is no network, or it does not return scores.
+        ValueError: the data set has no server, the network has other classes, or `out` is not empty.
+        TypeError: `model` is not a network, or it does not return score maps.
     """
-    check_network(model)
-    check_modes(inference, crf, normalization)
+    predictor = predictor_of(model, inference=inference)
     write = submission_format(dataset.labels)
-    predictions = _predictions(model, dataset, inference, crf, normalization, progress)
-    with evaluation_mode(model):
+    predictions = _predictions(predictor, dataset, progress)
+    with evaluation_mode(predictor.model):
         if write is write_voc:
             return write_voc(predictions, out, split, competition)
         return write_cityscapes(predictions, out, split)
 
 
 def submission_format(labels: LabelSet):
-    """`write_voc` or `write_cityscapes`. Raises ValueError if the classes are neither's."""
+    """`write_voc` or `write_cityscapes`; raises ValueError for the classes of another data set."""
     if labels == VOC:
         return write_voc
     if labels == CITYSCAPES:
         return write_cityscapes
     raise ValueError(
-        f"no evaluation server for the classes {', '.join(labels.names[:3])}, …: "
-        "submissions are made for voc and cityscapes"
+        f"there is no evaluation server for the classes {', '.join(labels.names[:3])}, …: "
+        "submissions exist for voc and cityscapes"
     )
 
 
@@ -93,7 +91,7 @@ def write_voc(
     split: str = "test",
     competition: Competition = "comp6",
 ) -> Path:
-    """Palette PNGs in the devkit's folders under `out`, and the .tgz that the server takes.
+    """Write palette PNGs in the devkit's folders under `out`, and the .tgz that the server takes.
 
     Args:
         predictions: pairs of an image's name and its class ids 0 … 20.
@@ -102,7 +100,8 @@ def write_voc(
         competition: "comp5" or "comp6".
 
     Raises:
-        ValueError: an id is no class, a name comes twice, there is none, or `out` is not empty.
+        ValueError: an id is not a class, a name occurs twice, there are no predictions, or `out` is not
+            empty.
     """
     out = _new_folder(out)
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{split}_cls"
@@ -127,30 +126,30 @@ def write_cityscapes(
     out: str | Path,
     split: str = "test",
 ) -> Path:
-    """PNGs of label ids under `out`, named as Cityscapes' scripts look for them, and a .zip of them.
+    """Write PNGs of label ids under `out`, named as Cityscapes' scripts expect, and a .zip of them.
 
     Args:
         predictions: pairs of "city_sequence_frame" and train ids 0 … 18.
         out: new or empty folder.
-        split: names the archive.
+        split: name of the split, for the name of the archive.
 
     Raises:
-        ValueError: an id is no class, a name is none of Cityscapes' or comes twice, there is none, or
-            `out` is not empty.
+        ValueError: an id is not a class, a name is not one of Cityscapes or occurs twice, there are no
+            predictions, or `out` is not empty.
     """
     out = _new_folder(out)
     written = {}
     for name, ids in predictions:
         parts = name.split("_")
         if len(parts) != 3 or [len(part) for part in parts[1:]] != [6, 6]:
-            raise ValueError(f"{name!r} is no name of Cityscapes: city_123456_123456")
+            raise ValueError(f"{name!r} is not a name of Cityscapes, such as city_123456_123456")
         _check_prediction(ids, CITYSCAPES, name)
         picture = Image.fromarray(to_label_ids(ids).numpy())
         _write(picture, out / "results" / f"{name}_pred_labelIds.png", written, out)
     if not written:
         raise ValueError("there are no predictions to pack")
     archive = out / f"cityscapes_{split}.zip"
-    with zipfile.ZipFile(archive, "w") as packed:  # PNGs are compressed already
+    with zipfile.ZipFile(archive, "w") as packed:  # PNGs are already compressed
         for inside in written:
             packed.write(out / inside, arcname=Path(inside).name)
     found = {f"results/{name}": picture for name, picture in read_archive(archive).items()}
@@ -159,7 +158,7 @@ def write_cityscapes(
 
 
 def read_archive(archive: str | Path) -> dict[str, Image.Image]:
-    """The pictures in a .tgz or .zip, by their path inside it."""
+    """The pictures in a .tgz or .zip, by their paths inside the archive."""
     archive = Path(archive)
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as packed:
@@ -172,52 +171,48 @@ def read_archive(archive: str | Path) -> dict[str, Image.Image]:
 
 
 def _predictions(
-    model: nn.Module,
-    dataset: Dataset,
-    inference: Inference | None,
-    crf: CRF | None,
-    normalization: Normalization | None,
-    progress: bool,
+    predictor: Predictor, dataset: Dataset, progress: bool
 ) -> Iterator[tuple[str, Tensor]]:
     for i in tqdm(range(len(dataset)), desc="predict", unit="img", disable=not progress):
         image, _ = dataset[i]
         image_tensor(dataset.name(i), image)
-        ids = class_ids(model, image, inference, crf, normalization, dataset.labels)
-        yield dataset.name(i), ids
+        yield dataset.name(i), predictor.class_ids(image, dataset.labels)
 
 
 def _check_prediction(ids: Tensor, labels: LabelSet, name: str) -> None:
-    """Raise ValueError, naming the image, unless every pixel has a class; void is none."""
+    """Raise ValueError with the name of the image unless every pixel has a class; void is not one."""
     check_labels(ids, labels.num_classes, f"prediction of {name}")
     if (ids == IGNORE).any():
-        raise ValueError(f"prediction of {name}: void ({IGNORE}) is no class to predict")
+        raise ValueError(f"prediction of {name}: void ({IGNORE}) is not a class")
 
 
 def _new_folder(out: str | Path) -> Path:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is not empty: old predictions would be packed with the new ones")
+        raise ValueError(
+            f"{out} is not empty: its old files would be packed, too; choose an empty folder"
+        )
     return out
 
 
 def _write(picture: Image.Image, path: Path, written: dict[str, str], out: Path) -> None:
     inside = path.relative_to(out).as_posix()
     if inside in written:
-        raise ValueError(f"two predictions are called {path.stem}")
+        raise ValueError(f"two predictions have the name {path.stem}")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
     written[inside] = _digest(picture)
 
 
 def _digest(picture: Image.Image) -> str:
-    """Of mode, size, palette and pixels."""
+    """Digest of mode, size, palette and pixels."""
     head = f"{picture.mode} {picture.size} {picture.getpalette()} ".encode()
     return hashlib.sha256(head + picture.tobytes()).hexdigest()
 
 
 def _compare(found: dict[str, Image.Image], written: dict[str, str], archive: Path) -> None:
     if found.keys() != written.keys():
-        raise ValueError(f"{archive}: holds other files than were written")
+        raise ValueError(f"{archive} does not contain the files that were written")
     for name, picture in found.items():
         if _digest(picture) != written[name]:
-            raise ValueError(f"{archive}: {name} is not what was predicted; is the disk full?")
+            raise ValueError(f"{archive}: {name} differs from the prediction; is the disk full?")

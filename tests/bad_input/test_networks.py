@@ -8,8 +8,16 @@ from torch.utils.data import Subset
 
 from bad_input.refusal import refused
 from gcnlab.datasets import Normalization, Shapes, evaluation_transform
-from gcnlab.evaluation import CRF, Inference, evaluate, evaluate_classifier, predict, score_map
-from gcnlab.evaluation.crf_search import search_crf
+from gcnlab.evaluation import (
+    CRF,
+    Inference,
+    Predictor,
+    evaluate,
+    evaluate_classifier,
+    predict,
+    score_map,
+    search_crf,
+)
 from gcnlab.receptive import gradient_field
 
 NET = nn.Conv2d(3, 7, 1)
@@ -108,7 +116,7 @@ CASES = {
         score(nn.Conv2d(3, 21, 1), inference=Inference(flip=True)), "21 classes", "labels have 7",
     ),
     "other classes for a search": (
-        lambda: search_crf(nn.Conv2d(3, 4, 1), SHAPES, Normalization(), progress=False), "4 classes", "have 7",
+        lambda: search_crf(Predictor(nn.Conv2d(3, 4, 1), Normalization()), SHAPES, progress=False), "4 classes", "have 7",
     ),
     "a data set without labels": (score(NET, [(IMAGES[0], IMAGES[0, 0])]), "dataset must have `.labels`"),
     "a data set without images": (score(NET, Subset(SHAPES, [])), "dataset", "no image"),

@@ -8,9 +8,17 @@ import torch
 from torchvision import tv_tensors
 
 from gcnlab.datasets import SHAPES, LabelSet, Normalization, Shapes, evaluation_transform
-from gcnlab.evaluation import CRF, evaluate, predict, refine_probabilities
+from gcnlab.evaluation import (
+    CRF,
+    CRFGrid,
+    Predictor,
+    evaluate,
+    predict,
+    refine_probabilities,
+    search_crf,
+)
 from gcnlab.evaluation.crf import colors_of
-from gcnlab.evaluation.crf_search import Grid, search_crf, spread
+from gcnlab.evaluation.crf_search import evenly_spaced
 
 needs_crf = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("pydensecrf") is None,
@@ -206,8 +214,8 @@ def test_a_crf_needs_the_images_colours():
 
 @needs_crf
 def test_the_search_scores_the_grid_and_keeps_images_back():
-    grid = Grid(appearance_weight=(0.0, 10.0), appearance_std=(20.0,), color_std=(5.0,))
-    found = search_crf(Blurred(), Discs(), PLAIN, images=2, grid=grid, progress=False)
+    grid = CRFGrid(appearance_weight=(0.0, 10.0), appearance_std=(20.0,), color_std=(5.0,))
+    found = search_crf(Predictor(Blurred(), PLAIN), Discs(), 2, grid, progress=False)
     assert found.images == (1, 3)
     assert [scores.images for scores in found.searched] == [2, 2, 2]
     assert found.searched[0].crf is None
@@ -229,22 +237,22 @@ def test_the_search_scores_the_grid_and_keeps_images_back():
 
 
 def test_the_grid_is_all_values_with_all():
-    points = Grid(appearance_weight=(1.0, 2.0), color_std=(5.0,), appearance_std=(9.0,)).points()
+    points = CRFGrid(appearance_weight=(1.0, 2.0), color_std=(5.0,), appearance_std=(9.0,)).points()
     assert [(p.appearance_weight, p.color_std) for p in points] == [(1.0, 5.0), (2.0, 5.0)]
     with pytest.raises(ValueError, match=r"grid\.color_std"):
-        Grid(color_std=()).points()
+        CRFGrid(color_std=()).points()
 
 
 @pytest.mark.parametrize(("length", "count", "expected"), [
     (10, 2, [2, 7]), (3, 3, [0, 1, 2]), (3, 20, [0, 1, 2]), (101, 1, [50]),
 ])  # fmt: skip
 def test_the_images_of_the_search_are_spread(length, count, expected):
-    assert spread(length, count) == expected
+    assert evenly_spaced(length, count) == expected
 
 
 def test_a_search_has_an_image():
     with pytest.raises(ValueError, match="at least 1"):
-        spread(10, 0)
+        evenly_spaced(10, 0)
 
 
 @needs_crf

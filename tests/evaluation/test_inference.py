@@ -64,8 +64,8 @@ def test_scores_can_be_fused_instead():
     net, image = local(), images(5, 6)
     with torch.no_grad():
         scores = net(image)
-    assert torch.allclose(score_map(net, image, Inference(fuse="scores")), scores, atol=1e-6)
-    fused = probabilities(net, image, Inference(fuse="scores"))
+    assert torch.allclose(score_map(net, image, Inference(fuse="logits")), scores, atol=1e-6)
+    fused = probabilities(net, image, Inference(fuse="logits"))
     assert torch.allclose(fused, scores.softmax(1), atol=1e-6)
 
 
@@ -73,7 +73,7 @@ def test_the_images_are_left_as_they_were():
     """Also where the network hands them straight back."""
     image = images(6, 9)
     before = image.clone()
-    score_map(nn.Identity(), image, Inference(flip=True, scales=(1.0, 0.5), fuse="scores"))
+    score_map(nn.Identity(), image, Inference(flip=True, scales=(1.0, 0.5), fuse="logits"))
     assert torch.equal(image, before)
 
 
@@ -124,10 +124,10 @@ def test_seams_blend_by_hand():
     """Two tiles of 4 on 6 pixels share the columns 2 and 3. Weights fall off to the inner sides:
     2, 1 of the first (its last pixel has 1), 1, 2 of the second."""
     net = Recorder(0.0, 9.0)
-    fused = score_map(net, images(1, 6), Inference(tile=(1, 4), overlap=0.5, fuse="scores"))
+    fused = score_map(net, images(1, 6), Inference(tile=(1, 4), overlap=0.5, fuse="logits"))
     assert fused.flatten().tolist() == pytest.approx([0, 0, 3, 6, 9, 9])
     net = Recorder(0.0, 9.0)
-    inference = Inference(tile=(1, 4), overlap=0.5, blend="mean", fuse="scores")
+    inference = Inference(tile=(1, 4), overlap=0.5, blend="mean", fuse="logits")
     assert score_map(net, images(1, 6), inference).flatten().tolist() == [0, 0, 4.5, 4.5, 9, 9]
 
 
@@ -183,7 +183,7 @@ def test_flip_changes_nothing_of_a_symmetric_network():
     )
 
 
-@pytest.mark.parametrize("fuse", ["scores", "probabilities"])
+@pytest.mark.parametrize("fuse", ["logits", "probabilities"])
 def test_flip_is_the_mean_of_both(fuse):
     net, image = local(), images(6, 7)
     with torch.no_grad():
@@ -210,14 +210,14 @@ def test_a_ramp_stays_where_it_was(scale):
     """Bilinear scaling with pixels as areas keeps a ramp inside the image; half a pixel's shift, as with
     corners aligned or cut coordinates, would show."""
     ramp = torch.arange(24.0).expand(1, 3, 20, 24) + 3 * torch.arange(20.0)[:, None]
-    found = score_map(nn.Identity(), ramp, Inference(scales=(scale,), fuse="scores"))
+    found = score_map(nn.Identity(), ramp, Inference(scales=(scale,), fuse="logits"))
     inner = (..., slice(2, -2), slice(2, -2))
     assert torch.allclose(found[inner], ramp[inner], atol=1e-3)
 
 
 def test_all_scales_have_one_weight():
     net = Recorder(1.0, 2.0, 6.0)
-    inference = Inference(scales=(0.5, 1.0, 2.0), fuse="scores")
+    inference = Inference(scales=(0.5, 1.0, 2.0), fuse="logits")
     fused = score_map(net, images(7, 10), inference)
     assert net.sizes == [(4, 5), (7, 10), (14, 20)]
     assert fused.shape == (1, 1, 7, 10)
@@ -253,7 +253,7 @@ def test_padding_is_zero_at_the_bottom_and_right():
     net, image = local(radius=1), images(4, 4)
     whole = torch.zeros(1, 3, 7, 7)
     whole[..., :4, :4] = image
-    found = score_map(net, image, Inference(pad_to=(7, 7), fuse="scores"))
+    found = score_map(net, image, Inference(pad_to=(7, 7), fuse="logits"))
     with torch.no_grad():
         assert torch.allclose(found, net(whole)[..., :4, :4], atol=1e-6)
 

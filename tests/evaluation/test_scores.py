@@ -9,7 +9,7 @@ from torchvision import tv_tensors
 
 from gcnlab.datasets import LabelSet, Shapes, evaluation_transform
 from gcnlab.datasets.normalization import Normalization
-from gcnlab.evaluation import BoundaryRule, Scores, evaluate, predict
+from gcnlab.evaluation import BoundaryRule, Inference, Predictor, Scores, evaluate, predict
 
 LABELS = LabelSet(("ground", "house", "tree"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
 
@@ -159,27 +159,32 @@ def test_void_of_padding_is_not_scored():
     assert evaluate(Known(), data, progress=False).accuracy == pytest.approx(75)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_images_may_differ_in_size(batch_size):
+def test_images_may_differ_in_size():
     pairs = [([[0, 1]], [[0, 0]]), ([[1], [1]], [[1], [1]]), ([[2, 2, 2]], [[2, 2, 0]])]
-    scores = score(*pairs, batch_size=batch_size)
+    scores = score(*pairs)
     assert scores.accuracy == pytest.approx(100 * 5 / 7)
     assert scores.images == 3
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_each_image_goes_through_by_itself(batch_size):
-    """So that no figure depends on who else was in the batch."""
+def test_each_image_is_run_separately():
     model = Known()
-    score(*[([[0, 1]], [[0, 1]])] * 5, model=model, batch_size=batch_size)
+    score(*[([[0, 1]], [[0, 1]])] * 5, model=model)
     assert model.batches == [1] * 5
 
 
-def test_the_batch_size_does_not_change_the_scores():
+def test_a_predictor_holds_what_the_arguments_say():
     rng = np.random.default_rng(0)
-    pairs = [tuple(rng.integers(0, 3, (2, 12, 10)).tolist()) for _ in range(5)]
-    rule = BoundaryRule(1)
-    assert score(*pairs, rule=rule, batch_size=1) == score(*pairs, rule=rule, batch_size=4)
+    pairs = [tuple(rng.integers(0, 3, (2, 12, 10)).tolist()) for _ in range(3)]
+    inference, rule = Inference(flip=True, scales=(1.0, 0.5)), BoundaryRule(1)
+    predictor = Predictor(Known(), inference=inference)
+    assert score(*pairs, model=predictor, rule=rule) == score(
+        *pairs, rule=rule, inference=inference
+    )
+    image = Pictures(*pairs)[0][0]
+    expected = predict(Known(), image[None], inference=inference)
+    assert torch.equal(predict(predictor, image[None]), expected)
+    with pytest.raises(ValueError, match="inference must be set in the Predictor"):
+        predict(predictor, image[None], inference=inference)
 
 
 def test_a_dataset_may_be_loaded_by_workers():

@@ -24,13 +24,13 @@ class Answer(nn.Module):
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
-@pytest.mark.parametrize("fuse", ["scores", "probabilities"])
+@pytest.mark.parametrize("fuse", ["logits", "probabilities"])
 def test_coarse_scores_are_resized_before_softmax_and_argmax(stride, fuse):
     torch.manual_seed(0)
     net = nn.Conv2d(3, 5, stride, stride)
     with torch.no_grad():
         scores = F.interpolate(net(IMAGES), (13, 17), mode="bilinear", align_corners=False)
-    expected = scores if fuse == "scores" else scores.softmax(1)
+    expected = scores if fuse == "logits" else scores.softmax(1)
     assert torch.allclose(score_map(net, IMAGES, Inference(fuse=fuse)), expected, atol=1e-5)
     assert torch.equal(predict(net, IMAGES), scores.argmax(1))
 
@@ -41,7 +41,7 @@ def test_coarse_scores_of_padded_tiles_are_resized_to_what_the_network_got():
     padded = F.pad(IMAGES, (0, 3, 0, 7))
     with torch.no_grad():
         whole = F.interpolate(net(padded), (20, 20), mode="bilinear", align_corners=False)
-    found = score_map(net, IMAGES, Inference(pad_to=(20, 20), fuse="scores"))
+    found = score_map(net, IMAGES, Inference(pad_to=(20, 20), fuse="logits"))
     assert torch.allclose(found, whole[..., :13, :17], atol=1e-5)
 
 
