@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gcnlab.models import SegmentationNet
+from gcnlab.models.logits import logits_of
 from gcnlab.receptive import Occlusion, OcclusionSettings, valid_field
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.incremental import IncrementalNet
