@@ -1,9 +1,9 @@
-"""Boundary and interior, as Table 5 tells them apart.
+"""Boundary and interior pixels, as in Table 5.
 
-The paper calls the pixels at distance ≤ 7 from an object's boundary *boundary*, all others *internal*,
-and scores per-pixel accuracy in each. It names neither the norm of the distance nor the treatment of
-void. Here both are settings, and the distance of a pixel is the distance between pixel centres to the
-nearest pixel with another label: 1 for a pixel that touches another label.
+The paper calls the pixels at distance ≤ 7 from an object's boundary *boundary* and all others *internal*,
+and reports the per-pixel accuracy of each. It states neither the norm of the distance nor the treatment of
+void. Here both are settings. The distance of a pixel is measured between pixel centres, to the nearest
+pixel with another label; it is 1 for a pixel that touches another label.
 """
 
 import numpy as np
@@ -27,16 +27,16 @@ def boundary_distance(
         labels: class ids.
         ignore_index: the void id.
         norm: "euclidean" (default), "chebyshev" (squares) or "cityblock" (diamonds).
-        void: "edge": void is a label like others, so an object ends where void begins (VOC draws
-            its void strips on the objects' boundaries; default). "blank": the border of void is no
+        void: "edge" (default): void is a label like any other, so an object ends where void begins (VOC
+            draws its void strips on the objects' boundaries). "blank": the border of void is not a
             boundary; only two classes make one.
 
     Returns:
-        Infinity where no other label is in the image; NaN on void pixels. The image's own border
-        is no boundary.
+        The distances; infinity if the image has no other label, NaN on void pixels. The image's border
+        is not a boundary.
 
     Raises:
-        ValueError: an unknown norm or rule, a negative id that is not void, or `labels` are no ids.
+        ValueError: the norm or rule is unknown, an id is negative and not void, or `labels` are not ids.
     """
     if norm not in ("euclidean", "chebyshev", "cityblock"):
         raise ValueError(f"unknown norm {norm!r}; choose euclidean, chebyshev or cityblock")
@@ -59,10 +59,10 @@ def boundary_mask(
 ) -> Bool[Tensor, "*batch height width"]:
     """Where `boundary_distance` ≤ `distance` pixels; never on void.
 
-    The interior is what is left of the labelled pixels: `~mask & (labels != ignore_index)`.
+    The interior consists of the other labelled pixels: `~mask & (labels != ignore_index)`.
 
     Raises:
-        ValueError: `distance` is not positive, and what `boundary_distance` refuses.
+        ValueError: `distance` is not positive, or `boundary_distance` raises an error.
     """
     if not distance > 0:
         raise ValueError(f"distance must be positive (in pixels), not {distance}")
@@ -75,7 +75,7 @@ def _distance(labels: np.ndarray, ignore_index: int, norm: str, void: str) -> np
     for label in np.unique(labels[~is_void]):
         own = labels == label
         inside = own | is_void if void == "blank" else own
-        # The nearest pixel outside lies in the box around `inside` or on the ring that borders it.
+        # The nearest pixel outside lies in the bounding box of `inside` or on the ring around it.
         rows, columns = np.nonzero(inside.any(1))[0], np.nonzero(inside.any(0))[0]
         box = np.s_[
             max(0, rows[0] - 1) : rows[-1] + 2,
@@ -89,7 +89,7 @@ def _distance(labels: np.ndarray, ignore_index: int, norm: str, void: str) -> np
 
 
 def _transform(inside: np.ndarray, norm: str) -> np.ndarray:
-    """Distance of each True to the nearest False."""
+    """Distance of each True pixel to the nearest False pixel."""
     from scipy import ndimage  # here, so that training runs without scipy
 
     if norm == "euclidean":

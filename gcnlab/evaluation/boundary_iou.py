@@ -1,20 +1,21 @@
-"""Boundary IoU per class: how well outlines agree (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021).
+"""Boundary IoU per class: the agreement of outlines (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021).
 
     boundary IoU = |(G_d ∩ G) ∩ (P_d ∩ P)| / |(G_d ∩ G) ∪ (P_d ∩ P)|
 
-G is the binary mask of a class in the labels, P the one in the prediction, and G_d the pixels within d of G's
-contour; so G_d ∩ G is a band inside the mask. Not in Peng et al.; it stands beside their Table 5, whose bands
-come from the labels alone. Defined here per class, on each class's own mask, as the authors' code does it:
+G is the binary mask of a class in the labels, P that in the prediction, and G_d the pixels within d of G's
+contour; so G_d ∩ G is a band inside the mask. Peng et al. do not report it; it complements their Table 5,
+whose bands come from the labels only. It is defined per class, on each class's mask, as in the authors'
+code:
 
-- d is 2 % of the image's diagonal, rounded, at least 1 pixel; the distance is Chebyshev's (their d erosions by
-  a 3×3 square), and the image's own border is contour too.
-- Intersections and unions are summed over the images, as with IoU: a corpus score.
+- d is 2 % of the image's diagonal, rounded, at least 1 pixel; the distance is the Chebyshev distance (their
+  d erosions by a 3×3 square), and the image's border counts as contour.
+- Intersections and unions are summed over the images, as for IoU: a corpus score.
 
-**Void** (their masks have none): it is cut out of both masks before their contours are found. So the band of a
-prediction that is right wherever there is a label is the labels' band, whatever it says on void.
+**Void** (their masks have none) is removed from both masks before their contours are computed. If a
+prediction is correct wherever there is a label, its band is the labels' band, whatever it predicts on void.
 
-All classes are found in one pass: a pixel is in its class's band where the square of side 2d + 1 around it
-holds another label.
+All classes are computed in one pass: a pixel is in its class's band if the square of side 2d + 1 around it
+contains another label.
 """
 
 import numpy as np
@@ -29,22 +30,22 @@ from gcnlab.evaluation.settings import BandRule
 def class_bands(
     labels: Shaped[Tensor, "height width"], width: int, image_border: bool = True
 ) -> Bool[Tensor, "height width"]:
-    """Where a pixel lies within `width` of the contour of its own class's mask (Chebyshev, pixels).
+    """Where a pixel lies within `width` of the contour of its class's mask (Chebyshev distance, pixels).
 
     Args:
-        labels: ids, 0 … 255; void is a label like others.
-        width: of the band.
-        image_border: the image's border is contour.
+        labels: ids, 0 … 255; void is a label like any other.
+        width: width of the band.
+        image_border: count the image's border as contour.
 
     Raises:
-        ValueError: `labels` are no ids, or out of that range.
+        ValueError: `labels` are not ids, or out of that range.
     """
     check_ids(labels, 256, "labels")
     return _bands(labels, width, image_border)
 
 
 def _bands(labels: Tensor, width: int, image_border: bool) -> Tensor:
-    """`class_bands` of ids that are checked; void may be any integer here."""
+    """`class_bands` without checks; void may be any integer."""
     from scipy import ndimage  # here, so that training runs without scipy
 
     ids = labels.detach().cpu().numpy().astype(np.int32)
@@ -63,7 +64,7 @@ class BoundaryIoU:
 
     Args:
         num_classes: classes 0 … num_classes − 1.
-        rule: of the band.
+        rule: width of the band.
         ignore_index: the void id.
     """
 
@@ -74,7 +75,7 @@ class BoundaryIoU:
             ignore_index,
         )
         self.counts: Int[Tensor, "3 num_classes"] = torch.zeros(3, num_classes, dtype=torch.int64)
-        """Pixels of the labels' bands, of the predictions' bands, and of both at once."""
+        """Pixels in the labels' bands, in the predictions' bands, and in both."""
 
     def update(
         self,
@@ -84,7 +85,7 @@ class BoundaryIoU:
         """Add predicted ids and labels of one shape; returns itself.
 
         Raises:
-            ValueError: shapes differ, an id is out of range, or they are no ids. Nothing is counted then.
+            ValueError: shapes differ, an id is out of range, or the values are not ids. Nothing is counted.
         """
         scored_ids(predictions, labels, self.num_classes, self.ignore_index)
         size = labels.shape[-2:]

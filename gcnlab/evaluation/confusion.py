@@ -1,7 +1,7 @@
-"""The confusion matrix, and the scores that are read off it.
+"""The confusion matrix, and the scores computed from it.
 
-One matrix is summed over the whole set and the scores are taken at the end (corpus scores, as VOC and
-Cityscapes define them), never averaged over images.
+One matrix is summed over the whole data set, and the scores are computed at the end (corpus scores, as VOC
+and Cityscapes define them), not averaged over images.
 """
 
 import torch
@@ -16,7 +16,7 @@ class ConfusionMatrix:
 
     Args:
         num_classes: classes 0 … num_classes − 1.
-        ignore_index: label that is not counted, whatever was predicted there.
+        ignore_index: label that is not counted, whatever is predicted there.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = IGNORE):
@@ -32,7 +32,7 @@ class ConfusionMatrix:
         """Add the pixels of predicted ids and labels of one shape; returns itself.
 
         Raises:
-            ValueError: shapes differ, an id is out of range, or they are no ids. Nothing is counted then.
+            ValueError: shapes differ, an id is out of range, or the values are not ids. Nothing is counted.
         """
         _, predicted, true = scored_ids(predictions, labels, self.num_classes, self.ignore_index)
         flat = true * self.num_classes + predicted
@@ -51,9 +51,9 @@ class ConfusionMatrix:
         return self.iou().nanmean().item()
 
     def accuracy(self) -> float:
-        """Share of the labelled pixels that are right, 0 … 1; NaN without any."""
+        """Share of the labelled pixels that are correct, 0 … 1; NaN if there are none."""
         return (self.counts.diagonal().sum().double() / self.counts.sum()).item()
 
     def class_accuracy(self) -> Float[Tensor, "num_classes"]:
-        """Share of each class's pixels that are right, 0 … 1; NaN for a class without pixels."""
+        """Share of each class's pixels that are correct, 0 … 1; NaN for a class without pixels."""
         return self.counts.diagonal().double() / self.counts.sum(1)

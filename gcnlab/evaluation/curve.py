@@ -1,9 +1,9 @@
-"""Accuracy against distance: the trimap curve.
+"""Accuracy against the distance to the boundary: the trimap curve.
 
-Table 5 draws one line at 7 pixels between boundary and interior. The curve draws it everywhere: for each d the
-accuracy and the mean IoU of the pixels within d of a boundary (the trimap of Krähenbühl & Koltun, NIPS 2011,
-Figure 5), and the accuracy of those at d alone. Which distance is meant (norm, void) is the boundary rule's,
-so at d = 7 the curve passes through Table 5's boundary accuracy.
+Table 5 separates boundary and interior at 7 pixels. The curve covers all distances d: the accuracy and the
+mean IoU of the pixels within d of a boundary (the trimap of Krähenbühl & Koltun, NIPS 2011, Figure 5), and
+the accuracy of the pixels at distance d. The distance (norm, void) is that of the boundary rule, so the
+curve at d = 7 equals Table 5's boundary accuracy.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class Curve:
 
     Attributes:
         distance: 1, 2, … in pixels.
-        within: share of right pixels among those at most that far from a boundary.
-        at: share of right pixels among those further than the distance before, up to this one.
-        miou_within: mean IoU over the pixels that are at most that far.
-        pixels_within: how many those are.
-        beyond: share of right pixels further than the last distance.
-        pixels_beyond: how many those are.
+        within: share of correct pixels at most this distance from a boundary.
+        at: share of correct pixels between the previous distance (excluded) and this one (included).
+        miou_within: mean IoU over the pixels at most this distance from a boundary.
+        pixels_within: number of these pixels.
+        beyond: share of correct pixels beyond the last distance.
+        pixels_beyond: number of these pixels.
     """
 
     distance: tuple[int, ...]
@@ -42,7 +42,7 @@ class Curve:
 class DistanceCounts:
     """Streaming confusion matrices, one per pixel of distance: `counts[bin, true, predicted]`.
 
-    Bin i holds the distances in (i, i + 1]; the last bin those beyond `farthest`.
+    Bin i contains the distances in (i, i + 1]; the last bin those beyond `farthest`.
 
     Args:
         num_classes: classes 0 … num_classes − 1.
@@ -71,7 +71,7 @@ class DistanceCounts:
 
         Raises:
             ValueError: shapes differ, an id is out of range, or a labelled pixel has no distance. Nothing is
-                counted then.
+                counted.
         """
         if distances.shape != labels.shape:
             raise ValueError(
@@ -81,9 +81,9 @@ class DistanceCounts:
             predictions, labels, self.num_classes, self.ignore_index
         )
         far = distances[valid]
-        if not (far > 0).all():  # NaN is not either
+        if not (far > 0).all():  # also false for NaN
             raise ValueError(
-                "distances hold NaN, 0 or less at labelled pixels: take boundary_distance of these labels"
+                "distances are NaN or not positive at labelled pixels: use boundary_distance of these labels"
             )
         bins = (far.ceil() - 1).clamp(0, self.farthest).long()
         flat = (bins * self.num_classes + true) * self.num_classes + predicted
@@ -92,7 +92,7 @@ class DistanceCounts:
         return self
 
     def curve(self) -> Curve:
-        """Scores read off the counts."""
+        """The scores of the counts."""
         within = self.counts[:-1].cumsum(0)
         return Curve(
             distance=tuple(range(1, self.farthest + 1)),

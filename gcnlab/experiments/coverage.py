@@ -1,15 +1,17 @@
-"""Coverage against accuracy, object by object: is an object's inside right because its field covers it?
+"""Coverage against accuracy, object by object: is an object's interior correct because its field covers it?
 
-The paper argues from Figure 3: where the valid receptive field covers the whole object, its inside is classed
-rightly. That is a claim about single objects, and can be counted. For every object of the validation scenes of
-Shapes, the valid field of one random pixel inside it is measured; read off are the share of the object that the
-field's region covers, and the share of the object's inside (further than 7 pixels from a boundary) that is right.
+The paper argues with Figure 3: where the valid receptive field covers the whole object, its interior is
+classified correctly. This is a claim about single objects and can be tested by counting. For every object in
+the validation scenes of Shapes, the valid field of one random pixel inside it is computed. Recorded are the
+share of the object that the field's region covers, and the share of the object's interior (more than 7
+pixels from a boundary) that is correct.
 
     python -m gcnlab.experiments.coverage data/results/shapes/gcn7-seed0 …
 
-Cost: about a second per object on one CPU core. Large objects are harder and covered less, so a correlation over all
-objects could be their size alone; the rank correlation is therefore given within three groups of size, too. Expected,
-if the argument holds: it is positive, also at equal size. What came out is in `data/results/coverage`.
+It takes about a second per object on one CPU core. Large objects are harder and are covered less, so object
+size alone could cause a correlation over all objects. The rank correlation is therefore also computed within
+three groups of size. If the argument holds, it is positive, also at equal size. The results are in
+`data/results/coverage`.
 """
 
 import json
@@ -33,23 +35,23 @@ from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
 GROUPS = ((0, 80), (80, 130), (130, 192))
-"""Diameters of small, middle and large objects, in pixels: the upper end belongs to the group."""
+"""Diameters of small, medium and large objects, in pixels; the upper limit belongs to the group."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Which objects, and how their fields are measured."""
+    """The objects, and how their fields are measured."""
 
     images: int = 100
-    """Validation scenes; of 256 × 256 pixels with one to four objects."""
+    """Number of validation scenes, of 256 × 256 pixels with one to four objects each."""
     window: int = 32
     """Side of the session, in pixels."""
     stride: int = 16
     """Distance between neighbouring positions of the occluder, in pixels."""
     threshold: float = 0.2
-    """Of the region, as a fraction of the field's maximum."""
+    """Threshold of the region, as a fraction of the field's maximum."""
     seed: int = 0
-    """Of the pixel inside each object."""
+    """Seed of the random pixel inside each object."""
 
     def __post_init__(self):
         if self.images < 1:
@@ -63,11 +65,11 @@ class ObjectCoverage:
     """One object.
 
     Attributes:
-        image, number: validation scene, and object of it.
+        image, number: index of the validation scene, and of the object in it.
         kind: class id.
         size: diameter of its circumscribed circle, in pixels.
-        coverage: share of its visible pixels inside the region of the field, in percent.
-        internal_accuracy: share of its inner pixels that are classed rightly, in percent.
+        coverage: share of its visible pixels inside the field's region, in percent.
+        internal_accuracy: share of its interior pixels that are classified correctly, in percent.
     """
 
     image: int
@@ -80,12 +82,12 @@ class ObjectCoverage:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rank correlation of coverage and internal accuracy over some objects.
+    """Spearman's rank correlation of coverage and internal accuracy over a set of objects.
 
     Attributes:
-        objects: how many.
-        rho: −1 … 1; NaN if either does not vary.
-        p: of no correlation.
+        objects: number of objects.
+        rho: the correlation, −1 … 1; NaN if one of the two is constant.
+        p: p-value of the hypothesis that there is no correlation.
     """
 
     objects: int
@@ -94,7 +96,7 @@ class Correlation:
 
 
 def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list[ObjectCoverage]:
-    """Coverage and accuracy of every object that has an inside.
+    """Coverage and accuracy of every object that has an interior.
 
     Raises:
         ValueError: the network was not trained on Shapes.
@@ -136,7 +138,7 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
 
 
 def correlation(objects: list[ObjectCoverage]) -> Correlation:
-    """Do objects that are covered more have more of their inside right?"""
+    """Rank correlation of coverage and internal accuracy."""
     from scipy.stats import spearmanr
 
     coverage = [o.coverage for o in objects]
@@ -148,7 +150,7 @@ def correlation(objects: list[ObjectCoverage]) -> Correlation:
 
 
 def correlations(objects: list[ObjectCoverage]) -> dict[str, Correlation]:
-    """Over all objects, and within each group of size: "all", "0–80 px", …"""
+    """The correlation over all objects and within each group of size: "all", "0–80 px", …"""
     found = {"all": correlation(objects)}
     for low, high in GROUPS:
         found[f"{low}–{high} px"] = correlation([o for o in objects if low < o.size <= high])
@@ -156,20 +158,20 @@ def correlations(objects: list[ObjectCoverage]) -> dict[str, Correlation]:
 
 
 def read_result(path: str | Path) -> list[ObjectCoverage]:
-    """The objects of a file that the command wrote."""
+    """Read the objects from a file that the command wrote."""
     return [ObjectCoverage(**values) for values in json.loads(Path(path).read_text())["objects"]]
 
 
 @dataclass(frozen=True)
 class Command:
-    """Coverage against accuracy, object by object; writes OUT/NAME.json for every run."""
+    """Measure coverage and accuracy of every object; write OUT/NAME.json for each run."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of networks trained on Shapes."""
     out: Path = Path("data/results/coverage")
-    """Folder of the results; a run that has one is left out."""
+    """Folder of the results; runs that have a result are skipped."""
     device: str | None = None
-    """cpu, cuda, …; the GPU if there is one."""
+    """cpu, cuda, …; default: the GPU if there is one."""
     settings: Settings = field(default_factory=Settings)
 
     def __call__(self) -> None:

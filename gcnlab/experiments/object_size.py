@@ -1,18 +1,20 @@
-"""Resize the object: what networks make of one object as it grows (Figure 3, measured).
+"""Accuracy and coverage against the size of an object (Figure 3, measured).
 
 The paper shows one bird twice, small and enlarged, and says that the valid receptive field of a conventional
-network covers the small one and only a part of the large one, while GCN's covers both. Here one object of Shapes
-stands alone on a texture, with a diameter of 16 to 220 pixels, in every class, at random places and rotations;
-all networks get the same scenes. Read off per size: is the object's class found (IoU), is its inside right, how
-much of it does the valid receptive field of a pixel inside it cover?
+network covers the small one and only a part of the large one, while GCN's covers both. Here a single object of
+Shapes lies on a texture, with a diameter of 16 to 220 pixels, in every class, at random positions and
+rotations; all networks get the same scenes. Measured for each size are the IoU of the object's class, the
+accuracy in its interior, and the share of the object that the valid receptive field of a pixel inside it
+covers.
 
     python -m gcnlab.experiments.object_size --out data/results/object_size data/results/shapes/gcn7-seed0 …
 
-Cost: about four minutes on one CPU core for each network. Expected, if the claim holds: coverage and inside fall
-once the object outgrows the field, later for a larger k. What came out is in `data/results/object_size`.
+It takes about four minutes per network on one CPU core. If the claim holds, coverage and internal accuracy
+decrease once the object is larger than the field, later for a larger k. The results are in
+`data/results/object_size`.
 
-Shapes trains on sizes from 0.15 to 0.75 of the image: 38 to 192 of 256 pixels. Outside of these an error may be
-due to the size being new, not to its being large.
+Shapes trains on sizes from 0.15 to 0.75 of the image: 38 to 192 of 256 pixels. Outside this range, an error
+can be caused by a size that is new to the network.
 """
 
 import json
@@ -38,25 +40,26 @@ from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
 INNER = 7
-"""Pixels from the boundary; the inside begins beyond (Table 5)."""
+"""Largest distance of a boundary pixel, in pixels; the interior lies beyond it (Table 5)."""
 TRAINED_SIZES = (0.15, 0.75)
-"""Smallest and largest object that a network trained on Shapes has seen, of the image's side."""
+"""Smallest and largest object that a network trained on Shapes has seen, relative to the image's side."""
 BATCH = 10
-"""Scenes at once."""
+"""Scenes per batch."""
 SECONDS = 0.1, 1.0
-"""Of a scene and of a field, on one core, for the mini backbone at 256 pixels: for the announcement."""
+"""Duration of a scene and of a field on one core, for the mini backbone at 256 pixels; used to print an
+estimate."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is drawn and how it is looked at."""
+    """The scenes, and how they are measured."""
 
     sizes: tuple[int, ...] = (16, 24, 32, 48, 64, 80, 96, 120, 144, 168, 192, 220)
     """Diameters of the object's circumscribed circle, in pixels."""
     scenes: int = 8
     """Scenes per class and size."""
     fields: int = 2
-    """Of these, how many have a valid receptive field computed, at one random inner pixel each."""
+    """Scenes, among these, for which a valid receptive field is computed, at one random interior pixel each."""
     image_size: int = 256
     """Side of the image, in pixels."""
     window: int = 32
@@ -64,9 +67,9 @@ class Settings:
     stride: int = 16
     """Distance between neighbouring positions of the occluder, in pixels."""
     threshold: float = 0.2
-    """Of the region, as a fraction of the field's maximum."""
+    """Threshold of the region, as a fraction of the field's maximum."""
     seed: int = 0
-    """Of places, rotations, textures and inner pixels."""
+    """Seed of positions, rotations, textures and interior pixels."""
 
     def __post_init__(self):
         if not self.sizes or min(self.sizes) < 8 or max(self.sizes) > self.image_size:
@@ -81,17 +84,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class SizeScores:
-    """One network on objects of one size; in percent, None where there was nothing to score.
+    """Scores of one network on objects of one size, in percent; None if there is nothing to score.
 
     Attributes:
-        size: of the object, in pixels.
-        iou: of the object's class, mean over the classes.
-        class_iou: for each class; intersection and union are summed over its scenes.
-        internal_accuracy: share of right pixels among the object's that are further than 7 pixels
+        size: diameter of the object, in pixels.
+        iou: IoU of the object's class, mean over the classes.
+        class_iou: IoU of each class; intersection and union are summed over its scenes.
+        internal_accuracy: share of correct pixels among those of the object that are more than 7 pixels
             from its boundary.
-        coverage: mean share of the object that the valid receptive field's region covers.
-        coverage_deviation: its standard deviation over the fields.
-        region: mean share of the image that the region takes.
+        coverage: mean share of the object that the region of the valid receptive field covers.
+        coverage_deviation: standard deviation of the coverage over the fields.
+        region: mean share of the image in the region.
     """
 
     size: int
@@ -110,14 +113,14 @@ class ObjectSizes:
     Attributes:
         network: name of the run.
         head: "conv1x1", "gcn", …
-        kernel_size: its k, on res-5; 1 for "conv1x1".
-        seed: of the training.
-        theoretical: size of the theoretical receptive field at the head on res-5, in pixels; None
-            if not known.
-        settings: of the measurement.
-        scores: one for each size.
-        backbone: "mini", "resnet50", …; results written before it was noted are of "mini".
-        refine: with boundary refinement; results written before it was noted are without.
+        kernel_size: k of the head on res-5; 1 for "conv1x1".
+        seed: seed of the training.
+        theoretical: size of the theoretical receptive field at the head on res-5, in pixels; None if
+            unknown.
+        settings: settings of the measurement.
+        scores: one entry per size.
+        backbone: "mini", "resnet50", …; older results without this entry are of "mini".
+        refine: with boundary refinement; older results without this entry have none.
     """
 
     network: str
@@ -132,14 +135,14 @@ class ObjectSizes:
 
     @property
     def title(self) -> str:
-        """The network in words, the same for all seeds: "GCN, k = 7", "resnet50 1×1 + BR"."""
+        """Title of the network, the same for all seeds: "GCN, k = 7", "resnet50 1×1 + BR"."""
         head = "1×1" if self.head == "conv1x1" else f"{self.head.upper()}, k = {self.kernel_size}"
         backbone = "" if self.backbone == "mini" else f"{self.backbone} "
         return f"{backbone}{head}{' + BR' if self.refine else ''}"
 
 
 def single_object(settings: Settings, size: int, kind: int, number: int) -> Scene:
-    """A scene with one object, wholly inside the image; always the same for the same arguments."""
+    """A scene with one object, completely inside the image; the same arguments give the same scene."""
     rng = np.random.default_rng([settings.seed, size, kind, number])
     side = settings.image_size
     row, column = rng.uniform(size / 2, side - size / 2, 2)
@@ -153,8 +156,8 @@ def inner_pixel(
     mask: Bool[Tensor, "height width"],
     rng: np.random.Generator,
 ) -> tuple[int, int]:
-    """A random pixel (row, column) of the object's inside; of a small one, which has none, the pixel of
-    the object nearest to its centroid."""
+    """A random pixel (row, column) of the object's interior. For a small object without an interior, the
+    object's pixel nearest to its centroid."""
     places = inside.nonzero()
     if len(places):
         row, column = places[rng.integers(len(places))].tolist()
@@ -201,7 +204,7 @@ def measure(run: TrainedRun, network: str, settings: Settings) -> ObjectSizes:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Of one class and size: pixels, and the share of the object and of the image per field."""
+    """Counts for one class and size: pixels, and each field's coverage of the object and of the image."""
 
     intersection: int
     union: int
@@ -262,7 +265,7 @@ def _summary(size: int, counts: list[_Counts]) -> SizeScores:
 
 
 def read_result(path: str | Path) -> ObjectSizes:
-    """Read what the command wrote."""
+    """Read a result that the command wrote."""
     values = json.loads(Path(path).read_text())
     values.pop("provenance")
     settings = values.pop("settings")
@@ -275,16 +278,16 @@ def read_result(path: str | Path) -> ObjectSizes:
 
 @dataclass(frozen=True)
 class Command:
-    """Measure IoU, inside and coverage against object size; writes OUT/NETWORK.json for each run."""
+    """Measure IoU, internal accuracy and coverage against object size; write OUT/NETWORK.json for each run."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of networks trained on Shapes. Those that have a result already are left out."""
+    """Folders of networks trained on Shapes. Those that have a result are skipped."""
     out: Path = Path("data/results/object_size")
     """Folder of the results."""
     again: bool = False
-    """Measure those too that have a result, and replace it."""
+    """Also measure networks that have a result, and replace it."""
     device: str | None = None
-    """cpu, cuda, …; the GPU if there is one."""
+    """cpu, cuda, …; default: the GPU if there is one."""
     settings: Settings = field(default_factory=Settings)
 
     def __call__(self) -> None:
@@ -295,8 +298,8 @@ class Command:
         fields = scenes * s.fields // s.scenes
         minutes = len(todo) * (scenes * SECONDS[0] + fields * SECONDS[1]) / 60
         print(
-            f"{len(todo)} networks, {len(self.runs) - len(todo)} have a result already; each sees "
-            f"{scenes} scenes and has {fields} fields: about {minutes:.0f} minutes on one core"
+            f"{len(todo)} networks to measure, {len(self.runs) - len(todo)} have a result; each takes "
+            f"{scenes} scenes and {fields} fields: about {minutes:.0f} minutes on one core"
         )
         for path, result in todo.items():
             started = time.perf_counter()

@@ -98,9 +98,9 @@ def test_bands_of_ids_that_would_be_another_id_in_16_bits():
 
 def test_distances_of_another_label_map():
     """A distance of NaN, which void has, was counted in some bin or other."""
-    with pytest.raises(ValueError, match="distances hold NaN"):
+    with pytest.raises(ValueError, match="distances are NaN"):
         DistanceCounts(3).update(GOOD, GOOD, FAR * float("nan"))
-    with pytest.raises(ValueError, match="distances hold NaN, 0 or less"):
+    with pytest.raises(ValueError, match="NaN or not positive"):
         DistanceCounts(3).update(GOOD, GOOD, FAR - 1)
 
 

@@ -256,7 +256,7 @@ def test_a_name_that_is_none_of_cityscapes_is_refused(tmp_path):
         write_cityscapes([("holiday", ids([0]))], tmp_path)
 
 
-def test_a_damaged_archive_is_not_handed_out(tmp_path, monkeypatch):
+def test_a_damaged_archive_is_an_error(tmp_path, monkeypatch):
     """What comes back from the archive is compared with what was predicted."""
     module = sys.modules["gcnlab.evaluation.submission"]
 
@@ -264,7 +264,7 @@ def test_a_damaged_archive_is_not_handed_out(tmp_path, monkeypatch):
         return {name: Image.new("P", p.size) for name, p in read_archive(archive).items()}
 
     monkeypatch.setattr(module, "read_archive", other)
-    with pytest.raises(ValueError, match="not what was predicted"):
+    with pytest.raises(ValueError, match="differs from the prediction"):
         write_voc([("2008_000006", ids([0, 20]))], tmp_path)
 
 

@@ -150,7 +150,7 @@ def test_the_command_writes_a_result_with_provenance_once(run, tmp_path, capsys)
     tiny += ("--settings.fields", "1", "--settings.window", "16", "--settings.stride", "16")
     command(run, "--out", tmp_path, "--device", "cpu", *tiny)
     announced = capsys.readouterr().out
-    assert announced.startswith("1 networks, 0 have a result already; each sees 6 scenes")
+    assert announced.startswith("1 networks to measure, 0 have a result; each takes 6 scenes")
     path = tmp_path / "tiny-seed1.json"
     record = json.loads(path.read_text())["provenance"]
     assert record["seeds"] == [1, 0]
@@ -161,7 +161,7 @@ def test_the_command_writes_a_result_with_provenance_once(run, tmp_path, capsys)
     assert result.settings.sizes == (32,)
     written = path.stat().st_mtime_ns
     command(run, "--out", tmp_path, *tiny)
-    assert capsys.readouterr().out.startswith("0 networks, 1 have a result already")
+    assert capsys.readouterr().out.startswith("0 networks to measure, 1 have a result")
     assert path.stat().st_mtime_ns == written
 
 
