@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Crf:
-    """Search the dense CRF's parameters on a few images; score the best on other images of the split.
+    """Search the dense CRF's parameters on a few images; score the best on other images of the
+    split.
 
         gcnlab crf runs/camvid --split val --images 20 --out crf.json
 
-    Needs the extra `crf`. It takes half a second per image and point of the grid, at 480×360 with 11 classes on
-    one core.
+    Needs the extra `crf`. It takes half a second per image and point of the grid, at 480×360 with
+    11 classes on one core.
     """
 
     run: Annotated[Path, tyro.conf.Positional]

@@ -38,8 +38,8 @@ class Evaluate:
     crf: CRF | None = None
     """Refine the class probabilities with a dense CRF (extra `crf`)."""
     curve: int | None = None
-    """Also compute the accuracy against the distance to the boundary, up to this distance in pixels;
-    written to --out."""
+    """Also compute the accuracy against the distance to the boundary, up to this distance in
+    pixels; written to --out."""
     boundary_iou: bool = False
     """Also compute the boundary IoU per class."""
     band: BandRule = field(default_factory=BandRule)

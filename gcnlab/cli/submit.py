@@ -16,8 +16,8 @@ class Submit:
         gcnlab submit runs/voc --out submission
         gcnlab submit runs/cityscapes --split val --out submission --inference.tile 1024 1024 --inference.overlap 0.6
 
-    VOC: palette PNGs in results/VOC2012/Segmentation/comp6_test_cls and a .tgz. Cityscapes: PNGs of label ids and
-    a .zip. The archive is read back and compared with the predictions.
+    VOC: palette PNGs in results/VOC2012/Segmentation/comp6_test_cls and a .tgz. Cityscapes: PNGs of
+    label ids and a .zip. The archive is read back and compared with the predictions.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -27,7 +27,8 @@ class Submit:
     split: Literal["train", "val", "test"] = "test"
     """Split to predict; the servers take test."""
     competition: Literal["comp5", "comp6"] = "comp6"
-    """For VOC: comp5 if trained on VOC's segmentations only, comp6 if trained on other images, too."""
+    """For VOC: comp5 if trained on VOC's segmentations only, comp6 if trained on other images,
+    too."""
     inference: Inference = field(default_factory=Inference)
     """How the network is run: flip, scales, tiles."""
     crf: CRF | None = None

@@ -1,9 +1,9 @@
 """Boundary and interior pixels, as in Table 5.
 
-The paper calls the pixels at distance ≤ 7 from an object's boundary *boundary* and all others *internal*,
-and reports the per-pixel accuracy of each. It states neither the norm of the distance nor the treatment of
-void. Here both are settings. The distance of a pixel is measured between pixel centres, to the nearest
-pixel with another label; it is 1 for a pixel that touches another label.
+The paper calls the pixels at distance ≤ 7 from an object's boundary *boundary* and all others
+*internal*, and reports the per-pixel accuracy of each. It states neither the norm of the distance
+nor the treatment of void. Here both are settings. The distance of a pixel is measured between pixel
+centres, to the nearest pixel with another label; it is 1 for a pixel that touches another label.
 """
 
 import numpy as np
@@ -27,16 +27,17 @@ def boundary_distance(
         labels: class ids.
         ignore_index: the void id.
         norm: "euclidean" (default), "chebyshev" (squares) or "cityblock" (diamonds).
-        void: "edge" (default): void is a label like any other, so an object ends where void begins (VOC
-            draws its void strips on the objects' boundaries). "blank": the border of void is not a
-            boundary; only two classes make one.
+        void: "edge" (default): void is a label like any other, so an object ends where void begins
+            (VOC draws its void strips on the objects' boundaries). "blank": the border of void is
+            not a boundary; only two classes make one.
 
     Returns:
-        The distances; infinity if the image has no other label, NaN on void pixels. The image's border
-        is not a boundary.
+        The distances; infinity if the image has no other label, NaN on void pixels. The image's
+        border is not a boundary.
 
     Raises:
-        ValueError: the norm or rule is unknown, an id is negative and not void, or `labels` are not ids.
+        ValueError: the norm or rule is unknown, an id is negative and not void, or `labels` are not
+            ids.
     """
     if norm not in ("euclidean", "chebyshev", "cityblock"):
         raise ValueError(f"unknown norm {norm!r}; choose euclidean, chebyshev or cityblock")

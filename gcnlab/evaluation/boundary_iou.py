@@ -1,21 +1,23 @@
-"""Boundary IoU per class: the agreement of outlines (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021).
+"""Boundary IoU per class: the agreement of outlines (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR
+2021).
 
     boundary IoU = |(G_d ∩ G) ∩ (P_d ∩ P)| / |(G_d ∩ G) ∪ (P_d ∩ P)|
 
-G is the binary mask of a class in the labels, P that in the prediction, and G_d the pixels within d of G's
-contour; so G_d ∩ G is a band inside the mask. Peng et al. do not report it; it complements their Table 5,
-whose bands come from the labels only. It is defined per class, on each class's mask, as in the authors'
-code:
+G is the binary mask of a class in the labels, P that in the prediction, and G_d the pixels within d
+of G's contour; so G_d ∩ G is a band inside the mask. Peng et al. do not report it; it complements
+their Table 5, whose bands come from the labels only. It is defined per class, on each class's mask,
+as in the authors' code:
 
-- d is 2 % of the image's diagonal, rounded, at least 1 pixel; the distance is the Chebyshev distance (their
-  d erosions by a 3×3 square), and the image's border counts as contour.
+- d is 2 % of the image's diagonal, rounded, at least 1 pixel; the distance is the Chebyshev
+  distance (their d erosions by a 3×3 square), and the image's border counts as contour.
 - Intersections and unions are summed over the images, as for IoU: a corpus score.
 
 **Void** (their masks have none) is removed from both masks before their contours are computed. If a
-prediction is correct wherever there is a label, its band is the labels' band, whatever it predicts on void.
+prediction is correct wherever there is a label, its band is the labels' band, whatever it predicts
+on void.
 
-All classes are computed in one pass: a pixel is in its class's band if the square of side 2d + 1 around it
-contains another label.
+All classes are computed in one pass: a pixel is in its class's band if the square of side 2d + 1
+around it contains another label.
 """
 
 import numpy as np
@@ -30,7 +32,8 @@ from gcnlab.evaluation.settings import BandRule
 def class_bands(
     labels: Shaped[Tensor, "height width"], width: int, image_border: bool = True
 ) -> Bool[Tensor, "height width"]:
-    """Where a pixel lies within `width` of the contour of its class's mask (Chebyshev distance, pixels).
+    """Where a pixel lies within `width` of the contour of its class's mask (Chebyshev distance,
+    pixels).
 
     Args:
         labels: ids, 0 … 255; void is a label like any other.
@@ -85,7 +88,8 @@ class BoundaryIoU:
         """Add predicted ids and labels of one shape; returns itself.
 
         Raises:
-            ValueError: shapes differ, an id is out of range, or the values are not ids. Nothing is counted.
+            ValueError: shapes differ, an id is out of range, or the values are not ids. Nothing is
+                counted.
         """
         scored_ids(predictions, labels, self.num_classes, self.ignore_index)
         size = labels.shape[-2:]

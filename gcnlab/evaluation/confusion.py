@@ -1,7 +1,7 @@
 """The confusion matrix, and the scores computed from it.
 
-One matrix is summed over the whole data set, and the scores are computed at the end (corpus scores, as VOC
-and Cityscapes define them), not averaged over images.
+One matrix is summed over the whole data set, and the scores are computed at the end (corpus scores,
+as VOC and Cityscapes define them), not averaged over images.
 """
 
 import torch
@@ -32,7 +32,8 @@ class ConfusionMatrix:
         """Add the pixels of predicted ids and labels of one shape; returns itself.
 
         Raises:
-            ValueError: shapes differ, an id is out of range, or the values are not ids. Nothing is counted.
+            ValueError: shapes differ, an id is out of range, or the values are not ids. Nothing is
+                counted.
         """
         _, predicted, true = scored_ids(predictions, labels, self.num_classes, self.ignore_index)
         flat = true * self.num_classes + predicted
@@ -41,7 +42,8 @@ class ConfusionMatrix:
         return self
 
     def iou(self) -> Float[Tensor, "num_classes"]:
-        """Intersection over union per class, 0 … 1; NaN for a class neither labelled nor predicted."""
+        """Intersection over union per class, 0 … 1; NaN for a class neither labelled nor
+        predicted."""
         hit = self.counts.diagonal().double()
         union = self.counts.sum(0) + self.counts.sum(1) - self.counts.diagonal()
         return hit / union  # 0/0 is NaN

@@ -4,16 +4,16 @@ Every pair of pixels i, j with different labels has the cost
 
     k(i, j) = w_s · exp(−|p_i − p_j|² / 2θ_s²)  +  w_a · exp(−|p_i − p_j|² / 2θ_a² − |I_i − I_j|² / 2θ_c²)
 
-where p are positions in pixels and I colours in 0 … 255. The first term is the smoothness term; the second,
-the appearance term, connects pixels that are near each other and have similar colours. As in the authors'
-program, each term is normalised by the square root of its sum over the neighbours of either pixel, so that
-the weights do not depend on the number of neighbours. The unary cost of a pixel is −log of its probability.
-A few iterations of mean-field inference give probabilities again. The paper (section 4.2, Tables 7 and 9)
-post-processes with a dense CRF and gives no parameters. The defaults are those of Krähenbühl & Koltun's
-program, and `gcnlab crf` searches others.
+where p are positions in pixels and I colours in 0 … 255. The first term is the smoothness term; the
+second, the appearance term, connects pixels that are near each other and have similar colours. As
+in the authors' program, each term is normalised by the square root of its sum over the neighbours
+of either pixel, so that the weights do not depend on the number of neighbours. The unary cost of a
+pixel is −log of its probability. A few iterations of mean-field inference give probabilities again.
+The paper (section 4.2, Tables 7 and 9) post-processes with a dense CRF and gives no parameters. The
+defaults are those of Krähenbühl & Koltun's program, and `gcnlab crf` searches others.
 
-The filtering uses the authors' code in the package pydensecrf2 (extra `crf`), which is compiled when it is
-installed.
+The filtering uses the authors' code in the package pydensecrf2 (extra `crf`), which is compiled
+when it is installed.
 """
 
 import torch

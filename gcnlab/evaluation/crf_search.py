@@ -1,9 +1,9 @@
 """Search the dense CRF's parameters on a few images, and score the best on others.
 
-The paper gives no parameters. Krähenbühl & Koltun search w_a, θ_a and θ_c on a small set and leave the
-smoothness term as it is; the default grid does the same. Scores on the searched images overestimate the
-best point of the grid. It is therefore also scored on other images of the split, with and without the CRF:
-those are the scores to report.
+The paper gives no parameters. Krähenbühl & Koltun search w_a, θ_a and θ_c on a small set and leave
+the smoothness term as it is; the default grid does the same. Scores on the searched images
+overestimate the best point of the grid. It is therefore also scored on other images of the split,
+with and without the CRF: those are the scores to report.
 
 The network runs once per image; its probabilities are kept in a temporary folder during the search.
 """
@@ -65,7 +65,8 @@ class CRFSearch:
 
 
 def evenly_spaced(length: int, count: int) -> list[int]:
-    """`count` of `length` indices, evenly spaced (neighbours in a film are similar); all if there are fewer.
+    """`count` of `length` indices, evenly spaced (neighbours in a film are similar); all if there
+    are fewer.
 
     Raises:
         ValueError: `count` is less than 1.
@@ -84,7 +85,8 @@ def search_crf(
     held_back: int | None = None,
     progress: bool = True,
 ) -> CRFSearch:
-    """Try a grid of CRFs on some images of a labelled data set, and the best of them on other images.
+    """Try a grid of CRFs on some images of a labelled data set, and the best of them on other
+    images.
 
     Args:
         predictor: the network and how to run it; its normalization is needed, its crf is not used.
@@ -95,8 +97,8 @@ def search_crf(
         progress: show progress bars.
 
     Raises:
-        ValueError: a setting is out of range, the network has other classes, or the CRF's package is
-            missing.
+        ValueError: a setting is out of range, the network has other classes, or the CRF's package
+            is missing.
     """
     if predictor.normalization is None:
         raise ValueError("a CRF works on colours: set the normalization of the Predictor")

@@ -1,9 +1,9 @@
 """Accuracy against the distance to the boundary: the trimap curve.
 
-Table 5 separates boundary and interior at 7 pixels. The curve covers all distances d: the accuracy and the
-mean IoU of the pixels within d of a boundary (the trimap of Krähenbühl & Koltun, NIPS 2011, Figure 5), and
-the accuracy of the pixels at distance d. The distance (norm, void) is that of the boundary rule, so the
-curve at d = 7 equals Table 5's boundary accuracy.
+Table 5 separates boundary and interior at 7 pixels. The curve covers all distances d: the accuracy
+and the mean IoU of the pixels within d of a boundary (the trimap of Krähenbühl & Koltun, NIPS 2011,
+Figure 5), and the accuracy of the pixels at distance d. The distance (norm, void) is that of the
+boundary rule, so the curve at d = 7 equals Table 5's boundary accuracy.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ class Curve:
     Attributes:
         distance: 1, 2, … in pixels.
         within: share of correct pixels at most this distance from a boundary.
-        at: share of correct pixels between the previous distance (excluded) and this one (included).
+        at: share of correct pixels between the previous distance (excluded) and this one
+            (included).
         miou_within: mean IoU over the pixels at most this distance from a boundary.
         pixels_within: number of these pixels.
         beyond: share of correct pixels beyond the last distance.
@@ -70,8 +71,8 @@ class DistanceCounts:
         """Add pixels; `distances` are those of `boundary_distance(labels)`. Returns itself.
 
         Raises:
-            ValueError: shapes differ, an id is out of range, or a labelled pixel has no distance. Nothing is
-                counted.
+            ValueError: shapes differ, an id is out of range, or a labelled pixel has no distance.
+                Nothing is counted.
         """
         if distances.shape != labels.shape:
             raise ValueError(

@@ -1,29 +1,30 @@
-"""Inference modes: flipped, at several scales, on tiles whose score maps are fused (section 4.2, Tables 7 and 9).
+"""Inference modes: flipped, at several scales, on tiles whose score maps are fused (section 4.2,
+Tables 7 and 9).
 
-The paper tests at several scales and, on Cityscapes, cuts the 1024×2048 image into four crops of 1024×1024
-"whose score maps are fused". It gives neither the scales nor the offsets nor the method of fusion. Our
-choices:
+The paper tests at several scales and, on Cityscapes, cuts the 1024×2048 image into four crops of
+1024×1024 "whose score maps are fused". It gives neither the scales nor the offsets nor the method
+of fusion. Our choices:
 
-- **Offsets**: equally spaced from one side of the image to the other. Four crops lie at columns 0, 341, 683
-  and 1024, and overlap by two thirds.
-- **Fusing tiles**: a weighted mean. A tile's weights decrease linearly towards its sides, except sides that
-  are sides of the image: near the others, zero padding replaced the pixels beyond. The weights of all tiles
-  sum to 1 at each pixel, so seams blend. blend="mean" uses constant weights.
-- **Fusing passes** (scales, flips): the mean of the class probabilities. A confident pass counts no more than
-  its probability of 1, and the mean is a probability, which a CRF needs. fuse="logits" takes the mean of the
-  logits before the softmax.
-- **Scaling**: bilinear, with pixels as areas (align_corners=False). Images and score maps are smoothed when
-  they are scaled down (antialias=True).
+- **Offsets**: equally spaced from one side of the image to the other. Four crops lie at columns 0,
+  341, 683 and 1024, and overlap by two thirds.
+- **Fusing tiles**: a weighted mean. A tile's weights decrease linearly towards its sides, except
+  sides that are sides of the image: near the others, zero padding replaced the pixels beyond. The
+  weights of all tiles sum to 1 at each pixel, so seams blend. blend="mean" uses constant weights.
+- **Fusing passes** (scales, flips): the mean of the class probabilities. A confident pass counts no
+  more than its probability of 1, and the mean is a probability, which a CRF needs. fuse="logits"
+  takes the mean of the logits before the softmax.
+- **Scaling**: bilinear, with pixels as areas (align_corners=False). Images and score maps are
+  smoothed when they are scaled down (antialias=True).
 
-**Memory.** All passes are added in place, so memory does not grow with the number of tiles, scales and flips.
-One image of H×W pixels with C classes takes, in addition to the network's weights and a copy of them, at
-most
+**Memory.** All passes are added in place, so memory does not grow with the number of tiles, scales
+and flips. One image of H×W pixels with C classes takes, in addition to the network's weights and a
+copy of them, at most
 
     4 bytes × H·W × [ C + s²·(C + 3) + 2·max(1, s²) ] + one pass over one tile
 
-where s is the largest scale other than 1 (0 if there is none). The terms are the fused map, the map and image
-at that scale, and a class being resized. `map_bytes` is the first term. Without `tile` the one tile is the
-whole scaled image.
+where s is the largest scale other than 1 (0 if there is none). The terms are the fused map, the map
+and image at that scale, and a class being resized. `map_bytes` is the first term. Without `tile`
+the one tile is the whole scaled image.
 """
 
 import math
@@ -48,10 +49,11 @@ def score_map(
     inference: Inference | None = None,
     device: torch.device | str | None = None,
 ) -> Float[Tensor, "batch classes height width"]:
-    """Fused class probabilities (or logits, by `inference.fuse`) at the images' size, on the model's device.
+    """Fused class probabilities (or logits, by `inference.fuse`) at the images' size, on the
+    model's device.
 
-    Each image goes through the network separately. Logits of another size than the network's input (the
-    scaled tile) are resized to it, bilinearly (align_corners=False), before the softmax.
+    Each image goes through the network separately. Logits of another size than the network's input
+    (the scaled tile) are resized to it, bilinearly (align_corners=False), before the softmax.
 
     Args:
         model: maps normalised images to score maps; run in evaluation mode and left as it was.
@@ -61,8 +63,8 @@ def score_map(
 
     Raises:
         ValueError: images or a device that do not fit.
-        TypeError: `model` is not a network, `images` is not a tensor, or the network does not return score
-            maps.
+        TypeError: `model` is not a network, `images` is not a tensor, or the network does not
+            return score maps.
     """
     check_network(model)
     check_images(images)
@@ -81,7 +83,8 @@ def probabilities(
     inference: Inference | None = None,
     device: torch.device | str | None = None,
 ) -> Float[Tensor, "batch classes height width"]:
-    """Fused class probabilities (see `score_map`); the softmax of the fused logits if logits are fused."""
+    """Fused class probabilities (see `score_map`); the softmax of the fused logits if logits are
+    fused."""
     fused = score_map(model, images, inference, device)
     return fused.softmax(1) if inference and inference.fuse == "logits" else fused
 
@@ -132,8 +135,8 @@ def map_bytes(num_classes: int, size: tuple[int, int], inference: Inference) -> 
 def tile_offsets(length: int, tile: int, overlap: float) -> list[int]:
     """First pixels of the tiles along an axis of `length` pixels, equally spaced from side to side.
 
-    It is the smallest number of tiles that overlap by at least `overlap` × `tile`; one tile at 0 if that
-    covers the axis.
+    It is the smallest number of tiles that overlap by at least `overlap` × `tile`; one tile at 0 if
+    that covers the axis.
     """
     if tile >= length:
         return [0]
@@ -144,7 +147,8 @@ def tile_offsets(length: int, tile: int, overlap: float) -> list[int]:
 def tile_weights(
     length: int, tile: int, offsets: list[int], blend: str = "linear", margin: int = 0
 ) -> Float[Tensor, "tiles tile"]:
-    """Each tile's weights along an axis; the weights of all tiles sum to 1 at every pixel of the axis."""
+    """Each tile's weights along an axis; the weights of all tiles sum to 1 at every pixel of the
+    axis."""
     tile = min(tile, length)
     positions = torch.arange(tile, dtype=torch.float64)
     weights = []

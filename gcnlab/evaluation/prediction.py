@@ -1,7 +1,8 @@
 """Predict the class of each pixel.
 
-Each image goes through the network separately, as a copy, and in evaluation mode. A prediction therefore
-does not depend on the other images of a batch, and the caller's tensors and model are left unchanged.
+Each image goes through the network separately, as a copy, and in evaluation mode. A prediction
+therefore does not depend on the other images of a batch, and the caller's tensors and model are
+left unchanged.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class Predictor:
 
     Attributes:
         model: maps normalised images to score maps; run in evaluation mode and left as it was.
-        normalization: how the images were normalised; needed with `crf`, which works on their colours.
+        normalization: how the images were normalised; needed with `crf`, which works on their
+            colours.
         inference: flip, scales, tiles; None is one pass over the whole image.
         crf: refine the class probabilities with a dense CRF; None leaves them.
         device: where to run a model without weights; other models have to be there already.
@@ -105,8 +107,9 @@ def predict(
 ) -> Int[Tensor, "batch height width"]:
     """Class ids of a batch of normalised images, on the CPU.
 
-    Each image goes through the network separately. Score maps of another size than the image are resized
-    to it, bilinearly (align_corners=False), before the class with the largest value is taken.
+    Each image goes through the network separately. Score maps of another size than the image are
+    resized to it, bilinearly (align_corners=False), before the class with the largest value is
+    taken.
 
     Args:
         model: maps normalised images to score maps; run in evaluation mode and left as it was. Or a
@@ -115,12 +118,14 @@ def predict(
         device: where to run a model without weights; other models have to be there already.
         inference: flip, scales, tiles; None is one pass over the whole images.
         crf: refine the class probabilities with a dense CRF.
-        normalization: how the images were normalised; needed with `crf`, which works on their colours.
+        normalization: how the images were normalised; needed with `crf`, which works on their
+            colours.
 
     Raises:
-        ValueError: a CRF without the normalisation, images or a device that do not fit, NaN in a score map.
-        TypeError: `model` is not a network, `images` is not a tensor, or the network does not return score
-            maps.
+        ValueError: a CRF without the normalisation, images or a device that do not fit, NaN in a
+            score map.
+        TypeError: `model` is not a network, `images` is not a tensor, or the network does not
+            return score maps.
     """
     predictor = predictor_of(model, normalization, inference, crf, device)
     check_images(images)
@@ -151,7 +156,8 @@ def predictor_of(
 
 
 def check_classes(model: nn.Module, classes: int, labels: LabelSet | None) -> None:
-    """Raise ValueError unless the network has the classes of the data set; without one, at least two."""
+    """Raise ValueError unless the network has the classes of the data set; without one, at least
+    two."""
     name = type(model).__name__
     if labels is not None and classes != labels.num_classes:
         names = ", ".join(labels.names[:3]) + (", …" if labels.num_classes > 3 else "")

@@ -1,8 +1,8 @@
 """Score a network on a data set: mean IoU, per class, boundary and interior.
 
-Each image goes through the network separately. In a batch, the logits of the same image differ in their
-last bits, and where two classes are that close, another class would win. The scores therefore do not depend
-on a batch size, nor on the number of workers or ranks.
+Each image goes through the network separately. In a batch, the logits of the same image differ in
+their last bits, and where two classes are that close, another class would win. The scores therefore
+do not depend on a batch size, nor on the number of workers or ranks.
 """
 
 from dataclasses import dataclass, field
@@ -83,32 +83,34 @@ def evaluate(
     curve: int | None = None,
     band: BandRule | None = None,
 ) -> Scores:
-    """Score `model` on `dataset` in evaluation mode; the model and the random state are left as they were.
+    """Score `model` on `dataset` in evaluation mode; the model and the random state are left as
+    they were.
 
     Score maps of another size than the image are resized to it, bilinearly (align_corners=False).
 
-    In a process group (torchrun), every rank has to call this function with the same arguments. Each rank
-    scores its share of the images, and all ranks get the scores of the whole data set.
+    In a process group (torchrun), every rank has to call this function with the same arguments.
+    Each rank scores its share of the images, and all ranks get the scores of the whole data set.
 
     Args:
-        model: maps normalised images to score maps; runs on the device of its weights. Or a `Predictor`,
-            which holds `inference`, `crf` and `normalization`.
-        dataset: yields (normalised image, labels), and has `.labels`, a `LabelSet`; or a `Subset` of such a
-            data set. Images may differ in size.
+        model: maps normalised images to score maps; runs on the device of its weights. Or a
+            `Predictor`, which holds `inference`, `crf` and `normalization`.
+        dataset: yields (normalised image, labels), and has `.labels`, a `LabelSet`; or a `Subset`
+            of such a data set. Images may differ in size.
         rule: which pixels are boundary; the default is ≤ 7 pixels, Euclidean, void as an edge.
         num_workers: data-loading workers; 0 loads in this process.
         progress: show a progress bar.
         inference: flip, scales, tiles; None is one pass over the whole image.
         crf: refine the class probabilities with a dense CRF.
         normalization: how the images were normalised; needed with `crf`.
-        curve: also compute the accuracy against the distance to the boundary, up to this distance in pixels.
+        curve: also compute the accuracy against the distance to the boundary, up to this distance
+            in pixels.
         band: also compute the boundary IoU, with this rule.
 
     Raises:
-        ValueError: network and data set have different classes, a score map is NaN, there is no image, an
-            argument is out of range, or the data set cannot be sent to workers.
-        TypeError: `model` is not a network, `dataset` is not a data set, or the network does not return
-            score maps.
+        ValueError: network and data set have different classes, a score map is NaN, there is no
+            image, an argument is out of range, or the data set cannot be sent to workers.
+        TypeError: `model` is not a network, `dataset` is not a data set, or the network does not
+            return score maps.
     """
     predictor = predictor_of(model, normalization, inference, crf)
     num_workers = whole("num_workers", num_workers, 0)
@@ -194,7 +196,8 @@ def classes_of(dataset: Dataset) -> LabelSet:
 
 @no_type_check
 def check_pair(image: Tensor, labels: Tensor) -> None:
-    """Raise TypeError or ValueError unless these are a normalised image and a label map of its size."""
+    """Raise TypeError or ValueError unless these are a normalised image and a label map of its
+    size."""
     image_tensor("image", image)
     if image.ndim != 3:
         raise ValueError(f"image must be (channels, height, width), not {tuple(image.shape)}")

@@ -69,10 +69,12 @@ def tile_step(tile: int, overlap: float) -> int:
 
 
 CITYSCAPES_CROPS = Inference(tile=(1024, 1024), overlap=0.6)
-"""The paper's evaluation on Cityscapes: four crops of the 1024×2048 image, at columns 0, 341, 683, 1024."""
+"""The paper's evaluation on Cityscapes: four crops of the 1024×2048 image, at columns 0, 341, 683,
+1024."""
 
 VOC_PADDED = Inference(pad_to=(512, 512))
-"""The paper's size on VOC: images padded to 512×512, so that res-5 is 16×16 and k = 15 covers it."""
+"""The paper's size on VOC: images padded to 512×512, so that res-5 is 16×16 and k = 15 covers
+it."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Predictions in the formats of the evaluation servers of PASCAL VOC and Cityscapes.
 
     VOC         results/VOC2012/Segmentation/comp6_test_cls/2008_000006.png   in a .tgz
-                palette PNGs of class ids, each of its image's size (devkit, section "Segmentation task";
-                comp5: trained on VOC's segmentations only, comp6: on any data, as the paper)
+                palette PNGs of class ids, each of its image's size (devkit, section "Segmentation
+                task"; comp5: trained on VOC's segmentations only, comp6: on any data, as the paper)
     Cityscapes  berlin_000000_000019_pred_labelIds.png                        in a .zip
                 8-bit PNGs of label ids (not train ids), each of its image's size
 
@@ -48,9 +48,10 @@ def submit(
     """Predict a split and pack the predictions for the evaluation server.
 
     Args:
-        model: maps normalised images to score maps; left as it was. Or a `Predictor`, for example with a
-            CRF.
-        dataset: yields (normalised image, labels), with `.labels` of VOC or Cityscapes and `.name(i)`.
+        model: maps normalised images to score maps; left as it was. Or a `Predictor`, for example
+            with a CRF.
+        dataset: yields (normalised image, labels), with `.labels` of VOC or Cityscapes and
+            `.name(i)`.
         out: new or empty folder for the files and their archive.
         split: name of the split, which is part of the names of VOC's folders.
         competition: for VOC: "comp5" if trained on VOC's segmentations only, else "comp6".
@@ -61,7 +62,8 @@ def submit(
         Path of the archive.
 
     Raises:
-        ValueError: the data set has no server, the network has other classes, or `out` is not empty.
+        ValueError: the data set has no server, the network has other classes, or `out` is not
+            empty.
         TypeError: `model` is not a network, or it does not return score maps.
     """
     predictor = predictor_of(model, inference=inference)
@@ -100,8 +102,8 @@ def write_voc(
         competition: "comp5" or "comp6".
 
     Raises:
-        ValueError: an id is not a class, a name occurs twice, there are no predictions, or `out` is not
-            empty.
+        ValueError: an id is not a class, a name occurs twice, there are no predictions, or `out` is
+            not empty.
     """
     out = _new_folder(out)
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{split}_cls"
@@ -134,8 +136,8 @@ def write_cityscapes(
         split: name of the split, for the name of the archive.
 
     Raises:
-        ValueError: an id is not a class, a name is not one of Cityscapes or occurs twice, there are no
-            predictions, or `out` is not empty.
+        ValueError: an id is not a class, a name is not one of Cityscapes or occurs twice, there are
+            no predictions, or `out` is not empty.
     """
     out = _new_folder(out)
     written = {}
@@ -180,7 +182,8 @@ def _predictions(
 
 
 def _check_prediction(ids: Tensor, labels: LabelSet, name: str) -> None:
-    """Raise ValueError with the name of the image unless every pixel has a class; void is not one."""
+    """Raise ValueError with the name of the image unless every pixel has a class; void is not
+    one."""
     check_labels(ids, labels.num_classes, f"prediction of {name}")
     if (ids == IGNORE).any():
         raise ValueError(f"prediction of {name}: void ({IGNORE}) is not a class")

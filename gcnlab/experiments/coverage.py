@@ -1,17 +1,18 @@
-"""Coverage against accuracy, object by object: is an object's interior correct because its field covers it?
+"""Coverage against accuracy, object by object: is an object's interior correct because its field
+covers it?
 
-The paper argues with Figure 3: where the valid receptive field covers the whole object, its interior is
-classified correctly. This is a claim about single objects and can be tested by counting. For every object in
-the validation scenes of Shapes, the valid field of one random pixel inside it is computed. Recorded are the
-share of the object that the field's region covers, and the share of the object's interior (more than 7
-pixels from a boundary) that is correct.
+The paper argues with Figure 3: where the valid receptive field covers the whole object, its
+interior is classified correctly. This is a claim about single objects and can be tested by
+counting. For every object in the validation scenes of Shapes, the valid field of one random pixel
+inside it is computed. Recorded are the share of the object that the field's region covers, and the
+share of the object's interior (more than 7 pixels from a boundary) that is correct.
 
     python -m gcnlab.experiments.coverage data/results/shapes/gcn7-seed0 …
 
-It takes about a second per object on one CPU core. Large objects are harder and are covered less, so object
-size alone could cause a correlation over all objects. The rank correlation is therefore also computed within
-three groups of size. If the argument holds, it is positive, also at equal size. The results are in
-`data/results/coverage`.
+It takes about a second per object on one CPU core. Large objects are harder and are covered less,
+so object size alone could cause a correlation over all objects. The rank correlation is therefore
+also computed within three groups of size. If the argument holds, it is positive, also at equal
+size. The results are in `data/results/coverage`.
 """
 
 import json

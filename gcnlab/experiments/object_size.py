@@ -1,20 +1,20 @@
 """Accuracy and coverage against the size of an object (Figure 3, measured).
 
-The paper shows one bird twice, small and enlarged, and says that the valid receptive field of a conventional
-network covers the small one and only a part of the large one, while GCN's covers both. Here a single object of
-Shapes lies on a texture, with a diameter of 16 to 220 pixels, in every class, at random positions and
-rotations; all networks get the same scenes. Measured for each size are the IoU of the object's class, the
-accuracy in its interior, and the share of the object that the valid receptive field of a pixel inside it
-covers.
+The paper shows one bird twice, small and enlarged, and says that the valid receptive field of a
+conventional network covers the small one and only a part of the large one, while GCN's covers both.
+Here a single object of Shapes lies on a texture, with a diameter of 16 to 220 pixels, in every
+class, at random positions and rotations; all networks get the same scenes. Measured for each size
+are the IoU of the object's class, the accuracy in its interior, and the share of the object that
+the valid receptive field of a pixel inside it covers.
 
     python -m gcnlab.experiments.object_size --out data/results/object_size data/results/shapes/gcn7-seed0 …
 
-It takes about four minutes per network on one CPU core. If the claim holds, coverage and internal accuracy
-decrease once the object is larger than the field, later for a larger k. The results are in
+It takes about four minutes per network on one CPU core. If the claim holds, coverage and internal
+accuracy decrease once the object is larger than the field, later for a larger k. The results are in
 `data/results/object_size`.
 
-Shapes trains on sizes from 0.15 to 0.75 of the image: 38 to 192 of 256 pixels. Outside this range, an error
-can be caused by a size that is new to the network.
+Shapes trains on sizes from 0.15 to 0.75 of the image: 38 to 192 of 256 pixels. Outside this range,
+an error can be caused by a size that is new to the network.
 """
 
 import json
@@ -42,12 +42,13 @@ from gcnlab.training import TrainedRun, load_run
 INNER = 7
 """Largest distance of a boundary pixel, in pixels; the interior lies beyond it (Table 5)."""
 TRAINED_SIZES = (0.15, 0.75)
-"""Smallest and largest object that a network trained on Shapes has seen, relative to the image's side."""
+"""Smallest and largest object that a network trained on Shapes has seen, relative to the image's
+side."""
 BATCH = 10
 """Scenes per batch."""
 SECONDS = 0.1, 1.0
-"""Duration of a scene and of a field on one core, for the mini backbone at 256 pixels; used to print an
-estimate."""
+"""Duration of a scene and of a field on one core, for the mini backbone at 256 pixels; used to
+print an estimate."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Settings:
     scenes: int = 8
     """Scenes per class and size."""
     fields: int = 2
-    """Scenes, among these, for which a valid receptive field is computed, at one random interior pixel each."""
+    """Scenes, among these, for which a valid receptive field is computed, at one random interior
+    pixel each."""
     image_size: int = 256
     """Side of the image, in pixels."""
     window: int = 32
@@ -90,8 +92,8 @@ class SizeScores:
         size: diameter of the object, in pixels.
         iou: IoU of the object's class, mean over the classes.
         class_iou: IoU of each class; intersection and union are summed over its scenes.
-        internal_accuracy: share of correct pixels among those of the object that are more than 7 pixels
-            from its boundary.
+        internal_accuracy: share of correct pixels among those of the object that are more than 7
+            pixels from its boundary.
         coverage: mean share of the object that the region of the valid receptive field covers.
         coverage_deviation: standard deviation of the coverage over the fields.
         region: mean share of the image in the region.
@@ -115,8 +117,8 @@ class ObjectSizes:
         head: "conv1x1", "gcn", …
         kernel_size: k of the head on res-5; 1 for "conv1x1".
         seed: seed of the training.
-        theoretical: size of the theoretical receptive field at the head on res-5, in pixels; None if
-            unknown.
+        theoretical: size of the theoretical receptive field at the head on res-5, in pixels; None
+            if unknown.
         settings: settings of the measurement.
         scores: one entry per size.
         backbone: "mini", "resnet50", …; older results without this entry are of "mini".
@@ -142,7 +144,8 @@ class ObjectSizes:
 
 
 def single_object(settings: Settings, size: int, kind: int, number: int) -> Scene:
-    """A scene with one object, completely inside the image; the same arguments give the same scene."""
+    """A scene with one object, completely inside the image; the same arguments give the same
+    scene."""
     rng = np.random.default_rng([settings.seed, size, kind, number])
     side = settings.image_size
     row, column = rng.uniform(size / 2, side - size / 2, 2)
@@ -156,8 +159,8 @@ def inner_pixel(
     mask: Bool[Tensor, "height width"],
     rng: np.random.Generator,
 ) -> tuple[int, int]:
-    """A random pixel (row, column) of the object's interior. For a small object without an interior, the
-    object's pixel nearest to its centroid."""
+    """A random pixel (row, column) of the object's interior. For a small object without an
+    interior, the object's pixel nearest to its centroid."""
     places = inside.nonzero()
     if len(places):
         row, column = places[rng.integers(len(places))].tolist()
@@ -204,7 +207,8 @@ def measure(run: TrainedRun, network: str, settings: Settings) -> ObjectSizes:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Counts for one class and size: pixels, and each field's coverage of the object and of the image."""
+    """Counts for one class and size: pixels, and each field's coverage of the object and of the
+    image."""
 
     intersection: int
     union: int
@@ -278,7 +282,8 @@ def read_result(path: str | Path) -> ObjectSizes:
 
 @dataclass(frozen=True)
 class Command:
-    """Measure IoU, internal accuracy and coverage against object size; write OUT/NETWORK.json for each run."""
+    """Measure IoU, internal accuracy and coverage against object size; write OUT/NETWORK.json for
+    each run."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of networks trained on Shapes. Those that have a result are skipped."""
