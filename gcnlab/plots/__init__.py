@@ -1,6 +1,6 @@
 """Plots: functions that take results and return matplotlib figures. They never run a model.
 
-The names are in `__init__.pyi`; each is imported when it is first used.
+The public names are listed in `__init__.pyi`; each is imported when it is first used.
 """
 
 from gcnlab.lazy import lazy_exports
