@@ -19,7 +19,7 @@ COMMANDS = {
     "crf": ("crf", "Crf", "Search the settings of a dense CRF."),
     "submit": ("submit", "Submit", "Pack predictions for a benchmark server."),
     "vrf": ("vrf", "Vrf", "Compute valid receptive fields."),
-    "data": ("data", "Data", "Check, download or imitate a data set."),
+    "data": ("data", "Data", "Check or download a data set, or make a miniature of it."),
     "table": ("table", "ShowTable", "Show a table of the paper beside ours."),
     "export": ("export", "Export", "Export trained networks."),
     "bench": ("bench", "Bench", "Measure speed."),
