@@ -357,7 +357,7 @@ def test_methods_and_rules_are_written_with_the_map(run, picture, tmp_path):
 def test_a_picture_can_be_checked_against_the_plain_way(run, picture, tmp_path, capsys):
     more = ("--pixel", "10", "20", "--out", tmp_path / "field", "--check", "7")
     gcnlab_command("vrf", run, picture, *more, *OCCLUDER)
-    assert "checked with 7 occluders: off by" in capsys.readouterr().out
+    assert "checked with 7 occluders: largest difference" in capsys.readouterr().out
 
 
 @pytest.fixture
