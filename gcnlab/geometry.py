@@ -74,16 +74,16 @@ class Table:
     """A resampling (interpolation, padding) given by a matrix: output o reads where row o is not
     zero.
 
-    Beyond the map the reading goes on as `step` says, as if the map went on.
+    Outputs beyond the map read at the distance `step`, as if the map continued.
 
     Args:
-        first, last: per output, the first and the last input it reads; neither ever decreases.
+        first, last: the first and the last input that each output reads; neither may decrease.
         step: inputs per output.
     """
 
     def __init__(self, first: np.ndarray, last: np.ndarray, step: Fraction):
         if (np.diff(first) < 0).any() or (np.diff(last) < 0).any():
-            raise ValueError("the reading runs backwards")
+            raise ValueError("first and last must not decrease")
         self.first, self.last, self.step = first, last, step
 
     def reads(self, start, stop):

@@ -125,5 +125,5 @@ def test_a_table_goes_on_beyond_the_map():
 
 def test_a_table_that_runs_backwards_is_refused():
 
-    with pytest.raises(ValueError, match="backwards"):
+    with pytest.raises(ValueError, match="must not decrease"):
         Table(np.array([1, 0, 1]), np.array([1, 0, 1]), Fraction(1))
