@@ -5,7 +5,7 @@ from .confusion import ConfusionMatrix
 from .crf import refine_probabilities
 from .crf_search import search_crf
 from .curve import Curve, DistanceCounts
-from .inference import score_map
+from .inference import score_map, tile_offsets, tile_weights
 from .prediction import Predictor, predict
 from .scores import Scores, evaluate
 from .settings import (
@@ -43,4 +43,6 @@ __all__ = [
     "score_map",
     "search_crf",
     "submit",
+    "tile_offsets",
+    "tile_weights",
 ]

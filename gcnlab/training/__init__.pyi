@@ -1,6 +1,7 @@
 from .checkpoint import FolderTaken, load_checkpoint
 from .export import export_run
 from .loop import TrainingDiverged, train
+from .optimization import learning_rate, segmentation_loss
 from .pretraining import PRETRAINING, ClassificationData, PretrainConfig
 from .runs import TrainedRun, finish, load, load_classifier, load_run, save_classifier
 from .schedules import SCHEDULES, Schedule, Stage
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingDiverged",
     "export_run",
     "finish",
+    "learning_rate",
     "load",
     "load_checkpoint",
     "load_classifier",
@@ -37,5 +39,6 @@ __all__ = [
     "plan_stages",
     "run_schedule",
     "save_classifier",
+    "segmentation_loss",
     "train",
 ]
