@@ -21,7 +21,8 @@ SLIDES := notebooks/01_gcn_block.ipynb
 # or a notebook, stays in one process. `make test WORKERS=1` for less memory.
 WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
-NOTEBOOKS := $(PYTEST) --nbval-lax --nbval-cell-timeout=300 --override-ini filterwarnings= notebooks
+NOTEBOOKS := $(PYTEST) --nbval-lax --nbval-sanitize-with notebooks/nbval.cfg --nbval-cell-timeout=300 \
+  --override-ini filterwarnings= notebooks
 
 # JupyterLab refuses to run as root unless told that this is meant (containers).
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)

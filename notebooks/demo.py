@@ -1,4 +1,4 @@
-"""Execute a notebook without a browser, cell by cell with progress, and write it as an HTML page.
+"""Execute a notebook without a browser, with a progress bar, and write it as an HTML page.
 
 python notebooks/demo.py notebooks/00_quickstart.ipynb build/00_quickstart.html
 """

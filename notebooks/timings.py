@@ -1,6 +1,6 @@
-"""How long the notebooks take as tests: made of the reports that several runs of pytest left.
+"""Summarise how long the notebooks take as tests, from the reports of several pytest runs.
 
-make timings runs all notebooks ten times over, and then
+`make timings` runs all notebooks ten times and then calls
 
     python notebooks/timings.py build/timings data/results/notebooks.json
 """
@@ -17,11 +17,11 @@ from gcnlab.provenance import provenance, write_json
 def main(reports: Path, out: Path) -> None:
     suites = [ElementTree.parse(path).find("testsuite") for path in sorted(reports.glob("*.xml"))]
     if not suites:
-        raise SystemExit(f"{reports}: no reports (*.xml) of pytest")
+        raise SystemExit(f"{reports}: no reports (*.xml) of pytest; run make timings")
     walls = [float(suite.get("time")) for suite in suites]
     runs = [seconds_by_notebook(suite) for suite in suites]
     record = {
-        "what": "all notebooks as tests (nbval), two at once, a thread each; seconds of each run",
+        "what": "all notebooks as tests (nbval), two at a time with one thread each; seconds of each run",
         "cells": [int(suite.get("tests")) for suite in suites],
         "failed": [int(suite.get("failures")) + int(suite.get("errors")) for suite in suites],
         "wall": walls,
@@ -39,7 +39,7 @@ def main(reports: Path, out: Path) -> None:
 
 
 def seconds_by_notebook(suite: ElementTree.Element) -> dict[str, float]:
-    """Start of the kernel and all cells; names without ".ipynb", below notebooks/."""
+    """Seconds of each notebook, with the start of its kernel; names without ".ipynb"."""
     seconds = Counter()
     for case in suite.iter("testcase"):
         name = case.get("classname").removeprefix("notebooks.").removesuffix(".ipynb")

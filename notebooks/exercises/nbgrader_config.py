@@ -1,4 +1,7 @@
-"""nbgrader's settings: `make exercises` takes the solutions out and writes the students' notebooks to build/release/exercises."""
+"""Settings of nbgrader.
+
+`make exercises` removes the solutions and writes the students' notebooks to build/release/exercises.
+"""
 
 from pathlib import Path
 
@@ -10,5 +13,5 @@ c.CourseDirectory.source_directory = "notebooks"
 c.CourseDirectory.release_directory = "build/release"
 c.CourseDirectory.ignore = [Path(__file__).name, "__pycache__", ".ipynb_checkpoints"]
 c.ClearSolutions.code_stub = {
-    "python": '# YOUR CODE HERE\nraise NotImplementedError("nothing is here yet: put your code in place of this line")'
+    "python": '# YOUR CODE HERE\nraise NotImplementedError("no answer yet: replace this line by your code")'
 }
