@@ -17,7 +17,13 @@ import torch
 
 
 def provenance(
-    *, seeds: list[int], dataset: str, split: str, device: torch.device | str, seconds: float
+    *,
+    seeds: list[int],
+    dataset: str,
+    split: str,
+    device: torch.device | str,
+    seconds: float,
+    cpu_began: float = 0.0,
 ) -> dict[str, Any]:
     """Collect the command, commit, seeds, data, device, time and versions of a result.
 
@@ -26,7 +32,9 @@ def provenance(
         dataset: name of the data set and its settings.
         split: the split that was evaluated.
         device: the device of the computation.
-        seconds: wall time of the work. The processor time of the whole process is recorded too.
+        seconds: wall time of the work.
+        cpu_began: `time.process_time()` when this process began the work; the processor time since
+            then is recorded too. 0: since the process started.
     """
     return {
         "command": shlex.join([*_program(), *sys.argv[1:]]),
@@ -37,7 +45,7 @@ def provenance(
         "device": _device_name(torch.device(device)),
         "threads": torch.get_num_threads(),
         "wall_seconds": round(seconds, 1),
-        "process_cpu_seconds": round(time.process_time(), 1),
+        "process_cpu_seconds": round(time.process_time() - cpu_began, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),

@@ -112,7 +112,9 @@ def train(
                 _train_steps(run, data, execution, num_workers, monitor, checkpoints)
         broadcast_buffers(run.model)
         run.model.eval()
-        return TrainedRun(run.model, task.config, run.losses, run.elapsed, run.initial)
+        return TrainedRun(
+            run.model, task.config, run.losses, run.elapsed, run.initial, run.cpu_began
+        )
 
 
 def _train_steps(

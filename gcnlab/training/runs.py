@@ -42,6 +42,7 @@ class TrainedRun:
         seconds: wall time of all steps, including those before a resume.
         initial: the source of the initial weights, if they came from another run: "path" (None for
             weights in memory) and "sha256", see `fingerprint`.
+        cpu_began: `time.process_time()` when this process began or resumed the run.
     """
 
     model: nn.Module
@@ -49,6 +50,7 @@ class TrainedRun:
     losses: list[float]
     seconds: float
     initial: dict[str, str | None] | None = None
+    cpu_began: float = 0.0
 
     @cached_property
     def task(self) -> Task:
@@ -307,6 +309,7 @@ def run_result(run: TrainedRun, scores: Scores | TopKAccuracy, split: str) -> di
             split=split,
             device=next(run.model.parameters()).device,
             seconds=run.seconds,
+            cpu_began=run.cpu_began,
         ),
     }
 

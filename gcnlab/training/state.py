@@ -57,6 +57,7 @@ class RunState:
     best: dict[str, Any] | None = None
     seconds: float = 0.0
     began: float = field(default_factory=time.perf_counter)
+    cpu_began: float = field(default_factory=time.process_time)
 
     @property
     def config(self) -> Settings:

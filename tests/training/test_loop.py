@@ -1,4 +1,5 @@
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,7 @@ from gcnlab.training.optimization import (
     make_optimizer,
     segmentation_loss,
 )
+from gcnlab.training.runs import run_result
 from gcnlab.training.state import start_run
 
 TINY = RunConfig(
@@ -354,3 +356,13 @@ def test_restarted_processes_resume_also_without_resume(tmp_path, monkeypatch):
     second = run(out=tmp_path, resume=False, on_step=lambda *values: steps.append(values))
     assert steps == []
     assert second.losses == first.losses
+
+
+def test_each_run_of_a_process_records_its_own_processor_time():
+    run_before = train(TINY, device="cpu", progress=False)
+    run = train(TINY, device="cpu", progress=False)
+    assert 0 < run_before.cpu_began < run.cpu_began
+    recorded = run_result(run, run.task.score(run.model), "val")["provenance"][
+        "process_cpu_seconds"
+    ]
+    assert recorded <= time.process_time() - run.cpu_began + 0.1
