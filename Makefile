@@ -1,14 +1,17 @@
-# make setup   everything that is needed, into .venv (once; again when pyproject.toml changes)
-# make lab     JupyterLab on the quickstart notebook
-# make demo    the quickstart notebook without a browser, as an HTML page
-# make test    unit tests and the site, then all notebooks
-# make exercises   the students' versions, without solutions, into build/release/exercises
-# make slides  the slides of the first lesson, as an HTML page
-# make site    the documentation as web pages
-# make lint    style
-# make bench   the benchmarks of speed and memory: lists them; WHAT=vrf runs one, WHAT=all every one
-# make timings   all notebooks as tests, ten times in a row (RUNS=10): how long each takes, and that none fails now and then
-# make weekly  one network of a table (TABLE=1), chosen at random, trained anew: its score has to lie where the committed ones say
+# make setup       install everything into .venv (once, and again when pyproject.toml changes)
+# make lab         open JupyterLab on the quickstart notebook
+# make demo        execute the quickstart notebook and write it as an HTML page
+# make test        run the unit tests, build the site, run all notebooks
+# make test-quick  run the unit tests that take no longer than a few seconds
+# make lint        check the style
+# make exercises   make the students' versions of the exercises in build/release/exercises
+# make slides      make the slides of the first lesson, an HTML page
+# make site        make the documentation as web pages
+# make tables      fill the tables of results in README and docs
+# make bench       list the benchmarks; WHAT=vrf runs one, WHAT=all runs all
+# make timings     run all notebooks ten times (RUNS=10) and record how long they take
+# make weekly      run the exhaustive tests; retrain one random network of a table (TABLE=1) and
+#                  compare its score with those of the committed runs
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,8 +20,8 @@ STAMP := $(VENV)/.set-up
 QUICKSTART := notebooks/00_quickstart.ipynb
 SLIDES := notebooks/01_gcn_block.ipynb
 
-# Test processes: one per core, of one thread each, as two networks that share cores both crawl. A file of tests,
-# or a notebook, stays in one process. `make test WORKERS=1` for less memory.
+# One test process per core, with one thread each: two networks that share cores slow each other
+# down. A test file or notebook stays in one process. `make test WORKERS=1` needs less memory.
 WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 NOTEBOOKS := $(PYTEST) --nbval-lax --nbval-sanitize-with notebooks/nbval.cfg --nbval-cell-timeout=300 \
@@ -27,7 +30,7 @@ NOTEBOOKS := $(PYTEST) --nbval-lax --nbval-sanitize-with notebooks/nbval.cfg --n
 # JupyterLab refuses to run as root unless told that this is meant (containers).
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: setup lab demo test exercises slides site lint bench timings weekly
+.PHONY: setup lab demo test test-quick exercises slides site lint tables bench timings weekly
 
 setup: $(STAMP)
 
@@ -48,6 +51,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(PYTEST) tests
 	$(NOTEBOOKS)
+
+test-quick: $(STAMP)
+	$(PYTEST) -m "not slow and not weekly" tests
 
 exercises: $(STAMP)
 	cd notebooks/exercises && $(CURDIR)/$(BIN)/nbgrader generate_assignment exercises --force --no-db
@@ -75,6 +81,10 @@ timings: $(STAMP)
 	for run in $$(seq -w $(RUNS)); do $(NOTEBOOKS) --junitxml build/timings/$$run.xml || true; done
 	$(BIN)/python notebooks/timings.py build/timings data/results/notebooks.json
 
+tables: $(STAMP)
+	$(BIN)/python docs/tables.py
+
 TABLE ?= 1
 weekly: $(STAMP)
+	$(PYTEST) -m weekly tests
 	$(BIN)/gcnlab table $(TABLE) --check
