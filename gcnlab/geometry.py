@@ -1,17 +1,17 @@
-"""Which positions of one map read, and are reached by, which positions of another; one axis at a
-time.
+"""The geometry of a layer along one axis: which inputs an output reads, and which outputs an input
+influences.
 
-**The pixel convention**, used everywhere in the package: position i of a map is the integer i, and
-    that is
-where its centre lies. Intervals are half-open, [start, stop), and may reach outside the map: what
-lies there is padding. Rows and columns are independent, so a k×1 convolution is a `Footprint(k, …)`
-along the rows and a `Footprint(1, …)` along the columns.
+**The pixel convention**, used everywhere in the package: the centre of position i of a map has the
+coordinate i. Intervals are half-open, [start, stop), and may extend beyond the map, into the
+padding. Rows and columns are independent, so a k×1 convolution is a `Footprint(k, …)` along the
+rows and a `Footprint(1, …)` along the columns.
 
-Each axis map answers two questions, for integers and for NumPy arrays of them alike:
+Each axis map has two methods, for integers and for NumPy arrays of integers:
 
-- `reads(start, stop)`: what the outputs [start, stop) read of the input (backwards through the
-  layer);
-- `reaches(start, stop)`: which outputs the inputs [start, stop) can change (forwards).
+- `reads(start, stop)`: the interval of inputs that the outputs [start, stop) read (backwards
+  through the layer);
+- `reaches(start, stop)`: the interval of outputs that the inputs [start, stop) can change
+  (forwards).
 """
 
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ class Footprint:
 
     @property
     def extent(self) -> int:
-        """Positions from the first to the last that one output reads."""
+        """Number of inputs from the first to the last that one output reads, both included."""
         return (self.kernel - 1) * self.dilation + 1
 
     @property
     def step(self) -> Fraction:
-        """How far the reading moves from one output to the next, in inputs."""
+        """Distance between what neighbouring outputs read, in inputs."""
         return Fraction(self.stride)
 
     def reads(self, start, stop):
@@ -55,7 +55,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Transposed:
-    """A transposed convolution: its output reads what the window's input would be reached by."""
+    """A transposed convolution: `reads` and `reaches` of its footprint change places."""
 
     footprint: Footprint
 
@@ -74,11 +74,15 @@ class Table:
     """A resampling (interpolation, padding) given by a matrix: output o reads where row o is not
     zero.
 
-    Outputs beyond the map read at the distance `step`, as if the map continued.
+    Outputs beyond the map read as if the map continued, `step` inputs further per output.
 
     Args:
-        first, last: the first and the last input that each output reads; neither may decrease.
+        first, last: the first and the last input that each output reads; neither may decrease from
+            one output to the next.
         step: inputs per output.
+
+    Raises:
+        ValueError: `first` or `last` decreases.
     """
 
     def __init__(self, first: np.ndarray, last: np.ndarray, step: Fraction):
@@ -110,10 +114,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Broadcast:
-    """One position that all outputs read: a map of one row, or column, that is spread over another.
+    """A broadcast: all outputs read the only row (or column) of the input.
 
     Attributes:
-        length: outputs.
+        length: number of outputs.
     """
 
     length: int
@@ -130,6 +134,6 @@ class Broadcast:
 
 
 SAME = Footprint()
-"""Position by position: activations, sums, batch norm."""
+"""Each output reads the input at its own position: activations, sums, batch norm."""
 
 AxisMap = Footprint | Transposed | Table | Broadcast

@@ -1,4 +1,4 @@
-"""How one operation passes a difference on: from rectangles of its inputs to a rectangle of its
+"""Propagate a difference through one operation, from rectangles of its inputs to a rectangle of its
 output.
 
 With Δx = changed − clean, zero outside a rectangle,
@@ -6,7 +6,8 @@ With Δx = changed − clean, zero outside a rectangle,
     a linear operation:      Δy = W Δx                   (no bias, and the clean map is not needed)
     a nonlinear operation:   Δy = f(x + Δx) − f(x)       (x from the clean run)
 
-Each operation becomes a function of its inputs' patches and of the rectangle wanted of its output.
+Each operation becomes a function of the patches of its inputs and of the rectangle of its output
+that is to be computed.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,8 @@ class Patch:
     Attributes:
         box: the rectangle.
         delta: changed − clean, (changes, channels, rows, columns).
-        last: whether the operation that gets it is the last to read it, and may overwrite it.
+        last: whether the operation that receives the patch is the last to read it, so that it may
+            overwrite `delta`.
     """
 
     box: Box
@@ -45,8 +47,7 @@ class Patch:
     last: bool = False
 
     def on(self, box: Box) -> Tensor:
-        """The difference on another rectangle: cut, and extended by zeros. Not to be
-        overwritten."""
+        """The difference on another rectangle: cropped, and padded with zeros. Read-only."""
         margins = self.margins(box)
         if not any(margins):
             return self.delta
@@ -54,13 +55,13 @@ class Patch:
             return self.delta.new_zeros(*self.delta.shape[:2], *size_of(box))
         return F.pad(self.delta, margins)
 
-    def taken(self, box: Box) -> Tensor:
-        """The same, free to be overwritten."""
+    def writable(self, box: Box) -> Tensor:
+        """The difference on another rectangle, as a tensor that may be overwritten."""
         there = self.on(box)
         return there if self.last or there is not self.delta else there.clone()
 
     def margins(self, box: Box) -> tuple[int, int, int, int]:
-        """How far `box` lies beyond the own rectangle: left, right, top, bottom."""
+        """Distance that `box` extends beyond `self.box`: left, right, top, bottom; negative inside."""
         (rows, columns), (own_rows, own_columns) = box, self.box
         return (
             own_columns[0] - columns[0],
@@ -75,17 +76,17 @@ Pass = Callable[[list[Patch | None], Box], Tensor]
 
 
 def meet(one: Box, other: Box) -> Box:
-    """Where two rectangles overlap."""
+    """The intersection of two rectangles."""
     return tuple((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(one, other))
 
 
 def empty(box: Box) -> bool:
-    """Whether a rectangle holds nothing."""
+    """Whether a rectangle contains no position."""
     return any(start >= stop for start, stop in box)
 
 
 def size_of(box: Box) -> tuple[int, int]:
-    """Rows and columns of a rectangle; 0 where it holds nothing."""
+    """Height and width of a rectangle; 0 for an empty interval."""
     rows, columns = (max(0, stop - start) for start, stop in box)
     return rows, columns
 
@@ -106,9 +107,9 @@ SUMS = (aten.add.Tensor, aten.sub.Tensor)
 
 
 def is_linear(operation: Operation) -> bool:
-    """Whether a local operation passes a difference on without the clean values."""
+    """Whether a local operation can propagate a difference without the clean values."""
     target, dtype = operation.node.target, value_of(operation.node).dtype
-    if target in SUMS:  # of one precision, or the result has another
+    if target in SUMS:  # with mixed precisions, the result is rounded differently
         return all(value_of(n).dtype == dtype for n in operation.inputs)
     return target in (
         *ops.CONVOLUTION,
@@ -134,35 +135,35 @@ CHOOSING = (
     aten.index.Tensor,
     aten.slice.Tensor,
 )
-"""Operations that, along the channels, take them in another order or leave some out."""
+"""Operations that reorder or select channels."""
 
 
 def clean_inputs(operation: Operation) -> tuple[Node, ...]:
-    """The nodes whose clean values the operation needs to pass a difference on."""
+    """The nodes whose clean values the operation needs to propagate a difference."""
     return () if operation.local and is_linear(operation) else operation.inputs
 
 
 def difference_of(operation: Operation, values: dict[Node, object], scale: Tensor | None) -> Pass:
-    """The function that passes a difference through a local operation.
+    """Return the function that propagates a difference through a local operation.
 
     Args:
-        operation: with known geometry.
-        values: of the clean run: constants, and the maps that `clean_inputs` names.
-        scale: per output channel, for a convolution that a batch norm is folded into; for a
-            batch norm that is folded away, one.
+        operation: a local operation.
+        values: values of the clean run: constants, and the maps that `clean_inputs` names.
+        scale: scale per output channel of the batch norm that is folded into this convolution, or
+            of this batch norm if it is folded into a convolution; None if nothing is folded.
     """
     target = operation.node.target
     if target in ops.CONVOLUTION + ops.TRANSPOSED:
         return convolution(operation, values, scale)
     if target in ops.BATCH_NORM:
         if scale is not None:
-            return handed_on
+            return unchanged
         factor = batch_norm_scale(operation.node, values)[:, None, None]
-        return lambda patches, box: patches[0].taken(box).mul_(factor)
+        return lambda patches, box: patches[0].writable(box).mul_(factor)
     if target is ops.operator.getitem:
-        return answer(operation)
+        return selected_output(operation)
     if target in ops.PASSED_ON + ops.RESHAPING + ops.SPLITS:
-        return handed_on
+        return unchanged
     if target in SUMS and is_linear(operation):
         return addition(operation)
     if target is aten.cat.default:
@@ -186,8 +187,8 @@ def difference_of(operation: Operation, values: dict[Node, object], scale: Tenso
     return pointwise(operation, values)
 
 
-def handed_on(patches: list[Patch | None], box: Box) -> Tensor:
-    return patches[0].taken(box)
+def unchanged(patches: list[Patch | None], box: Box) -> Tensor:
+    return patches[0].writable(box)
 
 
 def convolution(operation: Operation, values: dict[Node, object], scale: Tensor | None) -> Pass:
@@ -216,11 +217,11 @@ def convolution(operation: Operation, values: dict[Node, object], scale: Tensor 
 
 
 def thin_convolution(operation: Operation, weight: Tensor) -> Pass:
-    """Many channels in, few out, a long kernel: the heads.
+    """A convolution with many input channels, few output channels and a long kernel: the heads.
 
-    A direct convolution spends its time on fetching the input once per tap (a tenth of the
-    processor's speed was measured). One matrix product gives what each input adds through each tap;
-    the taps' maps are shifted and summed.
+    A direct convolution spends its time on reading the input once per tap (it was measured at a
+    tenth of the processor's peak speed). Here one matrix product computes the contribution of each
+    input through each tap; the maps of the taps are then shifted and summed.
     """
     taps = [(r, c) for r in range(weight.shape[2]) for c in range(weight.shape[3])]
     by_tap = torch.cat([weight[:, :, r, c] for r, c in taps])[:, :, None, None]
@@ -259,14 +260,14 @@ def transposed_convolution(operation: Operation, weight: Tensor, groups: int) ->
 def addition(operation: Operation) -> Pass:
     node = operation.node
     alpha = node.kwargs.get("alpha", 1) * (-1 if node.target is aten.sub.Tensor else 1)
-    # A sum of a node with itself has one input and two terms.
+    # The sum of a node and itself has one input and two terms.
     terms = [
         (operation.inputs.index(n), factor)
         for n, factor in zip(node.args, (1, alpha))
         if n in operation.inputs
     ]
     width = channels(node)
-    # A term that is spread over channels, rows or columns has to be expanded first.
+    # A term that is broadcast over channels, rows or columns has to be expanded first.
     full = [
         channels(n) == width and not any(isinstance(axis, Broadcast) for axis in axes)
         for n, axes in zip(operation.inputs, operation.axes)
@@ -282,11 +283,11 @@ def addition(operation: Operation) -> Pass:
                 patch = Patch(box, spread.expand(-1, width, *size))
             if patch is not None:
                 changed.append((patch, factor))
-        # Start with the term that fills the box, if there is one: no copy.
+        # Start with the term that fills the box, if there is one: it need not be copied.
         changed.sort(key=lambda term: (any(term[0].margins(box)), not term[0].last))
         (first, factor), *others = changed
         alone = all(other is not first for other, _ in others)
-        total = first.taken(box) if alone else first.on(box).clone()
+        total = first.writable(box) if alone else first.on(box).clone()
         if factor != 1:
             total.mul_(factor)
         for other, factor in others:
@@ -297,7 +298,7 @@ def addition(operation: Operation) -> Pass:
 
 
 def add_into(total: Tensor, box: Box, patch: Patch, factor: int | float = 1) -> None:
-    """Add the part of a patch that lies in the box, to the values on the box."""
+    """Add the part of `patch` inside `box` to `total`, the values on `box`, in place."""
     both = meet(patch.box, box)
     if not empty(both):
         ours, theirs = (
@@ -308,8 +309,8 @@ def add_into(total: Tensor, box: Box, patch: Patch, factor: int | float = 1) -> 
 
 
 def concatenation(operation: Operation) -> Pass:
-    """Along the channels, or side by side along rows or columns: each input then reaches its own
-    part."""
+    """Concatenation along the channels (`joined`), or along rows or columns (`beside`), where each
+    input fills its own part of the output."""
     tensors, dim = operation.node.args[0], arguments(operation.node).get("dim", 0) % 4
 
     def beside(patches: list[Patch | None], box: Box) -> Tensor:
@@ -338,13 +339,13 @@ def concatenation(operation: Operation) -> Pass:
 
 
 def moved(patch: Patch, shift: list[int]) -> Patch:
-    """The same difference, further down and to the right."""
+    """The same difference, shifted by `shift` rows and columns."""
     box = tuple((start + by, stop + by) for (start, stop), by in zip(patch.box, shift))
     return replace(patch, box=box)
 
 
 def expansion(operation: Operation) -> Pass:
-    """A row, a column or a channel that is spread over many."""
+    """Broadcasting of one row, column or channel."""
     width = channels(operation.node)
 
     def spread(patches: list[Patch | None], box: Box) -> Tensor:
@@ -355,11 +356,11 @@ def expansion(operation: Operation) -> Pass:
     return spread
 
 
-def answer(operation: Operation) -> Pass:
-    """One of the answers of an operation that has several: the map, or some of the channels."""
+def selected_output(operation: Operation) -> Pass:
+    """One output of an operation with several: the map, or some channels of a split."""
     source, number = operation.node.args
     if source.target not in ops.SPLITS:
-        return handed_on
+        return unchanged
     widths = [piece.shape[1] for piece in source.meta["val"]]
     start = sum(widths[:number])
     own = slice(start, start + widths[number])
@@ -367,7 +368,7 @@ def answer(operation: Operation) -> Pass:
 
 
 def choice(operation: Operation, values: dict[Node, object]) -> Pass:
-    """The same channels, some of them or in another order."""
+    """A selection or reordering of channels."""
     node = operation.node
 
     def chosen(patches: list[Patch | None], box: Box) -> Tensor:
@@ -381,19 +382,19 @@ def choice(operation: Operation, values: dict[Node, object]) -> Pass:
 
 def cut_out(operation: Operation) -> Pass:
     rows, columns = (axis.stride for axis in operation.axes[0])
-    return lambda patches, box: patches[0].taken(read_by(operation, box))[..., ::rows, ::columns]
+    return lambda patches, box: patches[0].writable(read_by(operation, box))[..., ::rows, ::columns]
 
 
 def padding(operation: Operation) -> Pass:
-    """Moved by a constant's padding, whatever its value is; or resampled, if the border's values
-    are taken."""
+    """Padding. With a constant, the difference is shifted, whatever the constant is; with values of
+    the border, padding is a resampling."""
     if not all(isinstance(axis, Footprint) for axis in operation.axes[0]):
         return resampling(operation, ops.padding_matrices(operation.node))
     shift = [axis.padding for axis in operation.axes[0]]
     around = tuple(arguments(operation.node)["pad"][4:6])  # channels
 
     def padded(patches: list[Patch | None], box: Box) -> Tensor:
-        there = moved(patches[0], shift).taken(box)
+        there = moved(patches[0], shift).writable(box)
         return F.pad(there, (0, 0, 0, 0, *around)) if any(around) else there
 
     return padded
@@ -440,16 +441,16 @@ def relu(clean: Tensor) -> Pass:
     def rectified(patches: list[Patch | None], box: Box) -> Tensor:
         # relu(x + Δ) − relu(x) = max(Δ, −x) + min(x, 0)
         x = part(clean, box)
-        delta = patches[0].taken(box)
+        delta = patches[0].writable(box)
         return torch.maximum(delta, -x, out=delta).add_(x.clamp(max=0))
 
     return rectified
 
 
 def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
-    """f(x + Δx) − f(x) of any local function of one or several maps, position by position."""
+    """f(x + Δx) − f(x) of any pointwise function of one or more maps."""
     node = operation.node
-    enlarged = operand_that_is_enlarged(operation)
+    amplified = amplified_operand(operation)
     constants = [n for n in node.all_input_nodes if n not in operation.inputs]
 
     def difference(patches: list[Patch | None], box: Box) -> Tensor:
@@ -459,8 +460,8 @@ def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
             clean[n] = part(values[n], own)
             changed[n] = clean[n] if patch is None else clean[n] + patch.on(own)
         delta = result(clean | changed) - result(clean)
-        if enlarged is not None:
-            before, after = clean[enlarged], changed[enlarged]
+        if amplified is not None:
+            before, after = clean[amplified], changed[amplified]
             noise = DIGITS * torch.finfo(after.dtype).eps * before.abs()
             lost = (after != before) & (after != 0) & (after.abs() <= noise)
             delta = delta.masked_fill(lost, float("nan"))
@@ -474,7 +475,7 @@ def pointwise(operation: Operation, values: dict[Node, object]) -> Pass:
     return difference
 
 
-ENLARGING = {
+AMPLIFYING = {
     aten.div.Tensor: 1,
     aten.reciprocal.default: 0,
     aten.rsqrt.default: 0,
@@ -485,17 +486,18 @@ ENLARGING = {
     aten.pow.Tensor_Scalar: 0,
     aten.pow.Tensor_Tensor: 0,
 }
-"""Operations that enlarge an error where one of their operands is close to zero: which one."""
+"""Operations that amplify a rounding error where an operand is close to zero → index of this
+operand."""
 
 DIGITS = 100
-"""A changed value of no more than so many last digits of the clean one is taken for rounding."""
+"""A changed value that is at most this many eps of the clean value counts as rounding."""
 
 
-def operand_that_is_enlarged(operation: Operation) -> Node | None:
-    """The map whose rounding the operation may enlarge. Where a value is nothing but rounding, its
-    difference is said to be no number; the window is then run the plain way."""
+def amplified_operand(operation: Operation) -> Node | None:
+    """The input whose rounding errors the operation may amplify, if any. Where a value consists of
+    rounding only, the difference is set to NaN, and the window is run by the plain method."""
     target, args = operation.node.target, operation.node.args
-    place = ENLARGING.get(target)
+    place = AMPLIFYING.get(target)
     if target is aten.pow.Tensor_Scalar and args[1] >= 1:
         place = None
     operand = None if place is None else args[place]
@@ -503,7 +505,7 @@ def operand_that_is_enlarged(operation: Operation) -> Node | None:
 
 
 def cut(constant: Tensor, box: Box, node: Node) -> Tensor:
-    """The part of a constant that meets a rectangle of the output; one value for all stays."""
+    """The part of a constant inside a rectangle of the output; axes of length 1 are kept."""
     if node.target is aten.prelu.default:
         return constant  # one weight per channel
     for axis, interval in zip((-2, -1), box):
@@ -513,7 +515,7 @@ def cut(constant: Tensor, box: Box, node: Node) -> Tensor:
 
 
 def batch_norm_scale(node: Node, values: dict[Node, object]) -> Tensor:
-    """What a batch norm in evaluation mode multiplies each channel by."""
+    """The factor per channel of a batch norm in evaluation mode."""
     argument = arguments(node)
     variance = values[argument["running_var"]]
     scale = torch.rsqrt(variance + argument["eps"])

@@ -1,16 +1,16 @@
-"""Which operations are local, and how their rows and columns read those of their inputs.
+"""Decide which operations are local, and which rows and columns of their inputs they read.
 
-An operation is *local* if it is proven here that
+An operation is *local* if this module proves that
 
-- its inputs that depend on the image, and its output, are maps: (1, channels, rows, columns);
-- rows read rows and columns read columns, each independently of the other, as an axis map of
-  `gcnlab.geometry` says;
-- for a batch of images it does to each what it does to one.
+- its output, and its inputs that depend on the image, are maps: (1, channels, rows, columns);
+- rows read rows and columns read columns, independently of each other, as described by an axis map
+  of `gcnlab.geometry`;
+- it treats each image of a batch as it treats a single image.
 
-Every other operation, or a listed one with other arguments, counts as not local: every output may
-    read everything.
-Examples are reflection padding, slices that take part of the batch, windows folded into the batch,
-normalisation over the map, and attention. Their results are still right, but slow to compute.
+Any other operation, and a listed operation with unexpected arguments, is not local: every output
+may read every input. Examples are reflection padding, slices of the batch, windows folded into the
+batch, normalisation over the map, and attention. Their results are still right, but slow to
+compute.
 """
 
 import operator
@@ -28,7 +28,7 @@ from gcnlab.receptive.nodes import arguments, is_floating, map_size, value_of
 aten = torch.ops.aten
 
 Axes = tuple[AxisMap, AxisMap]
-"""How rows, and how columns, are read."""
+"""The axis maps of the rows and of the columns."""
 
 PASSED_ON = (
     aten.clone.default,
@@ -39,14 +39,14 @@ PASSED_ON = (
     aten.dropout.default,  # in evaluation mode; graphs that draw random numbers are refused
     aten.feature_dropout.default,
 )
-"""Operations that hand their input on as it is."""
+"""Operations that return their input unchanged."""
 
 RESHAPING = (
     aten.view.default,
     aten.reshape.default,
     aten._unsafe_view.default,
 )
-"""Operations that hand their input on if its shape stays."""
+"""Operations that return their input unchanged if they keep its shape."""
 
 POINTWISE = (
     aten.hardswish.default,
@@ -56,7 +56,7 @@ POINTWISE = (
     aten.masked_fill.Tensor,
     aten._to_copy.default,
 )
-"""Operations position by position that PyTorch does not tag as such."""
+"""Pointwise operations that PyTorch does not tag as pointwise."""
 
 BATCH_NORM = (aten._native_batch_norm_legit_no_training.default, aten.batch_norm.default)
 CONVOLUTION = (aten.conv2d.default, aten.convolution.default, aten.conv2d.padding)
@@ -90,7 +90,7 @@ ALONG_ONE = (
     aten.glu.default,
     aten.index_select.default,
 )
-"""Operations along one axis; position by position if that is the channels'."""
+"""Operations along one axis; pointwise on the map if that axis is the channels."""
 
 REDUCTIONS = (
     aten.mean.dim,
@@ -105,28 +105,27 @@ REDUCTIONS = (
     aten.logsumexp.default,
     aten.linalg_vector_norm.default,
 )
-"""Reductions over one axis or some; position by position if that is the channels' alone."""
+"""Reductions over one or more axes; pointwise on the map if only the channels are reduced."""
 
 ALONG_SOME = (aten.flip.default, aten.roll.default)
-"""Operations along some axes that keep the shape; position by position if that is the channels'
-alone."""
+"""Operations along one or more axes that keep the shape; pointwise on the map if they act only on
+the channels."""
 
 
 def axes_of(
     node: Node, inputs: tuple[Node, ...], local: set[Node], users: set[Node]
 ) -> tuple[Axes, ...] | None:
-    """Per input, how rows and columns of an operation read it; None if it is not proven to be
-    local.
+    """The axis maps of an operation, one pair per input; None if it is not proven to be local.
 
     Args:
         node: the operation.
         inputs: the nodes it reads that depend on the image.
-        local: the nodes of the operations that are local, as far as they come before this one.
+        local: the nodes of the local operations before this one.
         users: the nodes that read this one.
     """
     if map_size(node) is None or any(map_size(n) is None for n in inputs):
         return None
-    if isinstance(node.meta["val"], (tuple, list)) and not _answers_are_followed(node, users):
+    if isinstance(node.meta["val"], (tuple, list)) and not _uses_map_outputs_only(node, users):
         return None
     if node.target is operator.getitem:
         # One output of an operation with several, whose locality was decided there.
@@ -140,11 +139,11 @@ def axes_of(
     return axes
 
 
-def _answers_are_followed(node: Node, users: set[Node]) -> bool:
-    """Whether only outputs are read that are maps like the first one: any output of a split, else
-    only the first.
+def _uses_map_outputs_only(node: Node, users: set[Node]) -> bool:
+    """Whether, of an operation with several outputs, only those are read that are local maps: any
+    output of a split, otherwise only the first.
 
-    Max-pooling also tells where each maximum lies, in numbers that count over the whole map.
+    The second output of max-pooling, for example, holds indices into the whole map.
     """
     if node.target in SPLITS:
         return True
@@ -152,8 +151,8 @@ def _answers_are_followed(node: Node, users: set[Node]) -> bool:
 
 
 def _axes(node: Node, source: Node) -> Axes | None:
-    """How rows and columns are read by an operation on one floating-point map; None if it is not
-    proven to be local."""
+    """The axis maps of an operation on one floating-point map; None if it is not proven to be
+    local."""
     target, argument = node.target, arguments(node)
     if node.args[0] is not source:
         return None  # weights that depend on the image
@@ -191,7 +190,7 @@ def _along_channels(node: Node, source: Node, argument: dict) -> bool:
     if target in ALONG_ONE or target in SPLITS:
         return _axis(argument.get("dim", 0 if target in SPLITS else -1)) == 1
     if target in REDUCTIONS:
-        # Without `keepdim` the result would be no map, or one whose axes are others.
+        # Without `keepdim` the result is not a map, or its axes have other meanings.
         dims = argument.get("dim")
         dims = [dims] if isinstance(dims, int) else dims or []
         return [_axis(d) for d in dims] == [1] and argument.get("keepdim", False)
@@ -204,8 +203,8 @@ def _along_channels(node: Node, source: Node, argument: dict) -> bool:
 
 
 def _pointwise_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | None:
-    """How a pointwise operation reads each of its inputs, which may be broadcast along rows or
-    columns; None if it is not pointwise."""
+    """The axis maps of a pointwise operation, whose inputs may be broadcast along rows or columns;
+    None if it is not pointwise."""
     tags = getattr(node.target, "tags", ())
     spread = node.target is aten.expand.default
     if not spread and node.target not in POINTWISE and torch.Tag.pointwise not in tags:
@@ -226,7 +225,7 @@ def _pointwise_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | 
 
 
 def _cat_axes(node: Node, inputs: tuple[Node, ...]) -> tuple[Axes, ...] | None:
-    """How a concatenation reads each of its maps; None if it is not proven to be local."""
+    """The axis maps of a concatenation; None if it is not proven to be local."""
     tensors, axis = node.args[0], _axis(arguments(node).get("dim", 0)) - 2
     if len(set(inputs) & set(tensors)) != len(inputs) or axis == -2:
         return None
@@ -273,7 +272,7 @@ def _footprint(node: Node, axis: int, argument: dict) -> Footprint:
 def _slice_axes(source: Node, argument: dict) -> Axes | None:
     axis = _axis(argument.get("dim", 0)) - 2
     if axis < 0:
-        return SAME, SAME  # of the channels; of the batch, which is one image before and after
+        return SAME, SAME  # a slice of the channels, or of a batch of one image
     length, step = map_size(source)[axis], argument.get("step", 1)
     start = argument.get("start") or 0
     start = max(0, start + length) if start < 0 else start
@@ -282,8 +281,8 @@ def _slice_axes(source: Node, argument: dict) -> Axes | None:
 
 
 def _padding_axes(node: Node, source: Node, argument: dict) -> Axes | None:
-    """Of padding, positive or negative (which cuts off), with a constant or with the border's
-    values.
+    """The axis maps of padding with a constant or with values of the border; negative padding cuts
+    off.
 
     A constant is the same in the clean and in the changed image, so its value does not matter.
     """
@@ -295,7 +294,7 @@ def _padding_axes(node: Node, source: Node, argument: dict) -> Axes | None:
 
 
 def _table_axes(matrices: tuple[Tensor, Tensor], source: Node, node: Node) -> Axes | None:
-    """Of a separable linear operation, by its matrices (outputs, inputs) along rows and columns."""
+    """The axis maps of a separable linear operation, from its matrices (outputs, inputs)."""
     tables = []
     padded = node.target in PADDING
     for matrix, n_in, n_out in zip(matrices, map_size(source), map_size(node)):
@@ -306,7 +305,7 @@ def _table_axes(matrices: tuple[Tensor, Tensor], source: Node, node: Node) -> Ax
         try:
             tables.append(Table(first, last, Fraction(1) if padded else Fraction(n_in, n_out)))
         except ValueError:
-            return None  # the reading runs backwards: reflection
+            return None  # reflection: a later output reads an earlier input
     return tuple(tables)
 
 
@@ -323,8 +322,8 @@ def padding_matrices(node: Node) -> tuple[Tensor, Tensor] | None:
 
 
 def resampling_matrices(node: Node) -> tuple[Tensor, Tensor] | None:
-    """The matrices (outputs, inputs) of an interpolation along rows and columns; None if the two
-    together are not what it does."""
+    """The matrices (outputs, inputs) of an interpolation along rows and columns; None if it is not
+    the product of the two."""
     (height, width) = map_size(node.args[0])
 
     def along(axis: int) -> Tensor:
@@ -342,15 +341,16 @@ def resampling_matrices(node: Node) -> tuple[Tensor, Tensor] | None:
 
 
 def _checked(matrices: tuple[Tensor, Tensor], node: Node) -> tuple[Tensor, Tensor] | None:
-    """The matrices, if a map of random numbers confirms them."""
+    """Return the matrices if they reproduce the operation on a random map, otherwise None."""
     image = torch.rand(map_size(node.args[0]), generator=torch.Generator().manual_seed(0))
-    told = matrices[0] @ image @ matrices[1].T
-    done = node.target(image[None, None], *node.args[1:], **node.kwargs)[0, 0]
-    return matrices if told.shape == done.shape and torch.allclose(told, done, atol=1e-4) else None
+    expected = matrices[0] @ image @ matrices[1].T
+    computed = node.target(image[None, None], *node.args[1:], **node.kwargs)[0, 0]
+    same = expected.shape == computed.shape and torch.allclose(expected, computed, atol=1e-4)
+    return matrices if same else None
 
 
 def _axis(dim: int) -> int:
-    """A dimension of a map, counted from the first."""
+    """Return a dimension of a map as a non-negative index."""
     return dim % 4
 
 
