@@ -37,7 +37,7 @@ class ShowTable:
     minutes; large: 512 px, pretrained, with the paper's map of 16×16, 20 minutes; camvid:
     photographs, 40 minutes; full: 512 px, ResNet-18, for a GPU."""
     seeds: int | None = None
-    """Trainings per network; if omitted, as many as the table's claims need."""
+    """Runs per network; if omitted, as many as the table's claims need."""
     results: Path | None = None
     """Folder of the results; if omitted, data/results of the repository."""
     check: bool = False

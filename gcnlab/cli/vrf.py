@@ -28,8 +28,7 @@ class Vrf:
     be read are named and skipped.
 
     Pictures are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
-        Row and
-    column refer to the picture as shown.
+    Row and column refer to the picture as shown.
     """
 
     run: Annotated[Path, tyro.conf.Positional]

@@ -1,8 +1,8 @@
 """Score a network on a data set: mean IoU, per class, boundary and interior.
 
-Each image goes through the network separately. In a batch, the logits of the same image differ in
-their last bits, and where two classes are that close, another class would win. The scores therefore
-do not depend on a batch size, nor on the number of workers or ranks.
+Each image goes through the network separately, because the logits of an image differ in their last
+bits between batch sizes, which can change the predicted class where two classes are close. The
+scores therefore depend neither on a batch size nor on the number of workers or ranks.
 """
 
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ class Scores:
     curve: Curve | None = None
 
     def summary(self) -> str:
-        """One line: mIoU, boundary, internal."""
+        """Describe the scores in one line: mIoU, boundary and internal accuracy."""
         return (
             f"mIoU {self.miou:.1f} %, boundary {self.boundary_accuracy:.1f} %, "
             f"internal {self.internal_accuracy:.1f} %"
@@ -96,10 +96,11 @@ def evaluate(
             `Predictor`, which holds `inference`, `crf` and `normalization`.
         dataset: yields (normalised image, labels), and has `.labels`, a `LabelSet`; or a `Subset`
             of such a data set. Images may differ in size.
-        rule: which pixels are boundary; the default is ≤ 7 pixels, Euclidean, void as an edge.
+        rule: which pixels are at the boundary; None: those at a Euclidean distance of at most 7
+            pixels, where void counts as an edge.
         num_workers: data-loading workers; 0 loads in this process.
         progress: show a progress bar.
-        inference: flip, scales, tiles; None is one pass over the whole image.
+        inference: flip, scales, tiles; None: one pass over the whole image.
         crf: refine the class probabilities with a dense CRF.
         normalization: how the images were normalised; needed with `crf`.
         curve: also compute the accuracy against the distance to the boundary, up to this distance
@@ -125,7 +126,7 @@ def evaluate(
     loader = DataLoader(
         share,
         num_workers=num_workers,
-        collate_fn=list,  # leaves images of any size as they are
+        collate_fn=list,  # does not stack the images, which may differ in size
         multiprocessing_context="spawn" if num_workers else None,
     )
     images = torch.zeros((), dtype=torch.int64)
@@ -174,7 +175,7 @@ def evaluate(
 
 @no_type_check
 def classes_of(dataset: Dataset) -> LabelSet:
-    """The classes of a data set, or of the data set that it is a `Subset` of.
+    """Return the classes of a data set; for a `Subset`, those of the data set behind it.
 
     Raises:
         TypeError: the data set has no `.labels`.

@@ -1,5 +1,4 @@
-"""What the measurements share as commands: how one is run from the shell, and where its results
-go."""
+"""Run a measurement from the command line, and choose the files of its results."""
 
 import sys
 from collections.abc import Iterable

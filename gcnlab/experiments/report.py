@@ -1,8 +1,9 @@
-"""The paper's tables beside ours: means over seeds, and a verdict on every claim.
+"""Compare the paper's tables with ours: means over seeds, and a verdict on every claim.
 
 A finished run is found by its settings, not by the name of its folder. All result.json files under
 data/results are read; a run belongs to a cell if its settings differ from the cell's in the seed
-alone. So one run serves every table that contains its network, and nothing is trained twice.
+alone. One run therefore serves every table that contains its network, and nothing is trained
+twice.
 
 **Verdicts.** A claim is tested on pairs of runs with the same seed, which see the images in the
 same order. A two-sided paired t-test at 5 % decides between "held" and "not held". Everything else
@@ -179,7 +180,7 @@ def paper_and_ours(
 
 
 def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
-    """A table as text, paper and ours in adjacent columns: a header and one row per network."""
+    """Format a table with paper and ours in adjacent columns: a header and one row per network."""
     counted = any(cell.weights is not None for cell in table.cells)
     header = ["network", *(["weights"] if counted else [])]
     for score in table.scores:
@@ -238,7 +239,7 @@ def _seeds(number: int) -> str:
 
 
 def prediction_interval(values: list[float], level: float = 0.99) -> tuple[float, float]:
-    """Interval that contains the score of one more training with probability `level`, if scores are
+    """Interval that contains the score of one more run with probability `level`, if scores are
     normally distributed: mean ± t·s·√(1 + 1/n), with Student's t of n − 1 degrees of freedom.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the networks of a table have in common (images, backbone and schedule), at five scales.
+"""Five scales: the images, backbone and schedule that the networks of a table have in common.
 
 The paper's k goes up to 15 on a map of 16×16 pixels. Images of 256 px give a map of 8×8, on which
 k = 7 already covers almost everything; images of 512 px give the paper's map.
@@ -18,11 +18,11 @@ class TableScale:
 
     Attributes:
         images: short description of the images, for headings.
-        run: a training with seed 0; the networks of a table differ from it only in the model.
+        run: settings with seed 0; the networks of a table differ from it only in the model.
         folder: subfolder of the results for these runs.
         kernel_sizes: k of the GCN networks in Table 1.
         kernel_size: k in Tables 5 and 6, where the paper uses 15.
-        seeds: least number of trainings per network for a verdict on Tables 1 and 5.
+        seeds: least number of runs per network for a verdict on Tables 1 and 5.
         backbones: the two of Table 6: a ResNet, and one of about the same cost with GCN inside.
     """
 

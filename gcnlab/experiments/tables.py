@@ -113,7 +113,7 @@ class PaperTable:
         cells: its networks, in the paper's order.
         scores: the scores it shows, keys of `SCORES`.
         claims: the orderings that the paper reads from it.
-        seeds: least number of trainings per network that a verdict on a claim needs.
+        seeds: least number of runs per network that a verdict on a claim needs.
     """
 
     number: int

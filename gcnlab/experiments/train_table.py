@@ -28,7 +28,7 @@ def train_missing(
         table: the table, as defined at `scale`.
         scale: names the folder of the runs.
         results: folder of all results.
-        seeds: trainings per network; None for as many as the table's claims need.
+        seeds: runs per network; None for as many as the table's claims need.
         device: "cpu", "cuda", …; None for the GPU if there is one.
         workers: data-loading workers; 0 loads in the main process.
     """
@@ -75,7 +75,7 @@ def missing_networks(
 
 
 def run_folder(cell: Cell, seed: int, scale: Scale, results: Path) -> Path:
-    """The folder of a training, under `results`."""
+    """The folder of a run, under `results`."""
     kind = SCALES[scale].folder if isinstance(cell.config, RunConfig) else CLASSIFIERS
     return results / kind / f"{cell.name}-seed{seed}"
 

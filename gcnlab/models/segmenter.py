@@ -9,9 +9,9 @@ Each head maps a feature map of the ResNet to one score map per class. Coarse sc
 upsampled by two and added to finer ones. There are nine boundary refinements: after the four heads,
 after the three sums, and after each of the last two upsamplings.
 
-**Any input size.** A stage of stride 2 reduces n pixels to ⌈n/2⌉, and its pixel i lies on pixel 2i
-of its input. Upsampled score maps are therefore cropped at the bottom and right to the size of the
-finer map, which keeps every pixel in its place.
+**Any input size.** A stage of stride 2 reduces n pixels to ⌈n/2⌉, and its pixel i is at the
+position of pixel 2i of its input. Upsampled score maps are therefore cropped at the bottom and
+right to the size of the finer map, which keeps every pixel in its place.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ class SegmentationNet(nn.Module):
         kernel_size: k of the heads, odd, in pixels of each level's feature map: one int for all
             levels, or one per level from res-2 to res-5. The paper gives one k per network and does
             not say how it applies to the levels; we use the same k at all levels.
-        refine: whether to use the nine boundary refinements.
-        upsample: "deconv" (learned, starts bilinear) or "bilinear" (fixed).
+        refine: add the nine boundary refinements.
+        upsample: "deconv" (learned, initialised to bilinear interpolation) or "bilinear" (fixed).
         mid_channels: inner width of the "stack" head: one for all levels, or one per level from
             res-2 to res-5; None means the width of each level's feature map.
 
@@ -130,10 +130,10 @@ def per_level(
 def crop_to(
     logits: Float[Tensor, "batch classes _ _"], like: Tensor
 ) -> Float[Tensor, "batch classes height width"]:
-    """The top-left part of `logits` that has the height and width of `like`."""
+    """Crop `logits` at the bottom and right to the height and width of `like`."""
     return logits[..., : like.shape[-2], : like.shape[-1]]
 
 
 def count_weights(module: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Count the trainable parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -1,13 +1,12 @@
 """Run some of the windows: coarsely everywhere, finely along the region's edge.
 
-The windows of the grid are run level by level: 3 × 3 of them, then for example every 8th, every
-    4th, every
-2nd, and those between. Windows that are not run are interpolated from the level before. When a
-window is run, the error of its interpolated value becomes known; on the next level, the error
-expected nearby is three quarters of it. This gives, for each part of the image, the probability of
-being on the wrong side of the region's threshold: the *doubt*. On every level the windows with the
-least doubt are left out, as many as the wanted agreement with the region of all windows allows. An
-agreement of 1 runs all windows.
+The windows of the grid are run level by level: 3 × 3 of them, then for example every 8th, every 4th
+and every 2nd, then those between. Windows that are not run are interpolated from the level before.
+When a window is run, the error of its interpolated value becomes known; on the next level, the
+error expected nearby is three quarters of it. This gives, for each part of the image, the
+probability of being on the wrong side of the region's threshold: the *doubt*. On every level the
+windows with the least doubt are left out, as many as the wanted agreement with the region of all
+windows allows. With an agreement of 1, all windows are run.
 
 The factor of three quarters makes the expected agreement right on average, for regions by maximum,
 over random networks and networks trained on Shapes and CamVid. A single field can fall short of it,

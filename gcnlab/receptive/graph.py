@@ -1,10 +1,9 @@
 """A network as a graph of operations, each with the geometry of its two axes.
 
 The network is exported once, for one image size (`torch.export`, which gives a `torch.fx` graph of
-ATen operations). For every operation that depends on the image the graph knows how its output's
-rows and columns read its inputs' rows and columns, or, where that is not proven
-(`gcnlab.receptive.locality`), that every output may read everything: then `Operation.local` is
-False.
+ATen operations). For every operation that depends on the image, the graph holds which rows and
+columns of its inputs the rows and columns of its output read. If that is not proven
+(`gcnlab.receptive.locality`), every output may read every input, and `Operation.local` is False.
 """
 
 import warnings
@@ -38,8 +37,7 @@ class Operation:
         node: its node in the exported graph.
         inputs: the nodes it reads that depend on the image.
         size: rows and columns of its output; None if that is not a map.
-        axes: of each input, how the rows and the columns of the output read it; None if not
-            `local`.
+        axes: for each input, the axis maps of rows and columns; None if not `local`.
     """
 
     node: Node
@@ -54,12 +52,12 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """Its module's path in the network and what it does: "layer4.0.conv1 (conv2d)"."""
+        """Path of its module in the network, and its kind: "layer4.0.conv1 (conv2d)"."""
         return name(self.node)
 
 
 class NotTraceable(RuntimeError):
-    """The network cannot be exported as a graph, or its scores are random."""
+    """The network cannot be exported as a graph, or its logits are random."""
 
 
 class Graph:
@@ -67,16 +65,16 @@ class Graph:
 
     Attributes:
         image: the node of the image.
-        output: the node of the scores.
-        operations: in order of execution; those that depend on the image and that the scores depend
-            on.
+        output: the node of the score map.
+        operations: those that depend on the image and on which the score map depends, in order of
+            execution.
         constants: the values of the nodes that do not depend on the image (weights).
-        checked: whether fields from kept activations have been held against the plain way.
-        unusable: why activations cannot be reused, in words; empty if they can, as far as is known.
+        checked: whether a field from kept activations has been compared with the plain method.
+        unusable: the reason why activations cannot be reused; empty if none is known.
     """
 
     def __init__(self, model: nn.Module, image: Tensor):
-        """Export `model`, as it is in evaluation mode, for images like `image`, (1, C, H, W).
+        """Export `model`, in evaluation mode, for images of the size of `image`, (1, C, H, W).
 
         Raises:
             NotTraceable: the network cannot be exported, or draws random numbers.
@@ -91,10 +89,12 @@ class Graph:
                 torch.no_grad(),
             ):
                 warnings.simplefilter("ignore")
-                model(image.clone())  # for real, so that what the network caches has values
+                model(
+                    image.clone()
+                )  # not traced, so that tensors that the network caches have values
                 program = torch.export.export(_Scores(model), (image,), strict=False)
                 program = program.run_decompositions({})
-        except Exception as error:  # whatever keeps PyTorch from exporting
+        except Exception as error:  # PyTorch raises many types here
             raise NotTraceable(
                 f"{type(model).__name__} cannot be exported: {first_line(error)}"
             ) from error
@@ -114,7 +114,7 @@ class Graph:
             self.operations = self._operations(program.graph)
         if any(module._forward_hooks for module in model.modules()):
             with evaluation_mode(model), torch.no_grad():
-                model(image.clone())  # what hooks record has values again
+                model(image.clone())  # replaces traced tensors that hooks have recorded
 
     def _operations(self, graph: torch.fx.Graph) -> list[Operation]:
         wanted = {self.output}
@@ -126,7 +126,7 @@ class Graph:
             if node not in wanted or node.op == "placeholder":
                 continue
             if node.op != "call_function":
-                raise NotTraceable(f"a part of it is a graph of its own ({node.name})")
+                raise NotTraceable(f"part of the network is a separate graph ({node.name})")
             if draws_random_numbers(node):
                 raise NotTraceable(f"{name(node)} draws random numbers")
             inputs = tuple(n for n in node.all_input_nodes if n in dependent)
@@ -148,7 +148,7 @@ class Graph:
 def _proven_axes(
     node: Node, inputs: tuple[Node, ...], local: set[Node], users: set[Node]
 ) -> tuple[Axes, ...] | None:
-    """See `axes_of`. Arguments of a kind that it does not expect prove nothing."""
+    """Call `axes_of`; unexpected arguments, which raise an exception there, prove nothing."""
     try:
         return axes_of(node, inputs, local, users)
     except Exception:
@@ -161,5 +161,5 @@ class _Scores(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        # The clone is for networks that work in place on what they are given.
+        # A network may modify its input in place.
         return extract_logits(self.model, self.model(images.clone()), len(images))

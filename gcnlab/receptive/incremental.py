@@ -1,4 +1,4 @@
-"""Logits of an image with one small part changed, at the cost of computing that part.
+"""Logits of an image with one small part changed, computed from the activations of the clean image.
 
 The clean image is run once and its activations are kept. A change of the image reaches only a small
 part of the map in each layer (the *forward cone*), and one unit of the score map depends only on a
@@ -109,13 +109,16 @@ class IncrementalNet:
     """A network with the kept activations of one image, for many small changes of that image.
 
     Args:
-        model: maps images to score maps; taken in evaluation mode. Its weights are read here, once.
+        model: maps images to score maps; exported in evaluation mode. Its weights must not change
+            afterwards.
         image: (channels, height, width), the model's input.
-        graph: the model's graph for images of this size, if it exists, or why there is none.
+        graph: the model's graph for images of this size, or the error of its export, if it was
+            exported before; None exports the model.
 
     Raises:
         NotTraceable: the network cannot be exported as a graph.
-        NotReusable: an operation is discontinuous, or cannot be prepared.
+        NotReusable: the result of an operation is discontinuous, or its difference function cannot
+            be built.
 
     Attributes:
         score_map: logits of the clean image, (classes, rows, columns).
@@ -176,7 +179,7 @@ class IncrementalNet:
         columns: Sequence[Interval],
         fill: int | float,
     ) -> Iterator[tuple[list[Window], Float[Tensor, "changes classes"]]]:
-        """How much the logits change when rectangles of the image are filled.
+        """Compute the change of the logits when rectangles of the image are filled.
 
         Args:
             plan: a plan for the same rows and columns.

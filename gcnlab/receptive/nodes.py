@@ -1,8 +1,8 @@
-"""Read the nodes of an exported graph (`torch.fx`): what an operation is, what it is given, what it
-gives.
+"""Read the nodes of an exported graph (`torch.fx`): the operation, its arguments and its value.
 
-A *map* is a tensor (1, channels, rows, columns): the graph is exported for one image. What has
-another shape, or holds space in its batch, is no map, and nothing is known of its rows and columns.
+A *map* is a tensor (1, channels, rows, columns): the graph is exported for one image. A tensor of
+another shape, or with parts of the image in the batch dimension, is not a map, and nothing is known
+about its rows and columns.
 """
 
 import operator
@@ -17,14 +17,14 @@ aten = torch.ops.aten
 
 
 def value_of(node: Node) -> object:
-    """A stand-in for the node's value, with shape and type; the first one if there are several."""
+    """A tensor with the shape and type of the node's value, or of the first of several values."""
     value = node.meta.get("val")
     return value[0] if isinstance(value, (tuple, list)) and value else value
 
 
 def map_size(node: Node) -> tuple[int, int] | None:
-    """Rows and columns of a node's map (of the first, if there are several); None if it is no
-    map."""
+    """Rows and columns of a node's map (of the first, if there are several); None if its value is
+    not a map."""
     value = value_of(node)
     if not isinstance(value, Tensor) or value.ndim != 4 or len(value) != 1:
         return None
@@ -32,18 +32,18 @@ def map_size(node: Node) -> tuple[int, int] | None:
 
 
 def channels(node: Node) -> int:
-    """Channels of a node's map."""
+    """Number of channels of a node's map."""
     return value_of(node).shape[1]
 
 
 def is_floating(node: Node) -> bool:
-    """Whether a node's value is real numbers: not a mask, a count or complex."""
+    """Whether a node's value is a real floating-point tensor: not a mask, integer or complex."""
     value = value_of(node)
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def arguments(node: Node) -> dict[str, object]:
-    """An operation's arguments by name; those left at their defaults are not among them."""
+    """The arguments of an operation by name, without those that have their default values."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return {}
     names = [argument.name for argument in node.target._schema.arguments]
@@ -57,7 +57,7 @@ def evaluate(node: Node, values: dict[Node, object]) -> object:
 
 
 def kind(node: Node) -> str:
-    """What an operation does: "conv2d"."""
+    """The name of an operation, such as "conv2d"."""
     return getattr(node.target, "__name__", str(node.target)).split(".")[0]
 
 
@@ -69,7 +69,7 @@ def module_path(node: Node) -> str:
 
 
 def name(node: Node) -> str:
-    """Module and kind, as messages call an operation: "layer4.0.conv1 (conv2d)"."""
+    """Module and kind of an operation, for messages: "layer4.0.conv1 (conv2d)"."""
     if (
         node.target is operator.getitem
     ):  # one output of an operation with several; name the operation
@@ -114,25 +114,25 @@ JUMPING = (
     aten.angle.default,
     aten.frexp.Tensor,
     aten.nextafter.default,
-    # These hide NaN, which marks a difference that is not known.
+    # These hide NaN, which marks an unknown difference.
     aten.nan_to_num.default,
     aten.fmax.default,
     aten.fmin.default,
 )
-"""Operations whose result jumps, though it is a real number."""
+"""Operations whose floating-point result is discontinuous."""
 
 
 def why_unusable(node: Node) -> str:
     """Why differences cannot be passed through an operation accurately enough; empty if they can.
 
-    Its result may be discontinuous (a mask, an integer, a step function), or in half precision.
+    The result may be discontinuous (a mask, an integer, a step function), or in half precision.
     """
     value = node.meta.get("val")
     if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
         return f"{name(node)} computes in {str(value.dtype).removeprefix('torch.')}, whose rounding shows"
     counts = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
     if counts or node.target in JUMPING:
-        return f"{name(node)} jumps, and the rounding of a difference would tip it"
+        return f"{name(node)} jumps: a rounding error could change its discontinuous result"
     return ""
 
 
@@ -144,7 +144,7 @@ SHAPED = (
     aten.new_ones.default,
     aten.new_full.default,
 )
-"""Operations of whose input only the shape and the type count."""
+"""Operations that use only the shape and the type of their input."""
 
 
 def shaped_constant(node: Node) -> Tensor:

@@ -1,10 +1,9 @@
 """The valid receptive field, by occlusion (Zhou et al., ICLR 2015; the paper's Figure 3).
 
-A small occluder is laid on the image at each position of a grid. How much the score of one unit
-drops is the discrepancy of the pixels under the occluder. The thresholded map is the region that
-drives the unit.
-
-A pixel's discrepancy is the mean over the windows that cover it (`gcnlab.receptive.grid`).
+A small occluder covers the image at each position of a grid; one position of it is a *window*. The
+drop of the logit of one unit is measured for each window. The *discrepancy* of a pixel is the mean
+drop over the windows that cover it (`gcnlab.receptive.grid`). The thresholded map is the region
+that drives the unit.
 
 Three methods compute the map:
 
@@ -42,11 +41,11 @@ from gcnlab.receptive.unit import check_finite, check_image, locate, middle_pixe
 from gcnlab.receptive.validfield import ValidField
 
 ProgressCallback = Callable[[float], None]
-"""A function that is called after every batch with the share, 0 … 1, of the windows that have been
-run of those missing for the next field. An exception raised in it cancels the work."""
+"""A function that is called after every batch with the share, 0 … 1, of the windows needed for the
+next field that have been run. An exception that it raises cancels the computation."""
 
 KEPT = 8
-"""Number of grids of windows whose drops an `Occlusion` keeps."""
+"""Number of grids of which an `Occlusion` keeps the drops."""
 
 Batches = Iterator[tuple[list[Window], np.ndarray]]
 """Batches of windows with the drop of every class, (windows, classes)."""
@@ -63,10 +62,10 @@ class Occlusion:
         model: maps images to score maps; run in evaluation mode and left as it was. Its weights
             must not change while this object is used.
         image: (channels, height, width), the model's input (already normalised).
-        reuse: keep activations. If False, or if the network cannot be exported as a graph, every
-            method runs the whole network for every window.
-        graph: the network's graph for images of this size, or why there is none; saves exporting
-            it.
+        reuse: reuse the activations of the clean image. If False, or if the network cannot be
+            exported as a graph, every method runs the whole network for every window.
+        graph: the network's graph for images of this size, or the error of its export, if it was
+            exported before; None exports the network.
 
     Attributes:
         score_map: logits of the clean image, (classes, rows, columns), on the CPU.
@@ -104,7 +103,7 @@ class Occlusion:
     @property
     def note(self) -> str:
         """Why activations are not reused, which operations are run on the whole map, or what the
-        plain method had to do; empty if there is nothing to say, also with `reuse=False`."""
+        plain method had to do; empty if there is nothing to report, as with `reuse=False`."""
         notes = [self._note, self._plain_net.note if self._net is None else ""]
         if self._net is not None and self._net.whole:
             layers = ", ".join(self._net.whole[:3]) + (" …" if self._net.whole[3:] else "")
@@ -280,16 +279,16 @@ class Occlusion:
         self.score_map = self._plain_net.score_map
 
     def _field_note(self, pixel: tuple[int, int], method: str) -> str:
-        """The note of a field: what was not reused, and where its unit lies on an image of another
-        size."""
+        """The note of a field: what was not reused, and where on the image the unit is, if the
+        score map has another size."""
         image_size, map_size = tuple(self.image.shape[-2:]), tuple(self.score_map.shape[-2:])
         notes = [self._plain_net.note if method == "plain" else self.note]
         if image_size != map_size:
             (rows, columns), (height, width) = map_size, image_size
             row, column = middle_pixel(pixel, image_size, map_size)
             notes.append(
-                f"the score map is {rows}×{columns} for an image of {height}×{width}: unit {pixel} lies at "
-                f"row {row}, column {column} of the image"
+                f"the score map is {rows}×{columns} for an image of {height}×{width}: unit "
+                f"{pixel} is at row {row}, column {column} of the image"
             )
         return "; ".join(filter(None, notes))
 
@@ -319,8 +318,8 @@ class Occlusion:
             try:
                 for batch, drops in self._run_exact(grid, windows, pixel, fill, batch_size):
                     finite = np.isfinite(drops).all(1)
-                    # Not finite: infinite inside the network (a mask of −∞), or only rounding
-                    # errors.
+                    # A drop is not finite if a value inside the network is infinite (a mask of −∞)
+                    # or consists of rounding errors only.
                     batch = [window for window, good in zip(batch, finite) if good]
                     done.update(batch)
                     if batch:
@@ -382,7 +381,7 @@ def valid_field(
 ) -> ValidField:
     """Occlude the image at every position of a grid, and measure how much one score drops.
 
-    For several pixels or classes of one image use an `Occlusion`, which keeps what they share.
+    For several pixels or classes of one image, use an `Occlusion`: it keeps activations and drops.
 
     Args:
         model: maps images to score maps; run in evaluation mode and left as it was.

@@ -27,7 +27,8 @@ class PlainNet:
         image: (channels, height, width), the model's input.
 
     Attributes:
-        note: what had to be done to compute the logits, or is wrong with them; empty if nothing.
+        note: a restriction that the network imposed (images run separately, random logits); empty
+            if there was none.
     """
 
     def __init__(self, model: nn.Module, image: Float[Tensor, "channels height width"]):
@@ -55,7 +56,7 @@ class PlainNet:
         fill: int | float,
         batch_size: int,
     ) -> Iterator[tuple[list[Window], Float[Tensor, "changes classes"]]]:
-        """How much the logits at `pixel` change when windows of the image are filled.
+        """Compute the change of the logits at `pixel` when windows of the image are filled.
 
         Args:
             windows: the windows of the grid to fill, one at a time.

@@ -13,7 +13,7 @@ from gcnlab.receptive.unit import check_image
 
 
 class OcclusionSession:
-    """Makes an `Occlusion` for one image after another:
+    """Create an `Occlusion` for each of many images:
     `OcclusionSession(model).on(image).field(pixel)`.
 
     The graph for the latest image size is kept, so images of one size should follow each other.
@@ -44,4 +44,4 @@ class OcclusionSession:
         try:
             return Graph(self.model, image[None])
         except NotTraceable as error:
-            return error  # the note of the Occlusion says so
+            return error  # it becomes part of the note of the Occlusion

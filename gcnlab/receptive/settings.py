@@ -1,4 +1,4 @@
-"""Settings of an occlusion: what is laid on the image, where, and how the effect is computed.
+"""Settings of an occlusion: the occluder, its positions, the method and the region.
 
 This module imports no PyTorch, so that the command line can show the settings at once.
 """

@@ -1,14 +1,14 @@
 """The theoretical receptive field: which pixels a unit could see at all, from the geometry of the
 layers.
 
-Walking back from the units of one map, each layer widens what they read; where branches meet (a
-residual sum, the two branches of a GCN block) the field is the hull of theirs. Pixels count as read
-even where the weights are zero, and beyond the border too, as if the image went on: the size
-belongs to the network, not to one image. (The paper's res-5: 427, 971 and 1451 pixels for
-ResNet-50, -101 and -152.)
+The field is computed backwards from the units of one map: each layer widens the interval that a
+unit reads, and where branches meet (a residual sum, the two branches of a GCN block) the field is
+the hull of their fields. Pixels count as read even where the weights are zero, and also beyond the
+border, as if the image continued: the size is a property of the network, not of one image. (For the
+paper's res-5 it is 427, 971 and 1451 pixels with ResNet-50, -101 and -152.)
 
-Where an operation sees its whole input, or is not proven to be local (`gcnlab.receptive.locality`),
-the field is unknown beyond it.
+If an operation reads its whole input, or is not proven to be local (`gcnlab.receptive.locality`),
+the field is unknown.
 """
 
 from dataclasses import dataclass
@@ -33,9 +33,10 @@ class AxisField:
             decoder's phases differ. None if not known.
         stride: pixels between the fields of neighbouring units; None if not known, or if branches
             of different stride meet (at odd sizes, the levels of a decoder that interpolates).
-        offset: centre of unit 0's field, in pixels; pixel 0 lies at 0. None with the stride.
-        start, stop: per unit the pixels [start, stop) it sees, beyond the border included; equal
-            for a unit that sees none.
+        offset: centre of the field of unit 0, in pixels; 0 is the centre of pixel 0. None if the
+            stride is None.
+        start, stop: for each unit, the pixels [start, stop) that it sees, including those beyond
+            the border; equal for a unit that sees no pixel.
     """
 
     size: int | None
@@ -50,10 +51,10 @@ class TheoreticalField:
     """The theoretical receptive field of a map's units.
 
     Attributes:
-        rows, columns: per axis.
-        at: the module whose output it is.
-        unknown_beyond: why it is not known: the operation, walking back from `at`, that sees its
-            whole input or is not understood. None if it is known.
+        rows, columns: the field along each axis.
+        at: path of the module whose output the units belong to.
+        unknown_beyond: if the field is unknown, the last operation before `at` that reads its whole
+            input or is not proven to be local. None if the field is known.
     """
 
     rows: AxisField
@@ -66,7 +67,7 @@ class TheoreticalField:
             return f"{self.at}: unknown beyond {self.unknown_beyond}"
         r, c = self.rows, self.columns
         if r.stride is None or c.stride is None:
-            return f"{self.at}: {r.size}×{c.size} px, without one stride"
+            return f"{self.at}: {r.size}×{c.size} px, without a uniform stride"
         return (
             f"{self.at}: {r.size}×{c.size} px, stride {r.stride:g}×{c.stride:g}, "
             f"offset {r.offset:g}, {c.offset:g}"
@@ -74,13 +75,13 @@ class TheoreticalField:
 
     def box(self, unit: Pixel) -> tuple[int, int, int, int]:
         """(top, bottom, left, right) of the pixels that `unit` (row, column) sees, [top, bottom)
-        and [left, right), beyond the border included.
+        and [left, right), including those beyond the border.
 
         Raises:
-            ValueError: the field is not known, or there is no such unit.
+            ValueError: the field is unknown, or the unit is outside the map.
         """
         if self.unknown_beyond is not None:
-            raise ValueError(f"the field is not known: {self}")
+            raise ValueError(f"the field is unknown: {self}")
         unit, axes = pixel_of(unit), (self.rows, self.columns)
         if not all(0 <= u < len(axis.start) for u, axis in zip(unit, axes)):
             size = " × ".join(str(len(axis.start)) for axis in axes)
@@ -105,12 +106,12 @@ def theoretical_field(
     Args:
         model: maps images to score maps; it is run on an image of zeros, and left as it was.
         input_size: (height, width) of the image, in pixels.
-        at: path of the submodule whose output is asked for ("backbone.layer4"); None for the
-            score map.
-        channels: of the image.
+        at: path of the submodule whose units are asked for ("backbone.layer4"); None for the score
+            map.
+        channels: number of channels of the image.
 
     Raises:
-        ValueError: `at` names no submodule that makes a map.
+        ValueError: there is no submodule `at` whose output is a map.
         NotTraceable: the network cannot be exported as a graph.
     """
     size, channels = pair("input_size", input_size, 1), whole("channels", channels, 1)
@@ -118,7 +119,7 @@ def theoretical_field(
 
 
 def field_of(graph: Graph, at: str | None = None) -> TheoreticalField:
-    """The field in a graph that exists already (see `theoretical_field`)."""
+    """Compute the field from an exported graph (see `theoretical_field`)."""
     last = len(graph.operations) - 1 if at is None else _last_of(graph, at)
     operations = graph.operations[: last + 1]
     name = at or "scores"
@@ -126,7 +127,7 @@ def field_of(graph: Graph, at: str | None = None) -> TheoreticalField:
     if at is None and end is not graph.output:  # the image itself, or a constant
         end, size = graph.output, map_size(graph.output)
     if size is None:
-        raise ValueError(f"{at or 'the model'} does not answer with a map")
+        raise ValueError(f"{at or 'the model'} does not return a map")
     spans = {end: [_Span(np.arange(n), np.arange(1, n + 1), Fraction(1)) for n in size]}
     for operation in reversed(operations):
         if operation.node not in spans:
@@ -147,12 +148,12 @@ def field_of(graph: Graph, at: str | None = None) -> TheoreticalField:
 
 @dataclass(frozen=True)
 class _Span:
-    """What each of some units reads of one map, along one axis.
+    """The intervals of one map that some units read, along one axis.
 
     Attributes:
-        start, stop: per unit; FAR and −FAR for a unit that reads nothing, so that a hull is a
-            minimum and a maximum.
-        step: from unit to unit; None if branches differ in it.
+        start, stop: the interval of each unit; FAR and −FAR for a unit that reads nothing, so that
+            a hull is a minimum and a maximum.
+        step: distance between the intervals of neighbouring units; None if branches differ in it.
     """
 
     start: np.ndarray
@@ -160,7 +161,7 @@ class _Span:
     step: Fraction | None
 
     def through(self, axis: AxisMap) -> "_Span":
-        """What the same units read of an operation's input."""
+        """The intervals that the same units read of an operation's input."""
         start, stop = axis.reads(self.start, self.stop)
         seen = (self.start < self.stop) & (start < stop)
         step = None if self.step is None else self.step * axis.step
@@ -172,7 +173,7 @@ class _Span:
         return _Span(start, stop, self.step if self.step == other.step else None)
 
     def field(self) -> AxisField:
-        """As a field along the image's axis."""
+        """Convert intervals of the image to a field."""
         seen = self.start < self.stop
         start, stop = np.where(seen, self.start, 0), np.where(seen, self.stop, 0)
         size = int((stop - start).max())
@@ -184,7 +185,7 @@ class _Span:
 
 
 FAR = 1 << 40
-"""Beyond any map."""
+"""A position beyond any map."""
 
 GLOBAL = (
     "adaptive_avg_pool2d",
@@ -213,15 +214,15 @@ GLOBAL = (
     "grid_sampler_2d",
     "grid_sampler",
 )
-"""Kinds of operations that look at all of their input, or at any part of it, or at groups of it."""
+"""Kinds of operations that read all of their input, or parts of it that depend on its values."""
 
 
 def cause(operation: Operation, operations: list[Operation]) -> str:
-    """The name of what makes an operation that is not local, or those just before it, global.
+    """The name of the global operation that explains why `operation` is not local.
 
-    Attention and normalisation are wrapped in operations that only rearrange (`view`, `permute`):
-    walking back from the one given, through those that are not local either, the first that looks
-    at its whole input is named; if there is none, the one given.
+    Attention and normalisation are surrounded by operations that only rearrange values (`view`,
+    `permute`). This function therefore goes back from `operation` through others that are not
+    local, to the first that reads its whole input. If there is none, it names `operation`.
     """
     before = {o.node: o for o in operations}
     reached = {operation.node}
@@ -235,8 +236,8 @@ def cause(operation: Operation, operations: list[Operation]) -> str:
 
 
 def _over_channels(operation: Operation) -> bool:
-    """Whether a normalisation is that of a transformer: of each position over its channels, which
-    lie last."""
+    """Whether this is a layer norm over the channels of each position, in the last dimension, as in
+    transformers."""
     shape = arguments(operation.node).get("normalized_shape")
     return shape is not None and len(shape) == 1
 
@@ -248,7 +249,7 @@ def _last_of(graph: Graph, at: str) -> int:
         if _belongs(operation, at) and operation.size is not None
     ]
     if not inside:
-        raise ValueError(f"the model has no submodule {at!r} that makes a map of the image")
+        raise ValueError(f"the model has no submodule {at!r} whose output is a map of the image")
     return inside[-1]
 
 

@@ -30,8 +30,7 @@ def unit_at(
     """The unit (row, column) of a score map whose area contains a pixel of the image.
 
     The units divide the image evenly: with 16 rows for 64 pixels, each has 4. If the map is as
-        large as the
-    image, the unit is the pixel itself.
+    large as the image, the unit is the pixel itself.
 
     Args:
         pixel: (row, column) on the image.
@@ -71,8 +70,8 @@ def pixels_of(
 def middle_pixel(
     unit: tuple[int, int], image_size: tuple[int, int], map_size: tuple[int, int]
 ) -> tuple[int, int]:
-    """The pixel (row, column) in the middle of a unit's pixels; if it has none, the pixel it lies
-    in.
+    """The pixel (row, column) in the middle of a unit's pixels, or the pixel that contains a unit
+    smaller than a pixel.
 
     Raises:
         ValueError: the unit is outside the map.

@@ -21,8 +21,8 @@ class ValidField:
         fill: value of the occluder.
         evaluated: share of the windows that were run, 0 … 1; the others are interpolated.
         agreement: expected intersection over union with the region of all windows, 0 … 1.
-        note: what was not reused, and where the unit lies if the score map and the image differ in
-            size; empty if there is nothing to say.
+        note: what was not reused, and the position of the unit on the image if the score map and
+            the image differ in size; empty if there is nothing to report.
     """
 
     discrepancy: Float[Tensor, "height width"]
@@ -43,5 +43,5 @@ class ValidField:
         return region(self.discrepancy, threshold, rule)
 
     def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:
-        """Share of `mask`, (height, width) bool, that lies inside the region, 0 … 1."""
+        """Share of `mask`, (height, width) bool, inside the region, 0 … 1."""
         return coverage(self.region(threshold, rule), mask)

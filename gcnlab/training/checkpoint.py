@@ -81,7 +81,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def is_checkpoint(content: Any) -> bool:
-    """Whether the content of a file is a checkpoint of gcnlab, complete or not."""
+    """Whether the content of a file is a checkpoint of gcnlab, even an incomplete one."""
     return isinstance(content, dict) and isinstance(content.get("format"), int)
 
 

@@ -43,7 +43,7 @@ from gcnlab.training.tasks import Task, task_of
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or its gradient became NaN or infinite. The last checkpoint is from before."""
+    """The loss or its gradient became NaN or infinite. The last checkpoint is older and intact."""
 
 
 def train(
@@ -64,8 +64,8 @@ def train(
     Under torchrun, every process calls this with the same arguments, and they share each batch.
 
     Args:
-        config: a `RunConfig` (segmentation), a `PretrainConfig` (classification), or a task of your
-            own.
+        config: a `RunConfig` (segmentation), a `PretrainConfig` (classification), or your own
+            `Task`.
         out: folder for `checkpoint.pt`; None: nothing is kept.
         resume: resume from the checkpoint in `out`, if there is one. False: train from scratch and
             replace it.
@@ -74,22 +74,23 @@ def train(
             transformed, of one size.
         num_workers: data-loading workers; 0 loads in this process.
         progress: show a progress bar with loss, images per second and time left.
-        on_step: called with (step, steps, loss) for every step, for plots; on a GPU some steps
-            later. With several processes, on rank 0.
+        on_step: called with (step, number of steps, loss) after every step, for plots; on a GPU up
+            to 20 steps late. With several processes, on rank 0 only.
         initial: weights of the whole network to start from: a trained run, its folder or
             checkpoint, the name of a pretrained network, or a state dict. The optimizer and the
             learning rate schedule start from the beginning. The checkpoint records the weights'
             source.
         execution: how the run is executed; apart from rounding, the weights do not depend on it.
-        on_samples: called with (step, picture) for `execution.samples`, on rank 0.
+        on_samples: called on rank 0 with (step, picture of the predictions), if
+            `execution.samples` is set.
 
     Raises:
         TrainingDiverged: the loss is NaN or infinite. `out` then holds diverged.pt, a checkpoint
-            from just before, with the batch's "names", "images" and "targets".
+            from just before this step, with the batch's "names", "images" and "targets".
         RunStopped: a rank or a data-loading worker was lost.
-        ValueError: the checkpoint in `out` is damaged or of another run; `initial` is of another
-            architecture; a label is out of range; the images of a batch differ in size; the device
-            is not available; the data set cannot be sent to workers.
+        ValueError: the checkpoint in `out` is damaged or belongs to another run; `initial` belongs
+            to another architecture; a label is out of range; the images of a batch differ in size;
+            the device is not available; the data set cannot be sent to workers.
         OSError: `out` cannot be written (`FolderTaken`: another process trains there), or the disk
             is full. The last checkpoint stays.
     """
@@ -125,7 +126,7 @@ def _train_steps(
     monitor: Monitor,
     checkpoints: Checkpoints | None,
 ) -> None:
-    """Do all remaining steps. Nothing waits for a GPU except `monitor.read`, every few steps."""
+    """Run all remaining steps. Only `monitor.read`, every few steps, waits for the GPU."""
     settings, device = run.config.training, run.device
     optimizer, scaler = run.optimizer, run.scaler
     dtype = compute_dtype(settings.precision, device)
@@ -195,8 +196,8 @@ def backward(
     Args:
         network: the network, in `data_parallel`, which averages gradients over the ranks.
         images, targets: this rank's share of the batch.
-        parts: number of parts that the share is split into (gradient accumulation); at most its
-            images.
+        parts: number of parts that the share is split into (gradient accumulation); at most the
+            number of its images.
     """
     count = all_reduce_sum(task.count(targets)) / world_size()  # DDP divides by the world size
     losses = []
@@ -228,7 +229,7 @@ def _score(
 ) -> None:
     """Score the network on the val split, on all ranks, and keep it if it is the best."""
     broadcast_buffers(run.model)
-    with torch.random.fork_rng(devices=[]):  # a DataLoader draws from the generator
+    with torch.random.fork_rng(devices=[]):  # a DataLoader draws from the random generator
         scores = run.task.score(run.model, num_workers, progress=False)
     score = getattr(scores, run.task.main_score)
     monitor.show_score(score)
@@ -239,7 +240,7 @@ def _score(
 def _save(
     run: RunState, execution: Execution, monitor: Monitor, checkpoints: Checkpoints | None
 ) -> None:
-    """Write a checkpoint and draw predictions if they are due. Rank 0 does it for all."""
+    """Write a checkpoint and draw predictions if they are due, on rank 0."""
     if not is_primary():
         return
     minutes = execution.checkpoint_minutes or math.inf
@@ -268,9 +269,9 @@ def _diverged(
         batch = {"names": names, "images": torch.stack(images), "targets": torch.stack(targets)}
         path = checkpoints.folder / "diverged.pt"
         save_checkpoint(run.to_dict() | batch, path)
-        kept = f" {path} holds the weights from just before, and the batch."
+        kept = f" {path} holds the weights from just before this step, and the batch."
         if checkpoints.path.exists():
-            kept += f" The last checkpoint, {checkpoints.path}, is from before."
+            kept += f" The last checkpoint, {checkpoints.path}, is older."
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return TrainingDiverged(
         f"training diverged at {error}, images {', '.join(names[:8])}{more}. Try a lower "

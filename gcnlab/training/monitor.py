@@ -44,7 +44,7 @@ class Monitor:
 
     Args:
         state: the run; its `losses` grow.
-        folder: of the run; None: nothing is written.
+        folder: folder of the run; None: nothing is written.
         tensorboard: write logs to `folder`/tensorboard.
         progress: show a progress bar.
         on_step, on_samples: see `train`.

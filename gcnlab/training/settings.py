@@ -1,4 +1,4 @@
-"""Settings of a run: frozen dataclasses that are checked when they are made.
+"""Settings of a run: frozen dataclasses that are checked when they are created.
 
 The command line, notebooks, checkpoints and results all use these definitions. This module imports
 no torch, so that `--help` prints at once.
@@ -132,8 +132,8 @@ class TrainingConfig:
     batch norm the gradient is that of the whole batch. Batch norm that is trained sees one part at
     a time."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """sgd, as in the paper; or adamw, which from a random start reaches in a thousand steps of the
-    mini network what SGD does not reach in several thousand."""
+    """sgd, as in the paper; or adamw, which trains the mini network from a random start further in
+    a thousand steps than SGD does in several thousand."""
     learning_rate: float = 5e-3
     """Peak learning rate. The paper gives none."""
     momentum: float = 0.9
@@ -244,11 +244,13 @@ class Execution:
     run may be resumed with other values."""
 
     compile: bool = False
-    """Use torch.compile: a minute or more of waiting at the start. Whether steps are then faster
-    depends on the device (on a CPU in fp32 they were not); `make bench WHAT=train` measures it."""
+    """Use torch.compile. Compilation takes a minute or more at the start. Whether the steps are
+    then faster depends on the device (on a CPU in fp32 they were not); `make bench WHAT=train`
+    measures it."""
     recompute: bool = False
     """Activation checkpointing: recompute each residual block in the backward pass instead of
-    keeping it. About a third more time for a fraction of the memory; for large crops."""
+    keeping its activations. Takes about a third more time and a fraction of the memory; for large
+    crops."""
     deterministic: bool = False
     """Use only algorithms that give the same bits each time. On a CPU all do."""
     keep: int = 1
@@ -256,8 +258,8 @@ class Execution:
     checkpoint_minutes: float | None = None
     """Also write a checkpoint after this many minutes without one."""
     validate_every: int | None = None
-    """Epochs between scores on the val split (mIoU or top-1 accuracy); the best so far is kept in
-    best.pt."""
+    """Score the val split (mIoU or top-1 accuracy) every this many epochs, and keep the best
+    network so far in best.pt."""
     samples: int = 0
     """Number of val images whose predictions are drawn with each checkpoint, in samples/."""
     tensorboard: bool = False

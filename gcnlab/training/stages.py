@@ -24,12 +24,12 @@ from gcnlab.training.tasks import Segmentation
 
 @dataclass(frozen=True)
 class StageRun:
-    """The run of a stage, and how much of it is done.
+    """The run of a stage, and its progress.
 
     Attributes:
-        number: from 1.
+        number: number of the stage, from 1.
         config: the settings.
-        folder: of the run.
+        folder: folder of the run.
         dataset: the training set; None if the stage is finished, because its data are not needed
             then.
         steps: number of steps of the whole stage.
@@ -61,12 +61,14 @@ class StageRun:
 
 
 def plan_stages(schedule: Schedule, out: str | Path) -> list[StageRun]:
-    """What `run_schedule` would do. Opens the training and val data of every unfinished stage.
+    """List the stages that `run_schedule` would run, and their progress.
+
+    Opens the training and val data of every unfinished stage.
 
     Raises:
         FileNotFoundError, ValueError: data are missing; or a stage's checkpoint is damaged, of
-            other settings, or later than an unfinished stage. The error names the folder, file or
-            setting.
+            other settings, or from a later stage than one that is not finished. The error names
+            the folder, file or setting.
     """
     stages, previous = [], None
     for number, config in enumerate(schedule.runs(), start=1):
@@ -77,7 +79,8 @@ def plan_stages(schedule: Schedule, out: str | Path) -> list[StageRun]:
             if number > 1 and not stages[-1].finished:
                 raise ValueError(
                     f"{path}: stage {number} has a checkpoint, but stage {number - 1} in "
-                    f"{stages[-1].folder} is not finished: remove the later one or restore the earlier"
+                    f"{stages[-1].folder} is not finished: remove the later checkpoint or restore "
+                    "the earlier one"
                 )
             start = None
             if previous is not None:

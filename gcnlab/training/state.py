@@ -36,13 +36,13 @@ class RunState:
     Attributes:
         task: the task, with the settings.
         model: the network, on its device.
-        optimizer, scaler: with their internal state.
+        optimizer, scaler: the optimizer and the gradient scaler, with their state.
         per_epoch, steps: number of steps per epoch, and of the whole run.
         initial: the source of the initial weights, see `TrainedRun`.
         step: number of steps done.
-        losses: loss of each of them.
+        losses: the loss of each step so far.
         best: "step" and "score" of the best score on the val split so far.
-        seconds: time of the run before this process.
+        seconds: time that earlier processes spent on the run.
     """
 
     task: Task
@@ -76,14 +76,14 @@ class RunState:
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether a checkpoint is due after this step, by the settings."""
+        """Whether the settings ask for a checkpoint after this step."""
         settings = self.config.training
         every = settings.checkpoint_steps or self.per_epoch * settings.checkpoint_every
         return self.step % every == 0 or self.step == self.steps
 
     def score_due(self, epochs: int | None) -> bool:
-        """Whether a score is due after this step, if there is one every so many epochs. None:
-        never."""
+        """Whether the val split is scored after this step: every `epochs` epochs and at the end;
+        never if `epochs` is None."""
         if epochs is None:
             return False
         return self.step % (self.per_epoch * epochs) == 0 or self.step == self.steps
@@ -126,12 +126,12 @@ class RunState:
         check_same_run(state, self.config, path, self.initial)
         if state.get("steps", self.steps) != self.steps:
             raise ValueError(
-                f"{path}: its run has {state['steps']} steps, this one {self.steps}: the data set has "
-                f"another number of images. {_ADVICE}"
+                f"{path}: the run of this checkpoint has {state['steps']} steps, this run "
+                f"{self.steps}: the data set has another number of images. {_ADVICE}"
             )
         load_model_state(self.model, state, path)
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # older checkpoints have another implementation
+        for group in self.optimizer.param_groups:  # older checkpoints say False
             group["fused"] = True
         if state["scaler"]:  # empty if the run had no loss scaling (bf16, fp32)
             self.scaler.load_state_dict(state["scaler"])
@@ -223,7 +223,7 @@ def check_same_run(
     path: Path,
     started_from: dict[str, str | None] | None,
 ) -> None:
-    """Raise ValueError if a checkpoint is of a run with other settings or other initial weights.
+    """Raise ValueError if a checkpoint is from a run with other settings or initial weights.
 
     The error names the file and the settings.
     """

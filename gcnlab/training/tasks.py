@@ -44,7 +44,7 @@ from gcnlab.training.settings import DataConfig, ModelConfig, RunConfig, Setting
 
 
 class Task(ABC):
-    """What the training loop needs to know of a run.
+    """The interface between the training loop and a kind of run: network, data, loss and score.
 
     Args:
         config: the settings.

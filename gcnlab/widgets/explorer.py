@@ -1,4 +1,4 @@
-"""An explorer of receptive fields: select a pixel and see, for several models, what drives it."""
+"""An explorer of receptive fields: select a pixel and see, in several models, what drives it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,13 +30,13 @@ class VRFExplorer(Explorer):
 
     Args:
         models: title → network that maps images to logits. The explorer works with copies, so later
-            training does not affect it. If the logits have another size than the image, the unit
-            whose area contains the pixel is used, and the facts name it.
+            training does not affect it. If the score map and the image differ in size, the explorer
+            shows the unit whose area contains the pixel, and names it below the picture.
         image: input of the models (already normalised).
         picture: the picture to show, RGB in 0 … 255; None undoes ImageNet's normalisation of
             `image`.
-        labels: ids of classes or objects, of the size of the image. The explorer shows the coverage
-            of the connected region of the pixel. None shows no coverage.
+        labels: ids of classes or objects, of the size of the image. The object of a pixel is its
+            connected region of one id, and the explorer shows its coverage. None shows none.
         classes: names of the classes, or a data set's labels; None numbers them. The class
             "background" is not an object.
         pixel: the initial (row, column); None means the centre.

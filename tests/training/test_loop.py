@@ -211,7 +211,7 @@ def test_diverging_later_leaves_the_checkpoint_from_before(tmp_path):
             image, labels = super().__getitem__(index)
             return image * (math.nan if LaterPoisoned.reads > 8 else 1), labels
 
-    with pytest.raises(TrainingDiverged, match=r"checkpoint\.pt, is from before"):
+    with pytest.raises(TrainingDiverged, match=r"checkpoint\.pt, is older"):
         run(dataset=LaterPoisoned(pairs()), out=tmp_path)
     weights = load_run(tmp_path, "cpu").model.state_dict().values()
     assert all(w.isfinite().all() for w in weights)
@@ -308,7 +308,9 @@ def test_checkpoints_by_steps(tmp_path):
 
 def test_a_data_set_that_grew_is_not_resumed(tmp_path):
     run(dataset=Items(pairs(6)), out=tmp_path)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt: its run has 12 steps, this one 16"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint\.pt: the run of this checkpoint has 12 steps, this run 16"
+    ):
         run(dataset=Items(pairs(8)), out=tmp_path)
 
 
