@@ -147,7 +147,7 @@ def _miou(name: str, runs: report.Runs, **training: Any) -> str:
 
 
 def pretrained_start(runs: report.Runs) -> Rows:
-    """A training from a pretrained backbone beside one from a random start."""
+    """A run from a pretrained backbone beside one from a random start."""
     rows = [["start", "steps", "training time", "mIoU %"]]
     for title, name in (("pretrained", "quick"), ("random", "shapes")):
         result = _read(f"{name}/gcn7-seed0/result.json")
