@@ -1,4 +1,4 @@
-"""Kept memory is not asked for again: page faults are counted, nothing is timed."""
+"""Kept memory is not requested again: the test counts page faults and measures no time."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ print(faults() - before)
 
 
 def faults(first=""):
-    """Page faults of ten tensors of 64 MB, one after the other, in a process of its own."""
+    """Page faults of ten tensors of 64 MB, one after the other, in a separate process."""
     code = FAULTS.format(first=first)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout)

@@ -1,4 +1,4 @@
-"""NumPy's whole numbers are whole numbers; what is none is named."""
+"""NumPy integers are accepted as integers; other values end in an error that names them."""
 
 import json
 from inspect import unwrap
@@ -19,7 +19,7 @@ NUMPYS = [np.int64(3), np.int32(3), np.uint8(3), np.array(3), torch.tensor(3)]
 
 
 def made(cls, **values):
-    """An instance as a user makes it: the tests' type checker would refuse NumPy's numbers first."""
+    """Create an instance without the tests' type checker, which would reject NumPy's numbers."""
     settings = object.__new__(cls)
     unwrap(cls.__init__)(settings, **values)
     return settings

@@ -1,4 +1,4 @@
-"""The command line, in this process: what it writes, and how it says that something is wrong."""
+"""The command line, in this process: its files and its errors."""
 
 import csv
 import json
@@ -55,7 +55,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch) -> None:
-    """What a command writes to its default place does not land in the repository."""
+    """Run in a temporary folder, so that default outputs are not written into the repository."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -70,7 +70,7 @@ def picture(tmp_path) -> Path:
 
 @pytest.fixture
 def complaint(capsys):
-    """Runs a command that has to fail with status 1; gives the one line that it says."""
+    """Run a command that has to fail with status 1; return its one-line error."""
 
     def fail(*arguments: str | Path) -> str:
         capsys.readouterr()
@@ -145,7 +145,7 @@ def test_the_provenance_says_where_the_numbers_come_from(run):
 
 
 def test_a_result_is_json_that_any_program_reads(run):
-    """NaN, of a class that is in no image, is a word of Python's and not of JSON's."""
+    """NaN (a class that is in no image) is valid in Python and not in JSON."""
 
     def refuse(word):
         pytest.fail(f"{word} is not JSON")
@@ -362,7 +362,7 @@ def test_a_picture_can_be_checked_against_the_plain_way(run, picture, tmp_path, 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three pictures of two sizes, and files that are none."""
+    """Three pictures of two sizes, and files that are not pictures."""
     folder = tmp_path / "pictures of birds"
     folder.mkdir()
     generator = np.random.default_rng(1)
@@ -463,7 +463,7 @@ def test_no_picture_is_overwritten_by_its_field(run, folder, complaint):
 
 
 def test_an_even_kernel_is_named(tmp_path, capsys):
-    """Found while the settings are read, before there is a command to run."""
+    """An error in the settings is found before a command runs."""
     flags = ("--model.kernel-size", "4")
     assert status_of("train", "--out", tmp_path / "run", "shapes", *flags) in (1, 2)
     message = " ".join(capsys.readouterr().err.replace("│", " ").split())

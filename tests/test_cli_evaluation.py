@@ -43,7 +43,7 @@ def gcnlab_command(*arguments: str | Path) -> None:
 
 @pytest.fixture
 def complaint(capsys):
-    """Runs a command that has to fail with status 1; gives the one line that it says."""
+    """Run a command that has to fail with status 1; return its one-line error."""
 
     def fail(*arguments: str | Path) -> str:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""gcnlab table: what it shows, writes and trains, and how it shares the work with another process."""
+"""gcnlab table: its output, its files, its training runs, and several processes at once."""
 
 import contextlib
 import dataclasses

@@ -28,7 +28,7 @@ def gcnlab_command(*arguments: str | Path) -> None:
 
 
 def complaint(capsys, *arguments: str | Path) -> str:
-    """The one line that a failing command says."""
+    """Run a command that has to fail; return its one-line error."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         gcnlab_command(*arguments)

@@ -1,4 +1,4 @@
-"""Axis maps against what layers really do to unit impulses."""
+"""Axis maps compared with the responses of layers to unit impulses."""
 
 from fractions import Fraction
 
@@ -21,7 +21,7 @@ windows = st.builds(
 
 
 def support(window, length, transposed):
-    """(outputs, inputs) bool: which output depends on which input, seen on ones as weights."""
+    """(outputs, inputs) bool: which output depends on which input, measured with weights of one."""
     units = torch.eye(length)[:, None]
     weight = torch.ones(1, 1, window.kernel)
     if transposed:
@@ -66,7 +66,7 @@ def test_reads_and_reaches_hold_what_a_convolution_does(window, length, transpos
 @settings(deadline=None, max_examples=200)
 @given(windows, st.integers(8, 30), st.booleans(), st.data())
 def test_single_intervals_are_tight(window, length, transposed, data):
-    """One output reads exactly from its first to its last input; one input reaches so, too."""
+    """`reads` gives the first and last input of an output, `reaches` the outputs of an input."""
     if not fits(window, length, transposed):
         return
     depends = support(window, length, transposed)
@@ -112,7 +112,7 @@ def test_a_table_reads_what_interpolation_reads(n_in, n_out):
 
 
 def test_a_table_goes_on_beyond_the_map():
-    """Doubling 4 positions, output o lies at (o + ½)/2 − ½: beyond the border as well."""
+    """Doubling 4 positions, output o is at (o + ½)/2 − ½: beyond the border as well."""
     first, last = np.array([0, 0, 0, 1, 1, 2, 2, 3]), np.array([0, 1, 1, 2, 2, 3, 3, 3])
 
     table = Table(first, last, Fraction(1, 2))

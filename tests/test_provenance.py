@@ -36,7 +36,7 @@ def test_the_same_result_keeps_the_provenance_of_the_first_time(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", '{"scores": 1', "\ufeff{}"])
-def test_a_damaged_result_is_written_anew(tmp_path, content):
+def test_a_damaged_result_is_written_again(tmp_path, content):
     path = tmp_path / "result.json"
     path.write_text(content)
     write_result({"scores": 1.0, "provenance": {}}, path)

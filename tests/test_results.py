@@ -154,7 +154,7 @@ def test_object_sizes_were_measured_as_the_command_does(path):
 
 
 def test_large_objects_keep_their_inside_with_a_large_kernel():
-    """What the notebook says: in every seed, from 120 to 192 pixels."""
+    """The claim of the notebook holds for every seed, from 120 to 192 pixels."""
     results = {(r.title, r.seed): r for r in map(read_result, OBJECT_SIZES)}
     pairs = [(r, results["1×1", s]) for (t, s), r in results.items() if t == "GCN, k = 7"]
     assert pairs

@@ -1,4 +1,4 @@
-"""What a refusal has to look like."""
+"""The form that an error has to have."""
 
 from collections.abc import Callable
 

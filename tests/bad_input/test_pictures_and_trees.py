@@ -1,4 +1,4 @@
-"""Pictures, label maps, lists and folders that cannot be read rightly: one line, the file and what to do."""
+"""Pictures, label maps, lists and folders that cannot be read: one line with the file and the fix."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def floats(low: float, high: float, **at: float) -> Callable[[Path], object]:
 
 
 def cut(name: str, keep: float, read=read_image, **options) -> Callable[[Path], object]:
-    """A picture of which only the first part is there."""
+    """A truncated picture."""
 
     def call(folder: Path) -> object:
         path = saved(COLOURS if read is read_image else IDS, folder / name, **options)

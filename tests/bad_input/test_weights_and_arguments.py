@@ -115,19 +115,19 @@ def run_folder(folder: Path, name: str, content: object) -> Path:
 
 
 def as_users_call(function, *arguments, **options):
-    """Without the tests' type checker, which refuses other types before our own checks see them."""
+    """Call without the tests' type checker, which rejects wrong types before our own checks."""
     return unwrap(function)(*arguments, **options)
 
 
 def made(cls, **values):
-    """A dataclass, in the same way."""
+    """Create a dataclass without the type checker."""
     settings = object.__new__(cls)
     unwrap(cls.__init__)(settings, **values)
     return settings
 
 
 class Images(Dataset):
-    """Items as they are given."""
+    """A data set of the given items."""
 
     def __init__(self, items, function=None):
         self.items, self.function = items, function
@@ -328,7 +328,7 @@ CASES = {
         lambda d: SegmentationNet("mini", 2, kernel_size=(3, 5, 6, 7)),
         ["kernel_size", "odd", "6"],
     ),
-    "a k in words": (lambda d: SegmentationNet("mini", 2, kernel_size="7"), ["kernel_size", "'7'"]),
+    "a k as a string": (lambda d: SegmentationNet("mini", 2, kernel_size="7"), ["kernel_size", "'7'"]),
     "no classes": (lambda d: SegmentationNet("mini", 0), ["num_classes", "at least 1"]),
     "half a class": (lambda d: build_classifier("mini", 2.5), ["num_classes", "2.5"]),
     "a bool for classes": (lambda d: SegmentationNet("mini", True), ["num_classes", "True"]),
@@ -345,7 +345,7 @@ CASES = {
         ["data.image_size", "whole number", "64.5"],
     ),
     "epochs that are a bool": (lambda d: TrainingConfig(epochs=True), ["training.epochs", "True"]),
-    "a rate in words": (
+    "a learning rate as a string": (
         lambda d: made(TrainingConfig, learning_rate="0.1"),
         ["training.learning_rate", "'0.1'"],
     ),
@@ -429,7 +429,7 @@ CASES = {
         lambda d: centred(torch.zeros(4, 4), (0, 0), 1.5),
         ["radius", "1.5"],
     ),
-    "a threshold in words": (
+    "a threshold as a string": (
         lambda d: as_users_call(region, torch.ones(2, 2), "high"),
         ["threshold", "'high'"],
     ),

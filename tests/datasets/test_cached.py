@@ -1,4 +1,4 @@
-"""A set that is kept in memory is the same set, read once; a large one is not kept."""
+"""A data set kept in memory has the same items and is read once; a large one is not kept."""
 
 import pytest
 import torch

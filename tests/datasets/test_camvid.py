@@ -18,7 +18,7 @@ IDS = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) % 12  # 0
 
 
 def photograph(seed: int) -> np.ndarray:
-    """Smooth, so that JPEG keeps it."""
+    """A smooth image, which JPEG preserves."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     channels = (100 + 5 * rows, 80 + 7 * columns, np.full_like(rows, 40 * seed))
     return np.stack(channels, axis=-1).astype(np.uint8)
@@ -46,7 +46,7 @@ def folders(tmp_path) -> Path:
 
 
 def with_list(root: Path, end: str) -> Path:
-    """The form with lists: PNG images, named in an order of their own."""
+    """The form with lists: PNG images, whose names have another order."""
     write_split(root, "train", ".png")
     lines = [
         f"/SegNet/CamVid/train/{name}.png /SegNet/CamVid/trainannot/{name}.png{end}"
@@ -125,7 +125,7 @@ def test_transforms_get_the_pair(folders):
 
 
 def test_palette_labels_are_read_as_ids(folders):
-    """The palette's colours say nothing: here they are in the opposite order."""
+    """The palette's colours do not matter: here they are in the opposite order."""
     labels = Image.fromarray(IDS).convert("P")
     labels.putpalette([255 - value for value in range(256) for _ in range(3)])
     labels.putdata(IDS.flatten().tolist())
@@ -280,7 +280,7 @@ def test_whatever_byte_is_damaged_the_error_names_the_file(tmp_path, form, read)
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG whose checksums are right, whatever is in it."""
+    """A PNG with right checksums and any content."""
     header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     parts = [
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -211,7 +211,7 @@ def test_annotations_in_any_encoding_of_json(root, encoding):
 
 @pytest.mark.parametrize("folder", ["train2017/", "train2017\\", "/elsewhere/", "../"])
 def test_a_path_for_a_file_name_is_named(tmp_path, folder):
-    """An absolute one led out of the tree."""
+    """An absolute path led out of the tree."""
     root = tree(tmp_path, [(0, 1, rectangle(1, 4, 1, 4), False)])
     file = root / "annotations" / "instances_train2017.json"
     content = json.loads(file.read_text())

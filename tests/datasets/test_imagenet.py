@@ -1,4 +1,4 @@
-"""ImageNet's two layouts; torchvision's ImageFolder numbers the classes alike."""
+"""ImageNet's two layouts; torchvision's ImageFolder gives the classes the same ids."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""gcnlab data check and get: what is found on trees with one thing wrong each, and a server that breaks off."""
+"""gcnlab data check and get: trees with one error each, and a server that breaks off."""
 
 import hashlib
 import io
@@ -163,7 +163,7 @@ def test_a_download_goes_on_where_it_stopped(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
-def test_a_server_without_ranges_begins_anew(server, tmp_path):
+def test_a_server_without_ranges_starts_again(server, tmp_path):
     server.files["/a.bin"], server.ranges = CONTENT, False
     (tmp_path / "a.bin.part").write_bytes(b"something old")
     download(f"{server.address}/a.bin", tmp_path / "a.bin")

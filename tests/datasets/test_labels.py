@@ -1,4 +1,4 @@
-"""Label sets, their colours, and the check for ids that mean nothing."""
+"""Label sets, their colours, and the check for unknown ids."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Lists as people have them: encodings, ends of lines, blanks; what is no name is refused with its line."""
+"""Lists in all encodings, with any line ends and blanks; an invalid name is reported with its line."""
 
 import codecs
 import re
@@ -53,7 +53,7 @@ def test_lines_keep_their_numbers(tmp_path):
 
 
 def test_characters_that_end_no_line(tmp_path):
-    """str.splitlines takes these for ends."""
+    """str.splitlines treats these characters as line ends."""
     (tmp_path / "a.txt").write_text("a\u2028b\nc\x85d\n", encoding="utf-8")
     assert read_lines(tmp_path / "a.txt") == [(1, "a\u2028b"), (2, "c\x85d")]
 

@@ -1,4 +1,4 @@
-"""Pictures as people have them: depths, orientations, transparency, colour models, frames; and what is no label."""
+"""Picture files of all depths, orientations, transparencies, colour models and frames; invalid labels."""
 
 import struct
 import zlib
@@ -63,7 +63,7 @@ def test_sixteen_bits_of_grey_keep_their_256_levels(tmp_path, name, kind, option
 
 
 @pytest.mark.parametrize(("color", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_sixteen_bits_of_colour_are_cut_alike(tmp_path, color, channels):
+def test_sixteen_bits_of_colour_are_cut_the_same_way(tmp_path, color, channels):
     values = (LEVELS * 256 + 200).astype(">u2")
     raw = [np.repeat(row[:, None], channels, 1).tobytes() for row in values]
     image = read_image(png(tmp_path / "a.png", 16, color, raw))
@@ -77,7 +77,7 @@ def test_floats_from_0_to_1_are_black_to_white(tmp_path):
 
 
 def test_a_dark_picture_of_sixteen_bits_stays_dark(tmp_path):
-    """White is what the format calls white, not the brightest value."""
+    """White is the value that the format defines as white, not the brightest value."""
     image = read_image(saved((LEVELS * 16).astype(np.uint16), tmp_path / "a.png"))
     assert image.max() == 15
 
@@ -285,7 +285,7 @@ def test_a_pgm_of_ids_is_read(tmp_path):
 @pytest.mark.parametrize(("name", "form"), [("a.png", "JPEG"), ("a.jpg", "JPEG"), ("a.png", "MPO")])
 @pytest.mark.parametrize("quality", [75, 100])
 def test_a_jpeg_is_no_label_map_whatever_its_name(tmp_path, name, form, quality):
-    """Of ids 0, 3, 7 it made 0 … 10: classes that nobody drew."""
+    """Ids 0, 3, 7 became 0 … 10, with classes that nobody drew."""
     saved(IDS, tmp_path / name, format=form, quality=quality)
     with pytest.raises(ValueError, match=rf"{name}: labels must be saved without lossy"):
         read_labels(tmp_path / name)

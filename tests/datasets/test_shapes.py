@@ -34,7 +34,7 @@ def lone(kind: str = "disc", **changes) -> Scene:
 
 
 def distance_to(item: ShapeObject, height: int, width: int) -> torch.Tensor:
-    """Of each pixel's middle to the object's centre; the image's corner is at (0, 0)."""
+    """Distance of each pixel's centre to the object's centre; the image's corner is at (0, 0)."""
     rows, columns = np.mgrid[:height, :width] + 0.5
     return torch.from_numpy(np.hypot(rows - item.center[0], columns - item.center[1]))
 

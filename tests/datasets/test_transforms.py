@@ -42,7 +42,7 @@ def random_image(*shape: int) -> tv_tensors.Image:
     return tv_tensors.Image(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
 
 
-# --- Image and labels alike
+# --- The same geometry for image and labels
 
 
 @settings(max_examples=40, deadline=None)
@@ -100,7 +100,7 @@ def test_crops_fall_everywhere():
 @settings(max_examples=30, deadline=None)
 @given(height=st.integers(8, 40), width=st.integers(8, 40), factor=st.floats(0.25, 3))
 def test_a_scaled_pair_has_the_factors_size(height, width, factor):
-    """From 8 pixels on: PyTorch itself fails where a uint8 image shrinks to a single pixel."""
+    """Sizes from 8 pixels on: PyTorch fails where a uint8 image shrinks to a single pixel."""
     image, labels = RandomScale((factor, factor))(*labelled_pixels(height, width))
     assert image.shape == (3, *labels.shape)
     for after, before in zip(labels.shape, (height, width)):
@@ -167,7 +167,7 @@ def test_padding_is_below_and_to_the_right_void_and_zero(height, width, size):
 
 
 def test_padding_is_the_mean_colour():
-    """Zero behind the normalisation, so the picture is padded with the mean of its normalisation."""
+    """Padding is zero after the normalisation: the picture is padded with the mean of its normalisation."""
     normalization = NORMALIZATIONS["imagenet"]
     image, _ = evaluation_transform(normalization, (4, 4))(*labelled_pixels(2, 2))
     assert normalization.invert(image)[:, 3, 3].tolist() == pytest.approx(MEAN, abs=1e-6)

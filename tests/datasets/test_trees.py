@@ -1,4 +1,4 @@
-"""Folders as people have them: what systems leave in them, endings in upper case, Unicode's two spellings."""
+"""Folders with files of the operating system, upper-case extensions, and both Unicode spellings."""
 
 import os
 import unicodedata
@@ -43,13 +43,13 @@ def trees(root):
 
 
 def contents(data):
-    """What a set holds: names, images, labels."""
+    """The names, images and labels of a data set."""
     names = [data.name(i) for i in range(len(data))]
     return names, [tuple(np.asarray(part).tobytes() for part in data[i]) for i in range(len(data))]
 
 
 def leave_behind(root):
-    """What a Mac, Windows, Jupyter and a network disk leave in every folder."""
+    """Add the files that macOS, Windows, Jupyter and a network disk leave in every folder."""
     for folder, _, files in list(os.walk(root)):
         for name in files:
             for left in LEFT:

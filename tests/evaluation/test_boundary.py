@@ -19,12 +19,12 @@ NORMS = {
 
 @pytest.fixture
 def untyped(monkeypatch):
-    """What a user has, who runs without jaxtyping's checks."""
+    """The function without jaxtyping's checks, as users call it."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def definition(labels: torch.Tensor, norm: str, void: str, ignore_index: int = 255) -> torch.Tensor:
-    """Per pixel the minimum, over the pixels of another label, of the distance between the two."""
+    """For each pixel the minimum, over the pixels of another label, of the distance between the two."""
     ids = labels.numpy()
     distances = np.full(ids.shape, np.inf, np.float32)
     for row, column in np.ndindex(ids.shape):

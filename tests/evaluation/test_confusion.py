@@ -15,7 +15,7 @@ nan = float("nan")
 
 @pytest.fixture
 def untyped(monkeypatch):
-    """What a user has, who runs without jaxtyping's checks."""
+    """The class without jaxtyping's checks, as users call it."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
@@ -104,7 +104,7 @@ def test_the_mean_is_torchmetrics(pair):
 @settings(max_examples=60, deadline=None)
 @given(scored_pixels())
 def test_the_classes_are_torchmetrics(pair):
-    """For a class in neither, torchmetrics says 0, we say that there is no score."""
+    """For a class in neither, torchmetrics gives 0, and we give NaN."""
     predictions, labels = pair
     ours = ConfusionMatrix(4).update(predictions, labels).iou()
     theirs = MulticlassJaccardIndex(4, average=None, ignore_index=255)(predictions, labels)

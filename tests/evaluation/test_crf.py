@@ -1,4 +1,4 @@
-"""The dense CRF against the mean-field updates written out pair by pair, and what it does to noise."""
+"""The dense CRF against the mean-field updates written out pair by pair, and its effect on noise."""
 
 import sys
 
@@ -87,7 +87,7 @@ def test_against_the_updates_pair_by_pair(crf):
 
 @needs_crf
 def test_wrong_pixels_follow_the_pictures_edge():
-    """Noise in the scores goes, and the edge between the classes moves to where the picture has one."""
+    """Noise disappears, and the edge between the classes moves to the edge in the picture."""
     labels = torch.zeros(9, 12, dtype=torch.long)
     labels[:, 6:] = 1
     wrong = labels.clone()

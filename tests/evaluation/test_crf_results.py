@@ -1,4 +1,4 @@
-"""What the dense CRF was measured to do, on images that its parameters were not searched on."""
+"""The measured effect of the dense CRF, on images that its parameters were not searched on."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_on_shapes_it_sharpens_outlines(network):
 
 
 def test_on_camvid_it_trades_small_classes_for_pixels():
-    """As it came out: more pixels right, and a lower mean over the classes."""
+    """The measured result: more correct pixels, and a lower mean over the classes."""
     assert gain("camvid-mini-gcn7-br", "accuracy") > 0
     assert gain("camvid-mini-gcn7-br", "boundary_accuracy") > 0
     assert gain("camvid-mini-gcn7-br", "miou") < 0

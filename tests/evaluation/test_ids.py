@@ -1,4 +1,4 @@
-"""Every score refuses what is no label map, in the same words, and counts nothing of it."""
+"""Every score rejects an invalid label map with the same error, and counts nothing of it."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_void_as_a_prediction_where_there_is_a_label(kind):
 
 @pytest.mark.parametrize("kind", SCORES)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
-def test_integers_of_any_size_score_alike(kind, dtype):
+def test_integers_of_any_size_score_the_same(kind, dtype):
     expected = update(SCORES[kind](), GOOD, GOOD).counts
     assert expected.sum() > 0
     assert torch.equal(update(SCORES[kind](), GOOD.to(dtype), GOOD.to(dtype)).counts, expected)
@@ -97,7 +97,7 @@ def test_bands_of_ids_that_would_be_another_id_in_16_bits():
 
 
 def test_distances_of_another_label_map():
-    """A distance of NaN, which void has, was counted in some bin or other."""
+    """A distance of NaN, which void has, was counted in an arbitrary bin."""
     with pytest.raises(ValueError, match="distances are NaN"):
         DistanceCounts(3).update(GOOD, GOOD, FAR * float("nan"))
     with pytest.raises(ValueError, match="NaN or not positive"):

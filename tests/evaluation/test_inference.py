@@ -20,13 +20,13 @@ CLASSES = 4
 
 
 def pointwise() -> nn.Module:
-    """Its score at a pixel depends on that pixel alone: there are no border effects."""
+    """A network whose score at a pixel depends on that pixel alone: there are no border effects."""
     torch.manual_seed(0)
     return nn.Conv2d(3, CLASSES, 1)
 
 
 def local(radius: int = 2) -> nn.Module:
-    """Sees `radius` pixels in each direction, with zero padding."""
+    """A network that sees `radius` pixels in each direction, with zero padding."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 3, 3, padding=1) for _ in range(radius - 1)]
     return nn.Sequential(*layers, nn.Conv2d(3, CLASSES, 3, padding=1))
@@ -38,7 +38,7 @@ def images(height: int, width: int, batch: int = 1) -> torch.Tensor:
 
 
 class Recorder(nn.Module):
-    """Gives every call's scores from a list; notes the sizes that it gets."""
+    """A network that returns score maps from a list and records the sizes of its inputs."""
 
     def __init__(self, *answers: float):
         super().__init__()
@@ -70,7 +70,7 @@ def test_scores_can_be_fused_instead():
 
 
 def test_the_images_are_left_as_they_were():
-    """Also where the network hands them straight back."""
+    """Also if the network returns its input."""
     image = images(6, 9)
     before = image.clone()
     score_map(nn.Identity(), image, Inference(flip=True, scales=(1.0, 0.5), fuse="logits"))
@@ -93,7 +93,7 @@ TILINGS = [
 @pytest.mark.parametrize("inference", TILINGS, ids=str)
 @pytest.mark.parametrize("size", [(8, 8), (7, 13), (1, 9), (5, 1), (1, 1)])
 def test_tiles_of_a_model_without_border_effects_fuse_to_the_whole_pass(inference, size):
-    """At every pixel, those at the image's border and at the seams included."""
+    """Agreement at every pixel, those at the image's border and at the seams included."""
     net, image = pointwise(), images(*size, batch=2)
     assert torch.allclose(score_map(net, image, inference), score_map(net, image), atol=1e-6)
 

@@ -15,7 +15,7 @@ LABELS = LabelSet(("ground", "house", "tree"), ((0, 0, 0), (200, 0, 0), (0, 200,
 
 
 class Known(nn.Module):
-    """Predicts the ids that stand in the image's first channel; notes what it was given."""
+    """A network that predicts the ids in the image's first channel and records its inputs."""
 
     def __init__(self, classes: int = 3, keep=lambda ids: ids):
         super().__init__()
@@ -33,7 +33,7 @@ class Known(nn.Module):
 
 
 class Pictures(torch.utils.data.Dataset):
-    """Pairs of maps: what is predicted (written into the image) and what is right."""
+    """Pairs of maps: the prediction (written into the image) and the labels."""
 
     labels = LABELS
 
@@ -82,7 +82,7 @@ def test_boundary_and_internal_accuracy_by_hand():
 
 
 def test_the_void_rule_reaches_the_scores():
-    """Where void is an edge too, columns 9 and 10 move to the boundary."""
+    """If void is an edge, too, columns 9 and 10 move to the boundary."""
     predicted = [[0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0]]
     blank = score((predicted, ROW), rule=BoundaryRule(2, void="blank"))
     edge = score((predicted, ROW), rule=BoundaryRule(2, void="edge"))
@@ -99,7 +99,7 @@ def test_the_norm_reaches_the_scores():
 
 
 def test_pixels_are_pooled_over_the_images():
-    """Corpus scores: 1 of 4 and 1 of 1 are 2 of 5, not the mean of 25 and 100 %."""
+    """Counts are summed over images: 1 of 4 and 1 of 1 are 2 of 5, not the mean of 25 and 100 %."""
     scores = score(([[0, 1, 1, 1]], [[0, 0, 0, 0]]), ([[0]], [[0]]))
     assert scores.accuracy == pytest.approx(100 * 2 / 5)
     assert scores.images == 2

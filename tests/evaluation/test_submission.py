@@ -1,4 +1,4 @@
-"""Submissions, read back by other means than those that wrote them, and by Cityscapes' own evaluation."""
+"""Submissions, read back by independent code and by Cityscapes' own evaluation."""
 
 import json
 import os
@@ -31,7 +31,7 @@ TRANSFORM = evaluation_transform(Normalization())
 
 
 def network(classes: int) -> torch.nn.Module:
-    """Some class for each pixel, by its colour; several of them."""
+    """A network that predicts one of several classes by the colour of each pixel."""
     torch.manual_seed(1)
     net = torch.nn.Conv2d(3, classes, 1)
     torch.nn.init.normal_(net.weight, std=3.0)
@@ -119,7 +119,7 @@ def test_the_devkits_formula_on_a_voc_submission_is_our_miou(voc, tmp_path):
 
 
 def test_the_devkits_formula_where_most_is_right(voc, tmp_path):
-    """Labels moved by three pixels: many classes have a score of their own."""
+    """Labels moved by three pixels: many classes have different scores."""
     data = VOCSegmentation("val", voc)
     truths = [data[i][1] for i in range(len(data))]
     moved = [true.roll(3, -1).masked_fill(true.roll(3, -1) == 255, 0) for true in truths]
@@ -172,7 +172,7 @@ def test_every_train_id_becomes_the_official_label_id(tmp_path):
 
 
 def official_scores(tree: Path, results: Path) -> dict:
-    """What Cityscapes' evaluation says of `results`. In a process of its own: it reads its settings from
+    """Score `results` with Cityscapes' evaluation, in a separate process: it reads its settings from
     the environment when it is imported."""
     code = """
         import glob, json
@@ -210,7 +210,7 @@ def test_cityscapes_own_evaluation_accepts_ours_and_agrees(cityscapes, tmp_path)
 
 
 def test_cityscapes_own_evaluation_agrees_where_most_is_right(cityscapes, tmp_path):
-    """Labels moved by three pixels: many classes have a score of their own."""
+    """Labels moved by three pixels: many classes have different scores."""
     data = Cityscapes("val", cityscapes)
     ours, moved = ConfusionMatrix(19), []
     for i in range(len(data)):

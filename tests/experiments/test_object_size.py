@@ -74,7 +74,7 @@ def trained(model, **settings) -> TrainedRun:
 
 
 class Constant(SegmentationNet):
-    """Answers with class 3 everywhere."""
+    """A network that predicts class 3 everywhere."""
 
     def __init__(self):
         super().__init__("mini", SHAPES.num_classes, head="conv1x1", refine=False)

@@ -32,7 +32,7 @@ def test_baseline_weights():
 
 @pytest.mark.parametrize("kind", ["conv1x1", "gcn", "conv", "stack"])
 def test_a_head_is_linear_and_keeps_the_size(kind):
-    """No bias and no nonlinearity (Tables 2 to 4 count none)."""
+    """The heads have no bias and no nonlinearity (Tables 2 to 4 count none)."""
     torch.manual_seed(0)
     head = make_head(kind, 6, 3, 5, 4).double()
     a, b = torch.randn(2, 1, 6, 7, 9, dtype=torch.float64)

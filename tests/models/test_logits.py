@@ -1,4 +1,4 @@
-"""How a network is asked: devices, precisions, forms of the answer."""
+"""Run a network: devices, precisions, forms of the output."""
 
 from collections import OrderedDict
 

@@ -1,4 +1,4 @@
-"""Whatever a network does in its forward, the caller's network is left as it was."""
+"""Whatever a network does in its forward pass, the caller's network is not changed."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ IMAGE = torch.rand(3, 6, 7, generator=torch.Generator().manual_seed(0)) + 0.5
 
 
 class Restless(nn.Module):
-    """A convolution that does something else besides."""
+    """A convolution with a side effect."""
 
     def __init__(self, deed):
         super().__init__()
@@ -54,11 +54,11 @@ def draw(net, x):
 DEEDS = {
     "works on the image in place": lambda net, x: x.sub_(0.5).div_(0.25),
     "counts in a buffer": lambda net, x: net.count.add_(1),
-    "assigns a buffer anew": assign_buffer,
+    "replaces a buffer": assign_buffer,
     "adds a buffer": lambda net, x: net.register_buffer("seen", x.mean()),
     "updates statistics by hand": functional_norm,
     "clamps its weights behind autograd's back": lambda net, x: net.conv.weight.data.clamp_(0, 0.1),
-    "assigns its weights anew": assign_data,
+    "replaces its weights": assign_data,
     "writes through NumPy": numpy_write,
     "draws random numbers": draw,
     "trains itself": lambda net, x: net.train(),
@@ -120,7 +120,7 @@ def test_every_image_finds_the_network_that_the_first_one_found():
         assert predict(net, IMAGE[None]).unique().tolist() == [1]
 
 
-@pytest.mark.parametrize("deed", ["counts in a buffer", "assigns its weights anew"])
+@pytest.mark.parametrize("deed", ["counts in a buffer", "replaces its weights"])
 def test_also_after_an_error(deed):
     def fail(net, x):
         DEEDS[deed](net, x)
@@ -136,7 +136,7 @@ def test_also_after_an_error(deed):
 
 
 def test_what_did_not_change_keeps_its_version():
-    """So that a graph made before can still be walked back."""
+    """An autograd graph made before can still run its backward pass."""
     net = Restless(lambda net, x: net.count.add_(1)).eval()
     loss, version = net(IMAGE[None]).sum(), net.conv.weight._version
     predict(net, IMAGE[None])
@@ -226,7 +226,7 @@ def test_a_network_on_no_device_is_left_alone():
 
 
 def test_it_still_learns_afterwards():
-    """No tensor that a network keeps for later is made useless for autograd."""
+    """Tensors that a network caches can still be used by autograd."""
 
     class Caching(nn.Conv2d):
         grid = None

@@ -61,7 +61,7 @@ def test_refinement_sits_where_figure_2_has_it():
 
 
 def test_pixels_stay_in_their_place():
-    """A network of pure copies returns each coarse score where its pixel lies, also at odd sizes: with
+    """A network of pure copies returns each coarse logit at the position of its pixel, also at odd sizes: with
     one head alive, scores equal repeated bilinear doubling of that level, cut to the input."""
     net = SegmentationNet("mini", 2, "conv1x1", refine=False).eval()
     for head in net.heads[:3]:

@@ -44,7 +44,7 @@ def test_what_wrappers_put_before_the_names_is_taken_off(state, tmp_path, prefix
 
 
 def test_the_real_wrappers():
-    """Not what we think that they write, but what they do."""
+    """Files written by the other libraries themselves."""
     network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
     wrapped = nn.DataParallel(torch.compile(network))
     part = nn.Sequential(torch.compile(network[0]), network[1])
@@ -134,7 +134,7 @@ def test_a_double_that_is_infinite_in_single_precision_is_refused(state, tmp_pat
 
 
 def test_what_is_left_out_is_not_looked_at(state, tmp_path):
-    """The classifier's last layer is no part of a backbone."""
+    """The classifier's last layer is not part of a backbone."""
     torch.save(state | {"fc.weight": torch.full((3, 512), torch.nan)}, tmp_path / "fc.pth")
     assert_loaded(build_backbone("mini", tmp_path / "fc.pth"), state)
 

@@ -40,7 +40,7 @@ class Around(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every position looks at every other."""
+    """Attention: every position reads every other."""
 
     def forward(self, x):
         flat = x.flatten(2)
@@ -73,7 +73,7 @@ class Transformer(nn.Module):
 
 
 class Windows(nn.Module):
-    """The same within windows, which may be shifted: a block of a Swin."""
+    """A transformer block within windows, which may be shifted: a block of a Swin."""
 
     def __init__(self, side: int, shift: int):
         super().__init__()
@@ -177,7 +177,7 @@ def padding(d: Random) -> nn.Module:
 
 
 def padding_inside(d: Random) -> nn.Module:
-    """Padded to a fixed tile, as large as the map again or larger, and cut back."""
+    """Padding by up to 60 on each side before a layer, and cropping after it."""
     more = [d.randint(0, 60) for _ in range(4)]
 
     def forward(inner, x):
@@ -188,7 +188,7 @@ def padding_inside(d: Random) -> nn.Module:
 
 
 def shift(d: Random) -> nn.Module:
-    """Moved by padding one side and cutting the other."""
+    """A shift: padding on one side and cropping on the other."""
     down, right = d.randint(-3, 3), d.randint(-3, 3)
     return Function(lambda x: F.pad(x, (right, -right, down, -down)))
 
@@ -374,7 +374,7 @@ def broadcast_sum(d: Random) -> nn.Module:
 
 
 def constants(d: Random) -> nn.Module:
-    """Weights that differ from place to place, and coordinates."""
+    """Weights that differ between positions, and coordinates."""
 
     def coordinates(inner, x):
         rows = torch.linspace(0, 1, x.shape[-2], dtype=x.dtype)[:, None].expand(x.shape[-2:])
@@ -522,7 +522,7 @@ def residual(d: Random) -> nn.Module:
 
 
 def encoder(d: Random) -> nn.Module:
-    """Down, up again, and beside what went down: a U-Net of one level."""
+    """A U-Net of one level."""
     down = d.choice([nn.MaxPool2d(2), nn.Conv2d(C, C, 3, 2, 1), nn.AvgPool2d(2)])
     mode = d.choice(["nearest", "bilinear"])
 
@@ -546,7 +546,7 @@ LAYERS = (
 
 
 class Network(nn.Module):
-    """Layers one after the other; scores as they are, or in a dict."""
+    """Layers one after the other; the logits are returned directly or in a dict."""
 
     def __init__(self, layers: list[nn.Module], form: str):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Networks of others, small and with random weights: what users bring to the receptive-field tools."""
+"""Networks from other libraries, small and with random weights."""
 
 import itertools
 from collections.abc import Callable
@@ -117,7 +117,7 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 
 def build(name: str) -> nn.Module:
     """One of them, in evaluation mode, as if it were trained: batch norm knows the statistics of its inputs, and no
-    bias is zero. (With biases of zero, what lies under an occluder of zeros is zero all the way down, and a layer
+    bias is zero. (With biases of zero, everything under an occluder of zeros is zero in all layers, and a layer
     norm enlarges its rounding.)"""
     torch.manual_seed(0)
     net = OTHERS[name]()

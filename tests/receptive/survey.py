@@ -1,4 +1,4 @@
-"""The exact way held against the plain one, on many networks, as a result with provenance.
+"""Compare the exact with the plain method on many networks, as a result with provenance.
 
     python -m tests.receptive.survey random --networks 2000 --workers 2    data/results/receptive/random.json
     python -m tests.receptive.survey others                                data/results/receptive/others.json
@@ -36,7 +36,7 @@ RESULTS = Path("data/results/receptive")
 
 
 def compare(seed: int) -> dict:
-    """One random network: which way it went, how far the ways differ, what the theoretical field says."""
+    """Compare the methods on one random network, and its gradients with the theoretical field."""
     torch.set_num_threads(1)
     drawn, d = random_network(seed), Random(f"field {seed}")
     rows, columns = drawn.size

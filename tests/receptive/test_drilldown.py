@@ -15,7 +15,7 @@ DRILLDOWN = OcclusionSettings(8, 4, method="drilldown")
 
 
 def bump(windows, centre, width):
-    """Smooth drops: what a network with a blob for a field would give."""
+    """Smooth drops, as from a network whose field is a blob."""
     rows, columns = (np.arange(n) for n in windows.shape)
     far = ((rows[:, None] - centre[0]) ** 2 + (columns[None] - centre[1]) ** 2) / width**2
     return np.exp(-far)

@@ -102,7 +102,7 @@ def test_bad_arguments_are_named(image, pixel, target, message):
 
 
 class Answers(nn.Module):
-    """Answers with whatever it is told."""
+    """A network that returns a given value."""
 
     def __init__(self, answer):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The scores of changed images, from kept activations, against running the network on each."""
+"""Logits of changed images from kept activations, compared with running the network on each."""
 
 from random import Random
 

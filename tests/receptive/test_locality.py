@@ -1,4 +1,4 @@
-"""What is proven to be local stays quick; what is not is run as a whole, and named."""
+"""Operations proven to be local reuse activations; others run on their whole input and are named."""
 
 import pytest
 import torch
@@ -96,7 +96,7 @@ JUMPS = {
 
 @pytest.mark.parametrize("name", JUMPS)
 def test_results_that_jump_go_the_plain_way(name):
-    """Inside an occluder all values are alike: rounding would decide which is the largest."""
+    """Inside an occluder all values are equal: rounding would decide which is the largest."""
     net, image = between(Function(JUMPS[name]))
     occlusion = Occlusion(net, image)
     assert "jumps" in occlusion.note or "whose rounding shows" in occlusion.note
@@ -112,7 +112,7 @@ def test_the_answers_of_max_pooling_are_local_if_only_the_maxima_are_read():
 
 
 def test_minus_infinity_inside_is_no_difference():
-    """A mask of −∞ has no finite difference: such windows are run the plain way, one by one."""
+    """A mask of −∞ has no finite difference: such windows are run by the plain method."""
     mask = torch.zeros(1, 4, 24, 28, dtype=torch.float64)
     mask[:, :2] = float("-inf")
     net, image = between(Function(lambda x: (x.exp().log() + mask).softmax(1)))
@@ -141,7 +141,7 @@ def test_a_shift_moves_the_theoretical_field(rows, columns):
 
 
 def test_a_unit_in_the_padding_sees_what_would_lie_there():
-    """The field is that of an image that goes on beyond its border."""
+    """The field is that of an image that continues beyond its border."""
     net = Around(nn.Conv2d(3, 2, 1), lambda f, x: f(F.pad(x, (0, 0, 5, 0))))
     assert theoretical_field(net, 8).box((2, 3)) == (-3, -2, 3, 4)
 

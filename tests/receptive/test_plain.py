@@ -161,7 +161,7 @@ def test_networks_of_another_precision(dtype):
 
 
 def test_what_networks_keep_is_not_left_without_values():
-    """In a dict, in a list, by a hook, in a function's memory."""
+    """State in a dict, in a list, by a hook, in a closure."""
     records = {}
 
     @functools.lru_cache

@@ -49,7 +49,7 @@ def test_by_hand():
 
 
 def test_the_mean_gradient_field_is_centred_on_the_units_pixels():
-    """A 4×4 convolution of stride 4 sees the unit's own pixels, which lie around the middle."""
+    """A 4×4 convolution of stride 4 sees the unit's own pixels, around the middle."""
     net = nn.Conv2d(3, 2, 4, 4)
     examples = [(torch.randn(3, 32, 40), unit) for unit in ((2, 3), (7, 9), (0, 0))]
     mean = mean_gradient_field(net, examples, 5, target=0)

@@ -1,4 +1,4 @@
-"""How a run is executed changes nothing of what it learns."""
+"""The execution of a run does not change the trained weights."""
 
 import subprocess
 import sys
@@ -91,7 +91,7 @@ for name, value in compiled.model.state_dict().items():
 
 
 def test_a_compiled_network_learns_the_same():
-    """In a process of its own: the compiler cannot read signatures that are checked."""
+    """Run in a separate process: the compiler cannot read signatures that are checked."""
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -160,7 +160,7 @@ def test_bf16_trains_on_a_cpu():
 
 
 class Items(torch.utils.data.Dataset):
-    """Given pairs, with names."""
+    """A data set of given pairs, with names."""
 
     def __init__(self, items):
         self.items = items
@@ -280,7 +280,7 @@ def test_a_run_from_other_weights_is_not_resumed(tmp_path):
 
 
 def test_a_checkpoint_from_before_a_setting_existed_resumes(tmp_path):
-    """Its default is what the older program did."""
+    """The default is the behaviour of the older version."""
     whole = run(out=tmp_path)
     path = tmp_path / "checkpoint.pt"
     state = torch.load(path, weights_only=True)
@@ -329,7 +329,7 @@ def test_the_step_and_cosine_schedules():
 
 
 def test_a_first_step_that_overflows_leaves_the_momentum_at_zero():
-    """Loss scaling in fp16 often skips it: PyTorch's own buffer then holds whatever lay in memory."""
+    """Loss scaling in fp16 often skips it: PyTorch's own buffer then holds uninitialised memory."""
     layer = nn.Linear(40, 30, bias=False)
     start = layer.weight.detach().clone()
     optimizer = make_optimizer(

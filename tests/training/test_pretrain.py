@@ -236,7 +236,7 @@ def test_the_loss_is_the_mean_over_images_with_smoothed_labels():
 
 
 def test_a_classifier_learns():
-    """Six images of 32 pixels are soon memorised."""
+    """A run memorises six images of 32 pixels quickly."""
     data = replace(TINY.data, area=(1.0, 1.0), ratio=(1.0, 1.0), flip=False)
     config = replace(TINY, data=data, training=replace(TINY.training, epochs=20))
     losses = run(config).losses

@@ -1,4 +1,4 @@
-"""Schedules: what the paper says of them, and that a stopped one ends with the weights of one that was not."""
+"""Schedules: the paper's settings, and a stopped schedule ends with the same weights."""
 
 from dataclasses import asdict, replace
 
@@ -277,7 +277,7 @@ def test_initial_weights_of_another_architecture_are_refused(tiny, whole):
 
 
 def test_a_schedule_can_be_made_of_anything(root, tmp_path):
-    """Its fields are all there is to it."""
+    """The schedule consists of its fields."""
     stages = (Stage("cityscapes", (32, 64), 1, 1e-4, scale=(0.5, 1.0)),)
     schedule = Schedule(
         stages,
@@ -293,7 +293,7 @@ def test_a_schedule_can_be_made_of_anything(root, tmp_path):
 
 @pytest.mark.parametrize("device", ["cuda", None])
 def test_each_process_chooses_its_own_gpu(tmp_path, tiny, monkeypatch, device):
-    """A number, once there, would be every process's."""
+    """A number would be used by every process."""
     asked = []
 
     def record(config, out, **options):

@@ -171,7 +171,7 @@ def test_a_write_that_the_system_refuses_keeps_the_last_checkpoint(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_shows_before_the_first_step(tmp_path, monkeypatch):
-    """The tests may run as root, who may write everywhere: so the system's answer is put in its place."""
+    """The tests may run as root, who may write everywhere: so the error of the system is simulated."""
     import tempfile
 
     def refused(*arguments, **options):
@@ -261,7 +261,7 @@ def test_a_lost_worker_is_reported(tmp_path):
 def test_a_worker_that_is_lost_while_a_checkpoint_is_written_is_reported(
     tmp_path, monkeypatch, masked
 ):
-    """PyTorch raises from the signal's handler: wherever the main process happens to be."""
+    """PyTorch raises from the signal's handler: at any point of the main process."""
 
     def interrupted(state, file):
         try:

@@ -26,7 +26,7 @@ class Summing(nn.Module):
 
 
 class Quarter(nn.Module):
-    """Answers with a unit for every 4×4 pixels, whose sum it is, and with nothing as a second class."""
+    """A network with a unit for every 4×4 pixels, whose sum it is, and with nothing as a second class."""
 
     def __init__(self, classes: int = 2):
         super().__init__()
@@ -40,7 +40,7 @@ class Quarter(nn.Module):
 
 
 class Slow(Summing):
-    """Takes its time; cannot be exported, so that every window runs it."""
+    """A slow network that cannot be exported, so that every window runs it."""
 
     seconds = 0.002
 
@@ -50,7 +50,7 @@ class Slow(Summing):
 
 
 class Broken(nn.Module):
-    """Answers with one score per image instead of a map."""
+    """A network that returns one score per image instead of a map."""
 
     def forward(self, images):
         return images.mean((1, 2, 3))

@@ -151,7 +151,7 @@ def page(browser, lab):
 
 
 class Explorer:
-    """What a test sees of the page, and does to it."""
+    """The page: read its state and use its controls."""
 
     def __init__(self, page, folder):
         self.page, self.log = page, folder / "asked.txt"
@@ -172,7 +172,7 @@ class Explorer:
         return [((int(r), int(c)), float(t), int(g)) for r, c, t, g in map(str.split, lines)]
 
     def settle(self, pixel, generation=None):
-        """Wait until both pictures show the result for a pixel, and nothing is going on any more."""
+        """Wait until both pictures show the result for a pixel, and no work is in progress."""
         done = f'.gcnlab-picture[data-busy="false"][data-pixel="{pixel[0]},{pixel[1]}"]'
         if generation is not None:
             done += f'[data-generation="{generation}"]'

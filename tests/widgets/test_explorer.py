@@ -91,7 +91,7 @@ def test_a_map_of_the_images_size_is_asked_without_a_word(explore):
 
 
 def test_the_network_may_be_trained_while_the_explorer_works(explore):
-    """It has a copy: modes and weights are the caller's, and the answers are of the network that was given."""
+    """The explorer has a copy: the caller's network is unchanged, and later changes have no effect."""
     model = Slow(2).train()
     explorer = explore(model, window=16, stride=16)
     assert model.training

@@ -7,7 +7,7 @@ from gcnlab.widgets.worker import LatestWorker
 
 
 class Log:
-    """What a worker did, in order."""
+    """The actions of a worker, in order."""
 
     def __init__(self):
         self.shown, self.failed, self.finished = [], [], []
