@@ -426,10 +426,10 @@ def test_what_is_wrong_with_one_picture_leaves_the_others(run, folder, tmp_path,
     said = capsys.readouterr()
     lines = [line for line in re.split(r"[\r\n]+", said.err) if line.startswith("gcnlab: ")]
     assert len(lines) == 3
-    assert "b.JPG: damaged, or not a picture" in lines[0]
+    assert "b.JPG: damaged, or not an image" in lines[0]
     assert "c.jpeg: pixel" in lines[1]
     assert "(10, 40) is outside the 48×33" in lines[1]
-    assert f"2 of 3 pictures in {folder} were left out" in lines[2]
+    assert f"2 of 3 images in {folder} were skipped" in lines[2]
     assert said.out.startswith("a.png: ")
 
 
@@ -438,7 +438,7 @@ def test_what_is_wrong_with_one_picture_leaves_the_others(run, folder, tmp_path,
     [
         (("--threshold", "0"), "--threshold must be in (0, 1], not 0.0"),
         (("--agreement", "1.5"), "--agreement must be in (0, 1], not 1.5"),
-        (("--target", "99"), "'99' is none of the classes"),
+        (("--target", "99"), "'99' is not one of the classes"),
     ],
 )
 def test_a_wrong_setting_is_named_once_for_a_whole_folder(run, folder, complaint, flags, words):
@@ -448,7 +448,7 @@ def test_a_wrong_setting_is_named_once_for_a_whole_folder(run, folder, complaint
 def test_a_folder_without_pictures_is_named(run, tmp_path, complaint):
     (tmp_path / "none").mkdir()
     line = complaint("vrf", run, tmp_path / "none", "--pixel", "1", "1")
-    assert f"no pictures in {tmp_path / 'none'}" in line
+    assert f"no images in {tmp_path / 'none'}" in line
 
 
 def test_no_picture_is_overwritten_by_its_field(run, folder, complaint):

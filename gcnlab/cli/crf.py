@@ -35,7 +35,7 @@ class Crf:
     grid: CRFGrid = field(default_factory=CRFGrid)
     """Values to try."""
     inference: Inference = field(default_factory=Inference)
-    """How the network is run: flip, scales, tiles."""
+    """Flips, scales and tiles with which the network is run."""
     root: Path | None = None
     """Folder of the data sets; default: where the run found them."""
     out: Path | None = None

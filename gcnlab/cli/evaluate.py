@@ -34,7 +34,7 @@ class Evaluate:
     rule: BoundaryRule = field(default_factory=BoundaryRule)
     """Which pixels are boundary."""
     inference: Inference = field(default_factory=Inference)
-    """How the network is run: flip, scales, tiles."""
+    """Flips, scales and tiles with which the network is run."""
     crf: CRF | None = None
     """Refine the class probabilities with a dense CRF (extra `crf`)."""
     curve: int | None = None

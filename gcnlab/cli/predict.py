@@ -11,24 +11,24 @@ from gcnlab.evaluation.settings import CRF, Inference
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment pictures: write a palette PNG of class ids for each, or an overlay.
+    """Segment images: write a palette PNG of class ids for each, or an overlay.
 
         gcnlab predict runs/gcn7 street.jpg other.png --out predictions
         gcnlab predict runs/gcn7 street.jpg --inference.flip --inference.scales 0.75 1 1.25 crf:crf
 
-    Pictures are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
+    Images are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run's folder, a checkpoint, or the name of a pretrained network."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, of any size."""
+    """Image files, of any size."""
     out: Path = Path("predictions")
     """Folder for NAME.png."""
     overlay: bool = False
-    """Write the picture with the colours of the classes over it, instead of class ids."""
+    """Write the image with the colours of the classes over it, instead of class ids."""
     inference: Inference = field(default_factory=Inference)
-    """How the network is run: flip, scales, tiles."""
+    """Flips, scales and tiles with which the network is run."""
     crf: CRF | None = None
     """Refine the class probabilities with a dense CRF (extra `crf`)."""
     device: str | None = None
@@ -36,7 +36,7 @@ class Predict:
 
     def __call__(self) -> None:
         if not self.images:
-            raise ValueError("name at least one picture to segment")
+            raise ValueError("name at least one image to segment")
         import torch
         from PIL import Image
 

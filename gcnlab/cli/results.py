@@ -53,16 +53,16 @@ def write_class_table(scores: "Scores", path: Path) -> None:
 
 
 def result_paths(images: tuple[Path, ...], out: Path) -> dict[Path, Path]:
-    """The file for each picture's result: `out`/NAME.png.
+    """Return the file of each image's result: `out`/NAME.png.
 
     Raises:
-        ValueError: a result would overwrite a picture or another result.
+        ValueError: a result would overwrite an image or another result.
     """
     targets = {path: out / f"{path.stem}.png" for path in images}
-    pictures = {path.resolve() for path in images}
+    sources = {path.resolve() for path in images}
     for path, target in targets.items():
-        if target.resolve() in pictures:
-            raise ValueError(f"--out {out}: the result of {path} would overwrite a picture")
+        if target.resolve() in sources:
+            raise ValueError(f"--out {out}: the result of {path} would overwrite an image")
     if len(set(targets.values())) < len(targets):
-        raise ValueError(f"two pictures would have the same result file in {out}: rename one")
+        raise ValueError(f"two images would have the same result file in {out}: rename one")
     return targets

@@ -30,7 +30,7 @@ class Submit:
     """For VOC: comp5 if trained on VOC's segmentations only, comp6 if trained on other images,
     too."""
     inference: Inference = field(default_factory=Inference)
-    """How the network is run: flip, scales, tiles."""
+    """Flips, scales and tiles with which the network is run."""
     crf: CRF | None = None
     """Refine the class probabilities with a dense CRF (extra `crf`)."""
     root: Path | None = None

@@ -20,23 +20,23 @@ class Vrf:
     """Draw the valid receptive field of one pixel, as in the paper's Figure 3.
 
         gcnlab vrf runs/gcn7 bird.jpg --pixel 120 200 --out bird
-        gcnlab vrf runs/gcn7 pictures --pixel 120 200 --out fields --method drilldown
+        gcnlab vrf runs/gcn7 images --pixel 120 200 --out fields --method drilldown
 
-    An occluder is moved over the picture. The region where it changes the pixel's score is drawn
-    bright on the darkened picture, with a red dot at the pixel. Writes OUT.png, and OUT.npz with
-    the map; for a folder of pictures, OUT/NAME.png and OUT/NAME.npz for each. Pictures that cannot
-    be read are named and skipped.
+    An occluder is moved over the image. The region where it changes the pixel's logit is drawn
+    bright on the darkened image, with a red dot at the pixel. Writes OUT.png, and OUT.npz with the
+    map; for a folder of images, OUT/NAME.png and OUT/NAME.npz for each. Images that cannot be read
+    are named and skipped.
 
-    Pictures are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
-    Row and column refer to the picture as shown.
+    Images are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
+    Row and column refer to the image as shown.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run's folder, a checkpoint, or the name of a pretrained network."""
     image: Annotated[Path, tyro.conf.Positional]
-    """A picture, or a folder of pictures."""
+    """An image file, or a folder of image files."""
     pixel: tuple[int, int]
-    """Row and column."""
+    """Row and column of the pixel, from 0."""
     target: str | None = None
     """Name or id of the class; default: the predicted class."""
     occlusion: tyro.conf.OmitArgPrefixes[OcclusionSettings] = field(
@@ -44,10 +44,10 @@ class Vrf:
     )
     """Occluder, method and region."""
     check: int = 0
-    """Number of windows, spread over each picture, that are also run through the whole network to
-    check the result. The first picture is always checked with 4."""
+    """Number of windows, spread over each image, that are also run through the whole network to
+    check the result. The first image is always checked with 4."""
     out: Path = Path("vrf")
-    """Path of the results without extension; for a folder of pictures, the folder of the
+    """Path of the results without extension; for a folder of images, the folder of the
     results."""
     device: str | None = None
     """cpu, cuda, …; default: the GPU if there is one."""
@@ -64,12 +64,12 @@ class Vrf:
         session = OcclusionSession(run.model, reuse=self.occlusion.method != "plain")
         if not self.image.is_dir():
             if Path(f"{self.out}.png").resolve() == self.image.resolve():
-                raise ValueError(f"--out {self.out}: the figure would overwrite the picture")
+                raise ValueError(f"--out {self.out}: the figure would overwrite the image")
             print(self._draw(run, session, self.image, target, self.out, progress=True))
             return
         pictures = pictures_in(self.image)
         failed = 0
-        with tqdm(result_paths(pictures, self.out).items(), unit="picture") as bar:
+        with tqdm(result_paths(pictures, self.out).items(), unit="image") as bar:
             for path, figure in bar:
                 try:
                     line = self._draw(run, session, path, target, figure.with_suffix(""))
@@ -78,7 +78,7 @@ class Vrf:
                     failed += 1
                     bar.write(f"gcnlab: {error}", file=sys.stderr)
         if failed:
-            raise ValueError(f"{failed} of {len(pictures)} pictures in {self.image} were skipped")
+            raise ValueError(f"{failed} of {len(pictures)} images in {self.image} were skipped")
 
     def _draw(
         self,
@@ -89,7 +89,7 @@ class Vrf:
         out: Path,
         progress: bool = False,
     ) -> str:
-        """Write the figure and the map of one picture; return a line that describes them."""
+        """Write the figure and the map of one image; return a line that describes them."""
         import numpy as np
 
         from gcnlab.datasets.pictures import WHITE, read_image
@@ -129,12 +129,12 @@ class Vrf:
         run_share = f", {field.evaluated:.0%} of the windows run" if field.evaluated < 1 else ""
         note = f"; {field.note}" if field.note else ""
         return (
-            f"{path.name}: {name} at {self.pixel}: score {field.score:.3f}, region "
-            f"{100 * region.float().mean():.1f} % of the picture{run_share}{checked}; {out}.png, {out}.npz{note}"
+            f"{path.name}: {name} at {self.pixel}: logit {field.score:.3f}, region "
+            f"{100 * region.float().mean():.1f} % of the image{run_share}{checked}; {out}.png, {out}.npz{note}"
         )
 
     def _checked(self, occlusion: "Occlusion") -> str:
-        """The result of the check, if --check asks for one."""
+        """Describe the result of --check, if it is asked for."""
         if self.check == 0:
             return ""
         found = occlusion.self_check(self.pixel, self.occlusion, self.check)
@@ -144,10 +144,10 @@ class Vrf:
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """The picture files of a folder, sorted by name; hidden files are ignored.
+    """The image files of a folder, sorted by name; hidden files are ignored.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the folder contains no image file.
     """
     from PIL import Image
 
@@ -158,7 +158,7 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
     }
     found = trees.pictures_in(folder, endings)
     if not found:
-        raise ValueError(f"no pictures in {folder}")
+        raise ValueError(f"no images in {folder}")
     return tuple(found)
 
 
@@ -174,4 +174,4 @@ def class_id(target: str | None, labels: "LabelSet") -> int | None:
         return labels.names.index(target)
     if target.isdecimal() and int(target) < len(labels.names):
         return int(target)
-    raise ValueError(f"--target {target!r} is none of the classes {', '.join(labels.names)}")
+    raise ValueError(f"--target {target!r} is not one of the classes {', '.join(labels.names)}")

@@ -112,7 +112,7 @@ def palette_picture(ids: np.ndarray, colors: Sequence[tuple[int, int, int]]) -> 
 def _named(path: str | Path) -> Iterator[None]:
     """Inside the block, errors about the file name it and take one line."""
     if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder, not a picture: specify the pictures in it")
+        raise ValueError(f"{path} is a folder, not an image: specify the images in it")
     if not Path(path).is_file():
         raise FileNotFoundError(f"file {path} does not exist")
     try:
@@ -121,7 +121,7 @@ def _named(path: str | Path) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # Pillow raises many errors for damaged files
         why = " ".join(str(error).split())
-        raise ValueError(f"{path}: damaged, or not a picture ({why})") from error
+        raise ValueError(f"{path}: damaged, or not an image ({why})") from error
 
 
 def _stored_as(picture: Image.Image) -> str:
@@ -136,7 +136,7 @@ def _stored_as(picture: Image.Image) -> str:
 def _load(picture: Image.Image, upright: bool) -> None:
     if getattr(picture, "is_animated", False) and picture.format not in _FIRST_IS_ALL:
         raise UnsupportedPicture(
-            f"holds {picture.n_frames} pictures: save the one to use in a separate file"
+            f"holds {picture.n_frames} images: save the one to use in a separate file"
         )
     turned = picture.format == "TIFF" and picture.tag_v2.get(_ORIENTATION, 1) in range(2, 9)
     if turned and not upright:

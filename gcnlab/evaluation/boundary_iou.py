@@ -32,7 +32,7 @@ from gcnlab.evaluation.settings import BandRule
 def class_bands(
     labels: Shaped[Tensor, "height width"], width: int, image_border: bool = True
 ) -> Bool[Tensor, "height width"]:
-    """Where a pixel lies within `width` of the contour of its class's mask (Chebyshev distance,
+    """Mark the pixels within `width` of the contour of their class's mask (Chebyshev distance, in
     pixels).
 
     Args:

@@ -5,7 +5,7 @@ The paper tests at several scales and, on Cityscapes, cuts the 1024×2048 image 
 1024×1024 "whose score maps are fused". It gives neither the scales nor the offsets nor the method
 of fusion. Our choices:
 
-- **Offsets**: equally spaced from one side of the image to the other. Four crops lie at columns 0,
+- **Offsets**: equally spaced from one side of the image to the other. Four crops start at columns 0,
   341, 683 and 1024, and overlap by two thirds.
 - **Fusing tiles**: a weighted mean. A tile's weights decrease linearly towards its sides, except
   sides that are sides of the image: near the others, zero padding replaced the pixels beyond. The

@@ -2,7 +2,7 @@
 
 The paper shows one bird twice, small and enlarged, and says that the valid receptive field of a
 conventional network covers the small one and only a part of the large one, while GCN's covers both.
-Here a single object of Shapes lies on a texture, with a diameter of 16 to 220 pixels, in every
+Here a single object of Shapes is drawn on a texture, with a diameter of 16 to 220 pixels, in every
 class, at random positions and rotations; all networks get the same scenes. Measured for each size
 are the IoU of the object's class, the accuracy in its interior, and the share of the object that
 the valid receptive field of a pixel inside it covers.
@@ -40,7 +40,7 @@ from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
 INNER = 7
-"""Largest distance of a boundary pixel, in pixels; the interior lies beyond it (Table 5)."""
+"""Largest distance of a boundary pixel, in pixels; the interior is beyond it (Table 5)."""
 TRAINED_SIZES = (0.15, 0.75)
 """Smallest and largest object that a network trained on Shapes has seen, relative to the image's
 side."""

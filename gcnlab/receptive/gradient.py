@@ -1,8 +1,8 @@
-"""The gradient receptive field: how strongly each pixel of the image changes one score.
+"""The gradient receptive field: how strongly each pixel of the image changes one logit.
 
-One backward pass from one unit gives ∂score/∂image (Luo et al., "Understanding the effective
+One backward pass from one unit gives ∂logit/∂image (Luo et al., "Understanding the effective
 receptive field", NIPS 2016); its magnitude, summed over the colour channels, is the field. Where it
-is zero the unit sees nothing, so the field lies inside the theoretical receptive field.
+is zero the unit sees nothing, so the field is inside the theoretical receptive field.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def gradient_field(
     pixel: Pixel,
     target: Whole | None = None,
 ) -> Float[Tensor, "height width"]:
-    """Σ over channels of `|∂ score(target, pixel) / ∂ image|`, on the CPU.
+    """Σ over channels of `|∂ logit(target, pixel) / ∂ image|`, on the CPU.
 
     Args:
         model: maps images to score maps; run in evaluation mode and left as it was.
@@ -55,12 +55,12 @@ def _gradient(
     with evaluation_mode(model), torch.enable_grad():
         logits = logits_of(model, leaf[None])[0]
         check_finite(logits)
-        score = logits[locate(logits.detach(), unit, target), unit[0], unit[1]]
-        if not score.requires_grad:
+        logit = logits[locate(logits.detach(), unit, target), unit[0], unit[1]]
+        if not logit.requires_grad:
             raise ValueError(
                 f"the logits of {type(model).__name__} have no gradient with respect to the image"
             )
-        (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True)
+        (gradient,) = torch.autograd.grad(logit, leaf, allow_unused=True)
     if gradient is None:
         raise ValueError(f"the logits of {type(model).__name__} do not depend on the image")
     return gradient.abs().sum(0).cpu(), tuple(logits.shape[-2:])
@@ -72,11 +72,11 @@ def mean_gradient_field(
     radius: Whole,
     target: Whole | None = None,
 ) -> Float[Tensor, "side side"]:
-    """The mean gradient field over many images, each shifted so that its pixel lies in the middle.
+    """The mean gradient field over many images, each shifted so that its pixel is in the middle.
 
     Luo et al. call it the effective receptive field. The field of one image follows that image's
-    edges; the mean shows the network. (They start the backward pass with 1 at a unit of any layer;
-    here the unit is one class's score.)
+    edges; the mean shows what the network contributes. (They start the backward pass with 1 at a
+    unit of any layer; here it starts at the logit of one class.)
 
     Args:
         model: see `gradient_field`.

@@ -358,7 +358,7 @@ class Occlusion:
 
 
 class _Drops:
-    """score(clean) − score(occluded) of each window and class, where the window has been run."""
+    """logit(clean) − logit(occluded) of each window and class, where the window has been run."""
 
     def __init__(self, shape: tuple[int, int], classes: int):
         self.drops, self.done = np.zeros((*shape, classes)), np.zeros(shape, bool)
@@ -379,7 +379,7 @@ def valid_field(
     batch_size: Whole = 16,
     progress: bool = False,
 ) -> ValidField:
-    """Occlude the image at every position of a grid, and measure how much one score drops.
+    """Occlude the image at every position of a grid, and measure the drop of one logit.
 
     For several pixels or classes of one image, use an `Occlusion`: it keeps activations and drops.
 

@@ -60,7 +60,7 @@ def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> f
 
 
 def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows columns"]) -> float:
-    """Share of the mask's pixels that lie inside the region, 0 … 1.
+    """Share of the mask's pixels inside the region, 0 … 1.
 
     Raises:
         ValueError: the shapes differ, or the mask is empty.
@@ -155,7 +155,7 @@ def centred(
 def mean_field(
     fields: Iterable[tuple[Float[Tensor, "_ _"], Pixel]], radius: Whole
 ) -> Float[Tensor, "side side"]:
-    """The mean of `|field|` over many images, each shifted so that its pixel lies in the middle
+    """The mean of `|field|` over many images, each shifted so that its pixel is in the middle
     (Zhou et al.).
 
     Each position is the mean over the images that contain it, or NaN if none does.

@@ -28,7 +28,7 @@ class SelfCheck:
 
     Attributes:
         windows: number of windows that were run by both methods.
-        difference: the largest difference between the two, in units of the score, over these
+        difference: the largest difference between the two, in units of the logits, over these
             windows and the clean score map. It is that of the class with the largest difference
             relative to its tolerance.
         tolerance: the largest difference at which they count as equal: 1e-4 of that class's largest

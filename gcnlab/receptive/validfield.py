@@ -11,7 +11,7 @@ class ValidField:
     """The valid receptive field of one unit on one image.
 
     Attributes:
-        discrepancy: for each pixel, the mean of score(clean) − score(occluded) over the windows
+        discrepancy: for each pixel, the mean of logit(clean) − logit(occluded) over the windows
             that cover it; positive where the pixel supports the class. On the CPU.
         pixel: (row, column) of the unit on the score map.
         target: id of the class.

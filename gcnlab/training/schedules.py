@@ -40,14 +40,14 @@ class Stage:
     crop: tuple[int, int]
     """Height and width that each image is padded to, or of the random crop, in pixels. Images of
     VOC have at most 500 pixels on a side and those of COCO 640, so they are only padded, as in the
-    paper. The paper does not say where a crop of Cityscapes lies: here anywhere, with equal
-    probability."""
+    paper. The paper does not say where Cityscapes is cropped; here all positions are equally
+    likely."""
     epochs: int
     """Passes over the images. The paper gives no number; see the comments at the schedules."""
     learning_rate: float
     """Peak learning rate. The paper gives none; see the comments at the schedules."""
     scale: tuple[float, float] = (1.0, 1.0)
-    """Range of a random resize before the crop. The paper mentions none: off."""
+    """Range of a random resize before the crop. The paper mentions none, so it is off."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Schedule:
     model: ModelConfig
     """The network. model.weights initialises the backbone of the first stage."""
     inference: Inference
-    """How the val split is scored after each stage."""
+    """Flips, scales and tiles with which the val split is scored after each stage."""
     root: Path | None = None
     """Folder that holds VOCdevkit, benchmark_RELEASE, coco and cityscapes. None: GCNLAB_DATA, or
     data/."""

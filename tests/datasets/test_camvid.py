@@ -211,7 +211,7 @@ def test_a_truncated_label_is_named(folders):
 @pytest.mark.parametrize("path", ["train/a_1.jpg", "trainannot/a_1.png"])
 def test_a_file_that_is_no_picture_is_named(folders, path, content):
     (folders / path).write_bytes(content)
-    with pytest.raises(ValueError, match=f"{path}: damaged, or not a picture"):
+    with pytest.raises(ValueError, match=f"{path}: damaged, or not an image"):
         CamVid("train", folders)[0]
 
 
