@@ -44,10 +44,15 @@ def test_a_result_has_provenance_log_and_figure(path):
 # --- The tables of README and docs
 
 
+@pytest.fixture(scope="module")
+def runs():
+    return finished_runs()
+
+
 @pytest.mark.parametrize("page", PAGES["PAGES"], ids=lambda page: page.name)
-def test_the_tables_of_a_page_are_those_of_the_results(page):
+def test_the_tables_of_a_page_are_those_of_the_results(page, runs):
     text = page.read_text()
-    assert PAGES["filled"](text, finished_runs()) == text, "run python docs/tables.py"
+    assert PAGES["filled"](text, runs) == text, "run python docs/tables.py"
 
 
 def test_every_table_is_shown_on_some_page():
@@ -57,15 +62,15 @@ def test_every_table_is_shown_on_some_page():
     assert text.count("<!-- end -->") == len(shown)
 
 
-def test_a_sentence_can_be_edited_and_a_number_cannot():
+def test_a_sentence_can_be_edited_and_a_number_cannot(runs):
     page = "Words.\n<!-- table: precision -->\n<!-- end -->\nMore."
-    full = PAGES["filled"](page, finished_runs())
+    full = PAGES["filled"](page, runs)
     assert full.startswith("Words.\n<!-- table: precision -->\n| head |")
     assert full.endswith("|\n<!-- end -->\nMore.")
-    assert PAGES["filled"](full.replace("Words", "Others"), finished_runs()) == full.replace("Words", "Others")  # fmt: skip
-    assert PAGES["filled"](full.replace("70.2", "70.3"), finished_runs()) == full
+    assert PAGES["filled"](full.replace("Words", "Others"), runs) == full.replace("Words", "Others")  # fmt: skip
+    assert PAGES["filled"](full.replace("70.2", "70.3"), runs) == full
     with pytest.raises(ValueError, match="no table 'precisions'"):
-        PAGES["filled"](page.replace("precision", "precisions"), finished_runs())
+        PAGES["filled"](page.replace("precision", "precisions"), runs)
 
 
 # --- What the results show
