@@ -357,7 +357,7 @@ def test_methods_and_rules_are_written_with_the_map(run, picture, tmp_path):
 def test_a_picture_can_be_checked_against_the_plain_way(run, picture, tmp_path, capsys):
     more = ("--pixel", "10", "20", "--out", tmp_path / "field", "--check", "7")
     gcnlab_command("vrf", run, picture, *more, *OCCLUDER)
-    assert "checked with 7 occluders: largest difference" in capsys.readouterr().out
+    assert "checked with 7 windows: largest difference" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -436,13 +436,19 @@ def test_what_is_wrong_with_one_picture_leaves_the_others(run, folder, tmp_path,
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--threshold", "0"), "--threshold must be in (0, 1], not 0.0"),
-        (("--agreement", "1.5"), "--agreement must be in (0, 1], not 1.5"),
-        (("--target", "99"), "'99' is not one of the classes"),
+        (("--threshold", "0"), "threshold must be in (0, 1], not 0"),
+        (("--agreement", "1.5"), "agreement must be in (0, 1], not 1.5"),
+        (("--method", "quick"), "invalid choice 'quick'"),
     ],
 )
-def test_a_wrong_setting_is_named_once_for_a_whole_folder(run, folder, complaint, flags, words):
-    assert words in complaint("vrf", run, folder, "--pixel", "1", "1", *flags)
+def test_a_wrong_setting_of_the_field_is_named_before_anything_is_read(capsys, flags, words):
+    assert status_of("vrf", "no-run", "no-folder", "--pixel", "1", "1", *flags) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_unknown_class_is_named_once_for_a_whole_folder(run, folder, complaint):
+    line = complaint("vrf", run, folder, "--pixel", "1", "1", "--target", "99")
+    assert "'99' is not one of the classes" in line
 
 
 def test_a_folder_without_pictures_is_named(run, tmp_path, complaint):
