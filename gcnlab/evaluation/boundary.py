@@ -58,7 +58,7 @@ def boundary_mask(
     norm: Norm = "euclidean",
     void: VoidRule = "edge",
 ) -> Bool[Tensor, "*batch height width"]:
-    """Where `boundary_distance` ≤ `distance` pixels; never on void.
+    """Mark the pixels with `boundary_distance` ≤ `distance`, in pixels; never void.
 
     The interior consists of the other labelled pixels: `~mask & (labels != ignore_index)`.
 

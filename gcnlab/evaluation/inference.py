@@ -8,7 +8,7 @@ of fusion. Our choices:
 - **Offsets**: equally spaced from one side of the image to the other. Four crops start at columns 0,
   341, 683 and 1024, and overlap by two thirds.
 - **Fusing tiles**: a weighted mean. A tile's weights decrease linearly towards its sides, except
-  sides that are sides of the image: near the others, zero padding replaced the pixels beyond. The
+  those on a side of the image: near the other sides, zero padding replaced the pixels beyond. The
   weights of all tiles sum to 1 at each pixel, so seams blend. blend="mean" uses constant weights.
 - **Fusing passes** (scales, flips): the mean of the class probabilities. A confident pass counts no
   more than its probability of 1, and the mean is a probability, which a CRF needs. fuse="logits"

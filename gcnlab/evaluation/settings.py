@@ -1,4 +1,4 @@
-"""Settings of evaluation: how the network is run, the dense CRF, the boundary.
+"""Settings of evaluation: inference, the dense CRF, the boundary.
 
 This module imports no PyTorch, so that the command line can show the settings at once.
 """
@@ -16,7 +16,7 @@ VoidRule = Literal["edge", "blank"]
 
 @dataclass(frozen=True)
 class Inference:
-    """How the network is run on an image. The default is one pass over the whole image."""
+    """Flips, scales and tiles with which the network is run on an image. The default is one pass over the whole image."""
 
     flip: bool = False
     """Also run each tile flipped left to right, and flip its score map back."""

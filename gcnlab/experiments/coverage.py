@@ -4,8 +4,8 @@ covers it?
 The paper argues with Figure 3: where the valid receptive field covers the whole object, its
 interior is classified correctly. This is a claim about single objects and can be tested by
 counting. For every object in the validation scenes of Shapes, the valid field of one random pixel
-inside it is computed. Recorded are the share of the object that the field's region covers, and the
-share of the object's interior (more than 7 pixels from a boundary) that is correct.
+inside it is computed. The result holds the share of the object that the field's region covers, and
+the share of the object's interior (more than 7 pixels from a boundary) that is correct.
 
     python -m gcnlab.experiments.coverage data/results/shapes/gcn7-seed0 …
 

@@ -1,4 +1,4 @@
-"""What a network costs: weights and multiply-adds of the networks of Tables 1 to 5 (section 3.1,
+"""The cost of networks: weights and multiply-adds of the networks of Tables 1 to 5 (section 3.1,
 O(2/k)).
 
 Both are counted for one image without computing anything. The time of a training step is measured

@@ -3,9 +3,9 @@
 The paper shows one bird twice, small and enlarged, and says that the valid receptive field of a
 conventional network covers the small one and only a part of the large one, while GCN's covers both.
 Here a single object of Shapes is drawn on a texture, with a diameter of 16 to 220 pixels, in every
-class, at random positions and rotations; all networks get the same scenes. Measured for each size
-are the IoU of the object's class, the accuracy in its interior, and the share of the object that
-the valid receptive field of a pixel inside it covers.
+class, at random positions and rotations; all networks get the same scenes. For each size, the
+measurement gives the IoU of the object's class, the accuracy in its interior, and the share of the
+object that the valid receptive field of a pixel inside it covers.
 
     python -m gcnlab.experiments.object_size --out data/results/object_size data/results/shapes/gcn7-seed0 …
 
@@ -116,7 +116,7 @@ class ObjectSizes:
         network: name of the run.
         head: "conv1x1", "gcn", …
         kernel_size: k of the head on res-5; 1 for "conv1x1".
-        seed: seed of the training.
+        seed: seed of the run.
         theoretical: size of the theoretical receptive field at the head on res-5, in pixels; None
             if unknown.
         settings: settings of the measurement.

@@ -45,7 +45,7 @@ class Cell:
 
     Attributes:
         name: its name in the table and in the name of its folder.
-        config: how it is trained, with seed 0: for segmentation or, in Table 6, as a classifier.
+        config: settings of its run with seed 0: segmentation or, in Table 6, classification.
         paper: published scores in percent, by score.
         paper_head: the head whose weights the table counts; None if the table does not count them.
         pretrained: name of the classifier in the same table whose weights this network starts from;
@@ -66,7 +66,7 @@ class Cell:
     def settings(
         self, seed: int, results: Path = Path("data/results")
     ) -> RunConfig | PretrainConfig:
-        """Settings of the training with this seed; its backbone, if any, is under `results`."""
+        """Settings of the run with this seed; its backbone, if any, is under `results`."""
         config = with_seed(self.config, seed)
         if self.pretrained is None:
             return config
@@ -74,7 +74,7 @@ class Cell:
         return replace(config, model=replace(config.model, weights=weights))
 
     def backbone_file(self, seed: int, results: Path) -> Path | None:
-        """The weights that the training with this seed starts from; None without `pretrained`."""
+        """The weights that the run with this seed starts from; None without `pretrained`."""
         if self.pretrained is None:
             return None
         return results / CLASSIFIERS / f"{self.pretrained}-seed{seed}" / "weights.safetensors"
@@ -109,7 +109,7 @@ class PaperTable:
 
     Attributes:
         number: its number in the paper.
-        title: what it compares.
+        title: its subject.
         cells: its networks, in the paper's order.
         scores: the scores it shows, keys of `SCORES`.
         claims: the orderings that the paper reads from it.

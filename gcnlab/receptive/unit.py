@@ -19,7 +19,7 @@ def check_image(image: Tensor | Any) -> None:
     """Raise ValueError unless `image` is one float image (channels, height, width)."""
     image = image_tensor("image", image)
     if image.ndim == 4:
-        raise ValueError(f"image must be one image, not a batch {tuple(image.shape)}: image[0]")
+        raise ValueError(f"image must be one image, not a batch {tuple(image.shape)}: use image[0]")
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"image must be (channels, height, width), not {tuple(image.shape)}")
 

@@ -39,7 +39,7 @@ class ValidField:
     def region(
         self, threshold: int | float = 0.2, rule: str = "maximum"
     ) -> Bool[Tensor, "height width"]:
-        """Where `|discrepancy|` is large (see `gcnlab.receptive.regions`)."""
+        """Mark the pixels where `|discrepancy|` is large (see `gcnlab.receptive.regions`)."""
         return region(self.discrepancy, threshold, rule)
 
     def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:
