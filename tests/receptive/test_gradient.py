@@ -122,7 +122,10 @@ def test_scores_that_are_not_finite_are_refused(value):
     ("answer", "words"),
     [
         (lambda x: x.mean((2, 3)), r"a tensor \(1, 3\)"),
-        (lambda x: {"features": x, "aux": x}, "a dict with 'features', 'aux', none of which holds logits"),
+        (
+            lambda x: {"features": x, "aux": x},
+            "a dict with 'features', 'aux', none of which holds logits",
+        ),
         (lambda x: (x, x), "a tuple"),
         (lambda x: None, "a NoneType"),
     ],
