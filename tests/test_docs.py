@@ -76,10 +76,16 @@ def test_commands_are_found():
 
 
 def test_the_readmes_example_runs_as_pasted(tmp_path, monkeypatch, capsys):
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    text = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    shown = re.findall(r"^    (\S+): (\d+)% of the pixels right, .* (\d+)%", text, re.M)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
-    assert re.search(r"the field covers \d+% of the object", capsys.readouterr().out)
+    printed = re.findall(r"(\S+): (\d+)% of the pixels right, .* (\d+)%", capsys.readouterr().out)
+    assert len(shown) == 2
+    for (name, *numbers), (found_name, *found) in zip(shown, printed, strict=True):
+        assert found_name == name
+        assert [int(n) for n in found] == pytest.approx([int(n) for n in numbers], abs=1)
 
 
 def test_the_readme_is_short():
