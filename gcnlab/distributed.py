@@ -5,6 +5,7 @@ function. Without torchrun there is one process, with rank 0. The words are thos
 `torch.distributed`.
 """
 
+import atexit
 import os
 import re
 from collections.abc import Iterator
@@ -56,7 +57,11 @@ def _initialized() -> bool:
 def process_group(
     device: str | None = None, timeout: timedelta = timedelta(minutes=10)
 ) -> Iterator[str | None]:
-    """Join the processes that torchrun started, for the duration of the block.
+    """Join the processes that torchrun started; without torchrun this does nothing.
+
+    They stay joined after the block, until the program ends, so that a script can train, score and
+    train again: joining twice could reach the first group's store. After an error in the block this
+    process leaves the group, so that the others notice.
 
     Args:
         device: "cpu", "cuda" or None, which chooses a GPU if there is one.
@@ -72,8 +77,11 @@ def process_group(
             machine has fewer GPUs than processes.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started == 1 or _initialized():
+    if started == 1:
         yield device
+        return
+    if _initialized():
+        yield _own_device(device) if device in (None, "cuda") else device
         return
     restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
     if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
@@ -88,9 +96,16 @@ def process_group(
     except RuntimeError as error:
         first_line = str(error).splitlines()[0]
         raise ConnectionError(f"not all of the {started} processes joined: {first_line}") from error
+    atexit.register(_leave)
     try:
         yield device
-    finally:
+    except BaseException:
+        _leave()
+        raise
+
+
+def _leave() -> None:
+    if _initialized():
         distributed.destroy_process_group()
 
 

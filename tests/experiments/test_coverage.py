@@ -114,7 +114,7 @@ def test_two_runs_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         coverage.main()
     assert end.value.code == 1
-    assert "two of the runs have one name" in capsys.readouterr().err
+    assert "two of the runs have the same name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("setting", [{"images": 0}, {"seed": -1}])

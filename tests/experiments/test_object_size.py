@@ -169,7 +169,7 @@ def test_the_command_writes_a_result_with_provenance_once(run, tmp_path, capsys)
     ("flags", "words"),
     [
         (("none",), "none"),
-        (("a/x", "b/x"), "two of the runs have one name"),
+        (("a/x", "b/x"), "two of the runs have the same name"),
     ],
 )
 def test_what_is_wrong_with_the_runs_is_said(tmp_path, capsys, flags, words):

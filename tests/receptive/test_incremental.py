@@ -31,14 +31,18 @@ def agree(ours, theirs):
     torch.testing.assert_close(ours / scale, theirs / scale, atol=1e-4, rtol=0)
 
 
-@settings(
-    deadline=None,
-    max_examples=30,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a network takes too long to shrink
-)
+@pytest.mark.parametrize("examples", [10, pytest.param(100, marks=pytest.mark.weekly)])
+def test_random_networks_equal_captum(examples):
+    settings(
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a network takes too long to shrink
+    )(equals_captum)()
+
+
 @given(st.integers(0, 2**32), st.data())
-def test_random_networks_equal_captum(seed, data):
+def equals_captum(seed, data):
     drawn = random_network(seed)
     note(str(drawn.model))
     image = drawn.image
