@@ -202,7 +202,7 @@ CASES: dict[str, Case] = {
         ("none.jpg does not exist",),
     ),
     "a link into an annex that is not fetched": (dangling_link, ("train/a.png does not exist",)),
-    "no picture to predict": (lambda f: Predict(f, ())(), ("name at least one picture",)),
+    "no picture to predict": (lambda f: Predict(f, ())(), ("name at least one image",)),
     # Label maps
     "a JPEG under a PNG's name": (label("ids.png", format="JPEG"), ("ids.png", "JPEG", LOSSY)),
     "a JPEG among CamVid's labels": (jpeg_label, ("trainannot/a.png", "JPEG", LOSSY)),
