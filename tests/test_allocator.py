@@ -7,6 +7,8 @@ import pytest
 
 from gcnlab.allocator import keep_freed_memory
 
+pytestmark = pytest.mark.slow
+
 FAULTS = """
 import resource
 import torch

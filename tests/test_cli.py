@@ -20,6 +20,8 @@ from gcnlab.training import RunConfig, load_checkpoint, load_run
 from gcnlab.training.checkpoint import LOCK
 from gcnlab.training.optimization import compute_dtype
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     *("--data.image-size", "64", "--data.train-images", "4"),
     *("--training.epochs", "1", "--training.batch-size", "2"),

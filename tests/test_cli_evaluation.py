@@ -22,6 +22,8 @@ from gcnlab.datasets.miniature import make_cityscapes, make_voc
 from gcnlab.evaluation import CRF, Inference, predict
 from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainingConfig, load_run, train
 
+pytestmark = pytest.mark.slow
+
 needs_crf = pytest.mark.skipif(
     importlib.util.find_spec("pydensecrf") is None, reason="the extra crf is not installed"
 )

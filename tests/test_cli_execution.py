@@ -9,6 +9,8 @@ import pytest
 import gcnlab.datasets.shapes
 from gcnlab.cli import main
 
+pytestmark = pytest.mark.slow
+
 TINY = (
     *("--data.image-size", "32", "--data.train-images", "4", "--model.kernel-size", "3"),
     *("--training.epochs", "2", "--training.batch-size", "2", "--device", "cpu"),

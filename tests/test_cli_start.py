@@ -9,6 +9,8 @@ import pytest
 from gcnlab import __version__
 from gcnlab.cli import COMMANDS, parse
 
+pytestmark = pytest.mark.slow
+
 SLOW = {"torch", "torchvision", "matplotlib", "scipy"}
 
 

@@ -16,6 +16,8 @@ from gcnlab.experiments.train_table import missing_networks, train_missing, trai
 from gcnlab.training import DataConfig, RunConfig, TrainingConfig
 from gcnlab.training.checkpoint import LOCK
 
+pytestmark = pytest.mark.slow
+
 
 def tiny_table(number, scale="mini"):
     """Two networks on four images of 64 px."""

@@ -13,6 +13,8 @@ from gcnlab.datasets.miniature import make_miniatures
 from gcnlab.training import SCHEDULES, load_checkpoint, load_classifier, load_run
 from gcnlab.training.checkpoint import LOCK
 
+pytestmark = pytest.mark.slow
+
 # pycocotools decodes with a call that NumPy 2 has deprecated.
 
 SMALL = ("--model.kernel-size", "3", "--precision", "fp32", "--device", "cpu")

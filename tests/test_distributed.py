@@ -46,6 +46,8 @@ from gcnlab.training import (
 from gcnlab.training.batches import Batches
 from gcnlab.training.loop import backward
 
+pytestmark = pytest.mark.slow
+
 CONFIG = RunConfig(
     ModelConfig(kernel_size=3, frozen_norm=True),
     DataConfig(image_size=32, train_images=8),

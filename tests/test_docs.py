@@ -10,6 +10,8 @@ import pytest
 
 from gcnlab.cli import COMMANDS, parse
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),

@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 EXERCISES = ROOT / "notebooks" / "exercises"
 NAMES = sorted(path.stem for path in EXERCISES.glob("*.ipynb"))

@@ -71,6 +71,7 @@ def run_python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_training_runs_on_a_bare_gpu_image():
     """Without any of the packages that such an image lacks."""
     code = """

@@ -10,6 +10,8 @@ import torch
 import gcnlab
 from gcnlab.pretrained import resolve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):

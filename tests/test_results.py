@@ -18,6 +18,8 @@ from gcnlab.experiments.report import (
 )
 from gcnlab.experiments.tables import paper_table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "data" / "results").rglob("result.json"))
 PAGES = runpy.run_path(str(ROOT / "docs/tables.py"))

@@ -15,6 +15,8 @@ import pytest
 from gcnlab.experiments.paper import published_table
 from gcnlab.experiments.tables import paper_table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -45,6 +45,8 @@ from gcnlab.training.checkpoint import save_checkpoint
 from gcnlab.training.state import load_initial
 from tests.bad_input.refusal import refused
 
+pytestmark = pytest.mark.slow
+
 TINY = RunConfig(
     ModelConfig(kernel_size=3),
     DataConfig(image_size=32, train_images=2),

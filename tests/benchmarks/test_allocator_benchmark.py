@@ -5,6 +5,8 @@ import pytest
 from benchmarks.allocator import AllocatorBenchmark
 from gcnlab.allocator import keep_freed_memory
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc")
 def test_the_benchmark_counts_page_faults_and_writes_what_it_measured(tmp_path, capsys):

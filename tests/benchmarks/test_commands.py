@@ -12,6 +12,8 @@ from benchmarks.vrf import CASES, GROWTH, VrfBenchmark
 from gcnlab.cli import bench
 from gcnlab.cli.bench import Bench
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_benchmark_has_a_summary_and_a_result(capsys):
     assert main([]) == 0

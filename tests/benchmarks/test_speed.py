@@ -23,6 +23,8 @@ from benchmarks.train import TrainBenchmark, training_steps
 from gcnlab.experiments.network_cost import count_operations
 from gcnlab.models import SegmentationNet
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_plain_network_is_the_same_network():
     ours = SegmentationNet("resnet18", 5, kernel_size=7, upsample="bilinear").eval()

@@ -16,6 +16,8 @@ from gcnlab.datasets.download import SOURCES, Archive, download, fetch, unpack
 from gcnlab.datasets.inspection import EXPECTED_SPLITS, inspect_dataset
 from gcnlab.datasets.miniature import MAKERS, make_voc
 
+pytestmark = pytest.mark.slow
+
 # --- check
 
 SETS = ("voc", "voc-test", "sbd", "coco", "cityscapes", "cityscapes-coarse", "imagenet")

@@ -187,6 +187,7 @@ def test_a_predictor_holds_what_the_arguments_say():
         predict(predictor, image[None], inference=inference)
 
 
+@pytest.mark.slow
 def test_a_dataset_may_be_loaded_by_workers():
     pairs = [([[0, 1, 1]], [[0, 0, 1]]), ([[2]], [[2]])]
     assert score(*pairs, num_workers=1).iou == score(*pairs).iou

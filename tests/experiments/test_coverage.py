@@ -22,6 +22,8 @@ from gcnlab.experiments.coverage import (
 from gcnlab.receptive import valid_field
 from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainingConfig, train
 
+pytestmark = pytest.mark.slow
+
 QUICK = Settings(images=3, window=32, stride=32)
 
 

@@ -23,6 +23,8 @@ from gcnlab.experiments.object_size import (
 from gcnlab.models import SegmentationNet
 from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainedRun, TrainingConfig, train
 
+pytestmark = pytest.mark.slow
+
 TINY = Settings(sizes=(16, 48), scenes=2, fields=1, image_size=64, window=16, stride=8)
 
 

@@ -11,6 +11,8 @@ from gcnlab.models import (
 )
 from gcnlab.models.upsampling import BilinearDeconv
 
+pytestmark = pytest.mark.slow
+
 HEADS = ("conv1x1", "gcn", "conv", "stack")
 
 

@@ -154,6 +154,7 @@ def test_another_network_is_recognised(tmp_path, name, words):
         build_backbone("resnet50", path)
 
 
+@pytest.mark.slow
 def test_shapes_have_to_be_equal_and_not_only_after_squeeze(state):
     from gcnlab.models.backbones import load_backbone_state
 

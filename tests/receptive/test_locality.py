@@ -9,6 +9,8 @@ from gcnlab.receptive import Occlusion, OcclusionSettings, gradient_field, theor
 from gcnlab.receptive.graph import Graph
 from tests.receptive.networks import Around, Function
 
+pytestmark = pytest.mark.slow
+
 
 def between(layer, size=(24, 28)):
     """The layer between two convolutions, and an image."""

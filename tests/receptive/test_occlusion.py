@@ -6,6 +6,8 @@ from torch import nn
 from gcnlab.models import SegmentationNet
 from gcnlab.receptive import Occlusion, OcclusionSettings, valid_field
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def net():

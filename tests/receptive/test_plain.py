@@ -20,6 +20,8 @@ from gcnlab.receptive import (
 from gcnlab.receptive.graph import Graph
 from tests.receptive.networks import Around
 
+pytestmark = pytest.mark.slow
+
 
 def by_hand(net, image, pixel, window, stride):
     """The field of class 0, window by window, one image at a time."""

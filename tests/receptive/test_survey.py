@@ -9,6 +9,8 @@ from tests.receptive.networks import LAYERS
 from tests.receptive.others import OTHERS
 from tests.receptive.survey import compare
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

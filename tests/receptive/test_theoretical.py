@@ -10,6 +10,8 @@ from torch import nn
 from gcnlab.models import GlobalConvBlock, SegmentationNet
 from gcnlab.receptive import theoretical_field
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("depth", "size"), [(50, 427), (101, 971), (152, 1451)])
 def test_the_papers_networks_at_res_5(depth, size):

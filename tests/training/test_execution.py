@@ -20,6 +20,8 @@ from gcnlab.training import (
 )
 from gcnlab.training.monitor import READ_EVERY, Monitor
 
+pytestmark = pytest.mark.slow
+
 TINY = RunConfig(
     ModelConfig(kernel_size=3),
     DataConfig(image_size=48, train_images=6),

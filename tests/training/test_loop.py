@@ -29,6 +29,8 @@ from gcnlab.training.optimization import (
 from gcnlab.training.runs import run_result
 from gcnlab.training.state import start_run
 
+pytestmark = pytest.mark.slow
+
 TINY = RunConfig(
     ModelConfig(kernel_size=3),
     DataConfig(image_size=48, train_images=6),

@@ -36,6 +36,8 @@ from gcnlab.training import (
 )
 from gcnlab.training.optimization import classification_loss
 
+pytestmark = pytest.mark.slow
+
 TINY = PretrainConfig(
     "mini_gcn",
     num_classes=6,

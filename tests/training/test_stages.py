@@ -22,6 +22,8 @@ from gcnlab.training.checkpoint import fingerprint
 from gcnlab.training.stages import plan_stages
 from gcnlab.training.tasks import open_dataset
 
+pytestmark = pytest.mark.slow
+
 # pycocotools decodes with a call that NumPy 2 has deprecated.
 
 VOC = SCHEDULES["voc"][1]

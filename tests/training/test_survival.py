@@ -31,6 +31,8 @@ from gcnlab.training import (
 from gcnlab.training.checkpoint import LOCK, only_writer
 from gcnlab.training.monitor import READ_EVERY
 
+pytestmark = pytest.mark.slow
+
 TINY = RunConfig(
     ModelConfig(kernel_size=3, head="conv1x1", refine=False),
     DataConfig(image_size=32, train_images=6),

@@ -21,6 +21,8 @@ from models import Summing, integer_image
 from gcnlab.receptive import valid_field
 from gcnlab.widgets.painting import paint
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

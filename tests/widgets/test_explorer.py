@@ -14,6 +14,8 @@ from gcnlab.receptive import gradient_field, region, valid_field
 from gcnlab.widgets import VRFExplorer
 from gcnlab.widgets.painting import edges, paint, svg_path
 
+pytestmark = pytest.mark.slow
+
 IMAGE = integer_image()
 SHOWN = (IMAGE * 60).byte()
 

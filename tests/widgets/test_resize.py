@@ -10,6 +10,8 @@ from gcnlab.widgets import ResizeExplorer
 from gcnlab.widgets.painting import paint
 from gcnlab.widgets.resize import centre_pixel
 
+pytestmark = pytest.mark.slow
+
 
 class Redness(nn.Module):
     """Seven classes by the mean colour around a pixel."""

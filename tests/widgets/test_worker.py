@@ -5,6 +5,8 @@ import pytest
 
 from gcnlab.widgets.worker import LatestWorker
 
+pytestmark = pytest.mark.slow
+
 
 class Log:
     """The actions of a worker, in order."""
