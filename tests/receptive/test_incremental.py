@@ -18,6 +18,7 @@ from gcnlab.receptive.incremental import IncrementalNet
 from tests.receptive.networks import LAYERS, Attention, C, random_network
 
 pytestmark = [
+    pytest.mark.slow,
     # PyTorch says so once for convolutions that random networks may well have.
     pytest.mark.filterwarnings("ignore:Using padding='same'"),
     # A random network may fail its check, and then goes the plain way: one of 2,000 did.
