@@ -60,7 +60,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import torch
 torch.set_num_threads(1)
-import gcnlab.training.checkpoint as checkpoint
+import gcnlab.datasets.transforms, gcnlab.training.loop  # before the forks: slow to import
 from gcnlab.training import *
 
 CONFIG = RunConfig(
