@@ -8,6 +8,8 @@ from gcnlab.models import SegmentationNet
 from gcnlab.receptive import OcclusionSession, OcclusionSettings, valid_field
 from gcnlab.receptive.graph import Graph, NotTraceable
 
+pytestmark = pytest.mark.slow
+
 
 def test_fields_are_those_of_each_image_and_the_graph_is_made_once_per_size(monkeypatch):
     torch.manual_seed(0)
