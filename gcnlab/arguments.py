@@ -132,7 +132,5 @@ def first_line(error: BaseException) -> str:
 
 
 def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool | np.bool_) or str(getattr(value, "dtype", "")) in (
-        "bool",
-        "torch.bool",
-    )
+    dtype = str(getattr(value, "dtype", ""))  # of NumPy or PyTorch, which is not imported here
+    return isinstance(value, bool | np.bool_) or dtype in ("bool", "torch.bool")

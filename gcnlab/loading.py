@@ -52,10 +52,8 @@ def check_picklable(what: Any, instead: str) -> None:
             f"{_name_of(what)} cannot be pickled for other processes ({' '.join(str(error).split())[:120]}): "
             f"move lambdas and nested functions to the top level of a module, and open files only to read them; or {instead}"
         ) from error
-    except (
-        RuntimeError
-    ):  # locks and queues of multiprocessing can be pickled only while a process starts
-        pass
+    except RuntimeError:
+        pass  # locks and queues of multiprocessing can be pickled only while a process starts
     if probe.unfound and not _main_has_a_file():
         raise ValueError(
             f"{probe.unfound[0]} was defined in a notebook or at a prompt, so other processes cannot import it: "
@@ -80,10 +78,8 @@ def iterate_batches(loader: DataLoader) -> Iterator[Any]:
             batch = next(batches)
         except StopIteration:
             return
-        except (
-            ConnectionError,
-            EOFError,
-        ) as error:  # the worker died while it sent a batch or received the data set
+        except (ConnectionError, EOFError) as error:
+            # The worker died while it sent a batch or received the data set.
             when = " before its first batch" if first else ""
             raise RuntimeError(f"DataLoader worker was lost{when}: {error}") from error
         except (ValueError, TypeError, OSError, RuntimeError) as error:

@@ -42,7 +42,7 @@ def commands(text):
 
 def docstrings():
     """The examples in the help texts of all commands."""
-    for module, _, _ in COMMANDS.values():
+    for module in COMMANDS:
         path = ROOT / "gcnlab/cli" / f"{module}.py"
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and ast.get_docstring(node):

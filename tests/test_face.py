@@ -3,13 +3,12 @@
 import ast
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import gcnlab
+from tests.python import run_python
 
 PACKAGE = Path(gcnlab.__file__).parent
 LAZY = ["gcnlab", *(f"gcnlab.{p.parent.name}" for p in sorted(PACKAGE.glob("*/__init__.pyi")))]
@@ -59,6 +58,6 @@ for name in {LAZY}:
     importlib.import_module(name)
 print(json.dumps(sorted({{"torch", "torchvision", "matplotlib", "scipy", "PIL"}} & sys.modules.keys())))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []

@@ -1,11 +1,11 @@
 """Dependencies run one way, and `import gcnlab` stays light."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.python import run_python
 
 PACKAGE = Path(__file__).parent.parent / "gcnlab"
 
@@ -67,10 +67,6 @@ def test_imports_run_one_way(path):
         assert any(module == a or module.startswith(f"{a}.") for a in allowed), f"imports {module}"
 
 
-def run_python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-
 @pytest.mark.slow
 def test_training_runs_on_a_bare_gpu_image():
     """Without any of the packages that such an image lacks."""
@@ -83,7 +79,8 @@ class Absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 from gcnlab.training import *
-import gcnlab.receptive, gcnlab.evaluation
+from gcnlab.receptive import *
+from gcnlab.evaluation import *
 config = RunConfig(ModelConfig(kernel_size=3), DataConfig(image_size=32, train_images=2),
                    TrainingConfig(epochs=1, batch_size=2))
 train(config, device="cpu")

@@ -1,14 +1,13 @@
 """`gcnlab.load` gives a trained network ready to use, by name or folder, from any directory."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 
 import gcnlab
 from gcnlab.pretrained import resolve
+from tests.python import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +61,6 @@ gcnlab.predict(run.model, image[None])
 slow = {"torchvision", "scipy", "matplotlib", "IPython", "ipywidgets"}
 print(sorted(slow & sys.modules.keys()))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

@@ -11,20 +11,20 @@ from collections.abc import Callable, Sequence
 from gcnlab.arguments import nearest
 
 COMMANDS = {
-    "train": ("train", "Train", "Train a network and score it on the validation split."),
-    "schedule": ("schedule", "RunSchedule", "Run one of the paper's schedules of several stages."),
-    "pretrain": ("pretrain", "Pretrain", "Train a backbone as a classifier."),
-    "evaluate": ("evaluate", "Evaluate", "Score trained networks."),
-    "predict": ("predict", "Predict", "Segment images."),
-    "crf": ("crf", "Crf", "Search the settings of a dense CRF."),
-    "submit": ("submit", "Submit", "Pack predictions for a benchmark server."),
-    "vrf": ("vrf", "Vrf", "Compute valid receptive fields."),
-    "data": ("data", "Data", "Check or download a data set, or make a miniature of it."),
-    "table": ("table", "ShowTable", "Show a table of the paper beside ours."),
-    "export": ("export", "Export", "Export trained networks."),
-    "bench": ("bench", "Bench", "Measure speed."),
+    "train": ("Train", "Train a network and score it on the validation split."),
+    "schedule": ("RunSchedule", "Run one of the paper's schedules of several stages."),
+    "pretrain": ("Pretrain", "Train a backbone as a classifier."),
+    "evaluate": ("Evaluate", "Score trained networks."),
+    "predict": ("Predict", "Segment images."),
+    "crf": ("Crf", "Search the settings of a dense CRF."),
+    "submit": ("Submit", "Pack predictions for a benchmark server."),
+    "vrf": ("Vrf", "Compute valid receptive fields."),
+    "data": ("Data", "Check or download a data set, or make a miniature of it."),
+    "table": ("ShowTable", "Show a table of the paper beside ours."),
+    "export": ("Export", "Export trained networks."),
+    "bench": ("Bench", "Measure speed."),
 }
-"""Each command: its module, its class, and its summary."""
+"""Each command, which is also the name of its module: its class and its summary."""
 
 
 def main() -> None:
@@ -61,8 +61,8 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
 
     import tyro
 
-    module, kind, _ = COMMANDS[name]
-    command = getattr(importlib.import_module(f"gcnlab.cli.{module}"), kind)
+    kind, _ = COMMANDS[name]
+    command = getattr(importlib.import_module(f"gcnlab.cli.{name}"), kind)
     return tyro.cli(
         command,
         prog=f"gcnlab {name}",
@@ -79,7 +79,7 @@ def _help() -> str:
             "",
             "Global Convolutional Networks for semantic segmentation, and their receptive fields.",
             "",
-            *(f"  {name:{width}}  {summary}" for name, (_, _, summary) in COMMANDS.items()),
+            *(f"  {name:{width}}  {summary}" for name, (_, summary) in COMMANDS.items()),
             "",
             "gcnlab COMMAND --help explains the options of a command.",
         ]

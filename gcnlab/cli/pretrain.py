@@ -47,23 +47,22 @@ class Pretrain:
     """How the run is executed; apart from rounding, the weights do not depend on it."""
 
     def __call__(self) -> None:
-        from gcnlab.distributed import is_primary, process_group
+        from gcnlab.distributed import is_primary
         from gcnlab.training import Classification, finish, train
 
         config = self._config()
         Classification(config).evaluation_set("val")  # so that missing data are found now
-        with process_group(self.device) as device:
-            run = train(
-                config,
-                self.out,
-                self.resume,
-                device,
-                num_workers=self.workers,
-                execution=self.execution,
-            )
-            scores = finish(run, self.out, self.workers)
-            if is_primary():
-                print(f"{config.backbone}: {scores.summary()}")
+        run = train(
+            config,
+            self.out,
+            self.resume,
+            self.device,
+            num_workers=self.workers,
+            execution=self.execution,
+        )
+        scores = finish(run, self.out, self.workers)
+        if is_primary():
+            print(f"{config.backbone}: {scores.summary()}")
 
     def _config(self):
         if not self.tiny:

@@ -57,19 +57,18 @@ class Train:
 
     def __call__(self) -> None:
         from gcnlab.cli.results import print_scores
-        from gcnlab.distributed import is_primary, process_group
+        from gcnlab.distributed import is_primary
         from gcnlab.training import finish, train
         from gcnlab.training.runs import describe
 
-        with process_group(self.device) as device:
-            run = train(
-                self.config,
-                self.out,
-                self.resume,
-                device,
-                num_workers=self.workers,
-                execution=self.execution,
-            )
-            scores = finish(run, self.out, self.workers)
-            if is_primary():
-                print_scores({describe(run.config): scores})
+        run = train(
+            self.config,
+            self.out,
+            self.resume,
+            self.device,
+            num_workers=self.workers,
+            execution=self.execution,
+        )
+        scores = finish(run, self.out, self.workers)
+        if is_primary():
+            print_scores({describe(run.config): scores})

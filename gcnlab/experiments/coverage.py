@@ -46,7 +46,7 @@ class Settings:
     images: int = 100
     """Number of validation scenes, of 256 × 256 pixels with one to four objects each."""
     window: int = 32
-    """Side of the session, in pixels."""
+    """Side of the occluder, in pixels."""
     stride: int = 16
     """Distance between neighbouring positions of the occluder, in pixels."""
     threshold: float = 0.2

@@ -11,8 +11,7 @@ from typing import Any
 from gcnlab.pretrained import WEIGHTS
 from gcnlab.provenance import write_json
 from gcnlab.training.checkpoint import CHECKPOINT, load_checkpoint
-from gcnlab.training.runs import CARD, RESULT, config_of, read_json
-from gcnlab.training.settings import RunConfig
+from gcnlab.training.runs import CARD, RESULT, config_of, read_json, task_name
 from gcnlab.training.tasks import TASKS
 
 
@@ -45,7 +44,7 @@ def export_run(run: str | Path, out: str | Path) -> Path:
     save_file(weights, out / WEIGHTS)
     card = {
         "what": result["what"],
-        "task": _task_name(state),
+        "task": task_name(state),
         "weights": "half precision; the scores are those before rounding",
         "scores": result["scores"],
         "settings": state["config"],
@@ -54,10 +53,6 @@ def export_run(run: str | Path, out: str | Path) -> Path:
     }
     write_json(card, out / CARD)
     return out
-
-
-def _task_name(state: dict[str, Any]) -> str:
-    return state.get("task", RunConfig.task)  # older checkpoints are all of segmentation
 
 
 def _check_finished(run: Path, state: dict[str, Any]) -> None:
@@ -71,7 +66,7 @@ def _check_finished(run: Path, state: dict[str, Any]) -> None:
 def _check_same_settings(run: Path, state: dict[str, Any], result: dict[str, Any]) -> None:
     if missing := {"what", "scores", "settings", "provenance"} - result.keys():
         raise ValueError(f"{run / RESULT}: not a result, without {', '.join(sorted(missing))}")
-    kind, _ = TASKS[_task_name(state)]
+    kind, _ = TASKS[task_name(state)]
     trained = config_of(state, kind, run)
     scored = config_of(state | {"config": result["settings"]}, kind, run)
     if trained != scored:

@@ -25,7 +25,7 @@ from gcnlab.training.checkpoint import CHECKPOINT, load_checkpoint, load_model_s
 from gcnlab.training.optimization import compute_dtype
 from gcnlab.training.pretraining import PretrainConfig
 from gcnlab.training.settings import RunConfig, Settings
-from gcnlab.training.tasks import Task, task_of
+from gcnlab.training.tasks import TASKS, Task, task_of
 
 CARD = "card.json"
 RESULT = "result.json"
@@ -89,11 +89,11 @@ def load(name_or_folder: str | Path, device: str | torch.device | None = None) -
     """
     check_device(device)  # before anything is read
     file, state = read_run(name_or_folder)
-    kinds = {kind.task: kind for kind in (RunConfig, PretrainConfig)}
-    task = state.get("task", RunConfig.task)  # older checkpoints are all of segmentation
-    if task not in kinds:
-        raise ValueError(f"{file}: a run of {task}; this version knows {' and '.join(kinds)}")
-    return _loaded(file, state, kinds[task], device)
+    task = task_name(state)
+    if task not in TASKS:
+        raise ValueError(f"{file}: a run of {task}; this version knows {' and '.join(TASKS)}")
+    kind, _ = TASKS[task]
+    return _loaded(file, state, kind, device)
 
 
 def load_run(path: str | Path, device: str | torch.device | None = None) -> TrainedRun:
@@ -174,7 +174,7 @@ def _read_exported(folder: Path) -> dict[str, Any]:
     weights = read_state_dict(folder / WEIGHTS)
     try:
         return {
-            "task": card.get("task", RunConfig.task),  # older cards are all of segmentation
+            "task": task_name(card),
             "config": card["settings"],
             "model": {n: v.float() if v.is_floating_point() else v for n, v in weights.items()},
             "losses": torch.zeros(0),
@@ -192,13 +192,18 @@ def _runs_below(folder: Path) -> str:
     return f"; give one of the runs in {folder}: {', '.join(runs[:4])}{', …' if runs[4:] else ''}"
 
 
+def task_name(state: dict[str, Any]) -> str:
+    """The name of the task in a checkpoint or card; the older ones are all of segmentation."""
+    return state.get("task", RunConfig.task)
+
+
 def config_of(state: dict[str, Any], kind: type[Settings], path: Path) -> Settings:
     """The settings in a run's state. A setting that is newer than the run has its default.
 
     Raises:
         ValueError: the run is of another task, or has unknown settings; the error names the file.
     """
-    task = state.get("task", RunConfig.task)  # older checkpoints are all of segmentation
+    task = task_name(state)
     if task != kind.task:
         advice = ""
         if task == PretrainConfig.task:

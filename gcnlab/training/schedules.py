@@ -43,9 +43,11 @@ class Stage:
     paper. The paper does not say where Cityscapes is cropped; here all positions are equally
     likely."""
     epochs: int
-    """Passes over the images. The paper gives no number; see the comments at the schedules."""
+    """Passes over the images. The paper does not state them; the comment above `SCHEDULES` explains
+    these."""
     learning_rate: float
-    """Peak learning rate. The paper gives none; see the comments at the schedules."""
+    """Peak learning rate. The paper does not state it; the comment above `SCHEDULES` explains this
+    one."""
     scale: tuple[float, float] = (1.0, 1.0)
     """Range of a random resize before the crop. The paper mentions none, so it is off."""
 

@@ -223,9 +223,7 @@ class Classification(Task):
         """Names and colours of the classes; None for ImageNet, whose images only have numbers."""
         if self.config.data.dataset == "imagenet":
             return None
-        return LabelSet(
-            SHAPES.names[1:], SHAPES.colors[1:]
-        )  # an image of single shapes has no background
+        return LabelSet(SHAPES.names[1:], SHAPES.colors[1:])  # without the background
 
     def build_model(self, trained: bool = False) -> nn.Module:
         return build_classifier(self.config.backbone, self.config.num_classes)
