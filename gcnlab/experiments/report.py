@@ -145,7 +145,7 @@ def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
 
 
 def orderings(
-    runs: Runs, scales: Sequence[Scale] = ("mini", "quick", "large", "camvid")
+    runs: Runs, scales: Sequence[Scale] = ("mini", "quick", "large", "camvid", "photos")
 ) -> list[list[str]]:
     """All orderings of Tables 1 to 6 that were tested at one of the scales.
 
@@ -155,7 +155,7 @@ def orderings(
     """
     rows: dict[tuple[int, str, str], list[str]] = {}
     for column, scale in enumerate(scales):
-        for number in range(1, 7):
+        for number in (n for n in SCALES[scale].tables if n != "levels"):
             table = paper_table(number, scale)
             for verdict in filter(lambda v: v.seeds, verdicts(table, runs)):
                 claim = verdict.claim
@@ -192,11 +192,19 @@ def table_cells(table: PaperTable, runs: Runs) -> list[list[str]]:
         if counted:
             row.append("–" if cell.weights is None else f"{cell.weights:,}")
         for score in table.scores:
-            row.append(f"{cell.paper[score]:.1f}" if score in cell.paper else "")
+            row.append(_published(cell.paper.get(score)))
             ours = mean_and_spread([values[score] for values in found.values() if score in values])
             row.append(ours if score in cell.paper else "")
         shown.append([*row, str(len(found))])
     return shown
+
+
+def _published(value: float | None) -> str:
+    """A published score as text: "–" if the paper does not give it, "" for a score that the
+    network does not have."""
+    if value is None:
+        return ""
+    return "–" if math.isnan(value) else f"{value:.1f}"
 
 
 def aligned(cells: list[list[str]]) -> str:

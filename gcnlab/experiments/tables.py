@@ -1,13 +1,15 @@
 """Tables 1 to 6 of the paper, each defined once: the networks, the scores and the claims.
 
-Our networks are trained on Shapes, where only the outline tells the class, or on CamVid; `scales`
-defines the image size and the schedule.
+Our networks are trained on Shapes, where only the outline tells the class, or on photographs;
+`scales` defines the images and the schedule. One more table, "levels", compares three readings of a
+sentence of the paper that does not say how k applies to the four levels.
 
 A claim says that one network scores higher than another. Where the text and the figures of the
 paper differ, the figures count (Table 3: GCN is ahead from k = 7 on).
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +48,7 @@ class Cell:
     Attributes:
         name: its name in the table and in the name of its folder.
         config: settings of its run with seed 0: segmentation or, in Table 6, classification.
-        paper: published scores in percent, by score.
+        paper: published scores in percent, by score; NaN for a score that the paper does not give.
         paper_head: the head whose weights the table counts; None if the table does not count them.
         pretrained: name of the classifier in the same table whose weights this network starts from;
             each seed starts from the classifier of the same seed. None for all others.
@@ -108,7 +110,7 @@ class PaperTable:
     """A table of the paper.
 
     Attributes:
-        number: its number in the paper.
+        number: its number in the paper, or "levels".
         title: its subject.
         cells: its networks, in the paper's order.
         scores: the scores it shows, keys of `SCORES`.
@@ -116,7 +118,7 @@ class PaperTable:
         seeds: least number of runs per network that a verdict on a claim needs.
     """
 
-    number: int
+    number: int | str
     title: str
     cells: tuple[Cell, ...]
     scores: tuple[str, ...]
@@ -142,7 +144,7 @@ class PaperTable:
 def network(
     scale: Scale,
     head: str = "gcn",
-    kernel_size: int = 7,
+    kernel_size: int | tuple[int, ...] = 7,
     refine: bool = False,
     mid_channels: tuple[int, ...] | None = None,
 ) -> RunConfig:
@@ -159,14 +161,17 @@ def with_seed(config: Run, seed: int) -> Run:
     return replace(config, training=replace(config.training, seed=seed))
 
 
-def paper_table(number: int, scale: Scale = "mini") -> PaperTable:
-    """Table `number`, 1 to 6.
+def paper_table(number: int | str, scale: Scale = "mini") -> PaperTable:
+    """Table `number`, 1 to 6, or "levels".
 
     Raises:
-        ValueError: no such table is defined.
+        ValueError: no such table is defined, or not at this scale.
     """
     if number not in _TABLES:
         raise ValueError(f"no definition of Table {number}; choose {', '.join(map(str, _TABLES))}")
+    if number not in SCALES[scale].tables:
+        defined = ", ".join(map(str, SCALES[scale].tables))
+        raise ValueError(f"Table {number} is not defined at the scale {scale}; choose {defined}")
     return _TABLES[number](scale)
 
 
@@ -192,10 +197,10 @@ def _table3(scale: Scale) -> PaperTable:
 
 
 def _gcn_against(number: int, kind: str, title: str, scale: Scale) -> PaperTable:
-    """GCN against another head of the same k, for k = 3, 5, 7."""
+    """GCN against another head of the same k."""
     paper = {row["k"]: row for row in published_table(number)}
     cells, claims = [], []
-    for k in (3, 5, 7):
+    for k in SCALES[scale].compared:
         for head in ("gcn", kind):
             counted = PaperHead(head, k) if number == 2 else None
             scores = {"miou": float(paper[str(k)][head])}
@@ -274,13 +279,33 @@ def _table6(scale: Scale) -> PaperTable:
     )
 
 
-_TABLES: dict[int, Callable[[Scale], PaperTable]] = {
+def _levels(scale: Scale) -> PaperTable:
+    """One k at all levels, as in the other tables; the whole map at each level; the whole map at
+    res-5 alone, with k = 1 below. The paper does not say which it means."""
+    k, data = SCALES[scale].kernel_size, SCALES[scale].run.data
+    side = min(data.crop) if data.crop else data.image_size
+    each = tuple(_largest_odd(side // stride) for stride in (4, 8, 16, 32))
+    readings = ((f"gcn{k}", k), ("gcn-each-map", each), ("gcn-res5", (1, 1, 1, each[-1])))
+    unknown = {"miou": math.nan}
+    cells = tuple(Cell(name, network(scale, kernel_size=size), unknown) for name, size in readings)
+    one, whole, last = (cell.name for cell in cells)
+    claims = (Claim(one, last), Claim(whole, one), Claim(whole, last))
+    return PaperTable("levels", "k at the four levels", cells, ("miou",), claims)
+
+
+def _largest_odd(side: int) -> int:
+    """The largest odd kernel that is not larger than a map: the paper's 15 on its map of 16×16."""
+    return side - 1 + side % 2
+
+
+_TABLES: dict[int | str, Callable[[Scale], PaperTable]] = {
     1: _table1,
     2: _table2,
     3: _table3,
     4: _table4,
     5: _table5,
     6: _table6,
+    "levels": _levels,
 }
 
 

@@ -42,6 +42,8 @@ class SegmentationNet(nn.Module):
         upsample: "deconv" (learned, initialised to bilinear interpolation) or "bilinear" (fixed).
         mid_channels: inner width of the "stack" head: one for all levels, or one per level from
             res-2 to res-5; None means the width of each level's feature map.
+        frozen_backbone: do not train the backbone: its weights get no gradient, and its batch norm
+            keeps its statistics, also in training mode.
 
     Raises:
         ValueError: a name is unknown, k is even, a number is not an integer, the backbone lacks an
@@ -57,11 +59,15 @@ class SegmentationNet(nn.Module):
         refine: bool = True,
         upsample: str = "deconv",
         mid_channels: Whole | Sequence[int] | None = None,
+        frozen_backbone: bool = False,
     ):
         super().__init__()
         num_classes, refine = whole("num_classes", num_classes, 1), flag("refine", refine)
+        self.frozen_backbone = flag("frozen_backbone", frozen_backbone)
         self.backbone = build_backbone(backbone) if isinstance(backbone, str) else backbone
         check_backbone(self.backbone)
+        if self.frozen_backbone:
+            self.backbone.requires_grad_(False).eval()
         channels = self.backbone.channels
         sizes = per_level("kernel_size", kernel_size, len(channels))
         widths = per_level("mid_channels", mid_channels, len(channels))
@@ -82,16 +88,33 @@ class SegmentationNet(nn.Module):
     def forward(
         self, image: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch num_classes height width"]:
+        return self.decode(self.backbone(image), image.shape[-2:])
+
+    def decode(
+        self, features: Sequence[Float[Tensor, "batch _ _ _"]], size: Sequence[int]
+    ) -> Float[Tensor, "batch num_classes height width"]:
+        """Compute the logits from the backbone's feature maps: heads, refinements and upsampling.
+
+        Args:
+            features: the maps of res-2 to res-5.
+            size: height and width of the image, in pixels.
+        """
         levels = [
             refine(head(feature))
-            for feature, head, refine in zip(self.backbone(image), self.heads, self.refine_heads)
+            for feature, head, refine in zip(features, self.heads, self.refine_heads)
         ]
         logits = levels.pop()  # res-5
         for upsample, refine in zip(self.upsample[:3], self.refine_sums):
             finer = levels.pop()
-            logits = refine(crop_to(upsample(logits), finer) + finer)
+            logits = refine(crop_to(upsample(logits), finer.shape[-2:]) + finer)
         half = self.refine_outputs[0](self.upsample[3](logits))  # stride 2
-        return self.refine_outputs[1](crop_to(self.upsample[4](half), image))
+        return self.refine_outputs[1](crop_to(self.upsample[4](half), size))
+
+    def train(self, mode: bool = True) -> "SegmentationNet":
+        super().train(mode)
+        if self.frozen_backbone:
+            self.backbone.eval()
+        return self
 
 
 def check_backbone(backbone: Any) -> None:
@@ -128,10 +151,10 @@ def per_level(
 
 
 def crop_to(
-    logits: Float[Tensor, "batch classes _ _"], like: Tensor
+    logits: Float[Tensor, "batch classes _ _"], size: Sequence[int]
 ) -> Float[Tensor, "batch classes height width"]:
-    """Crop `logits` at the bottom and right to the height and width of `like`."""
-    return logits[..., : like.shape[-2], : like.shape[-1]]
+    """Crop `logits` at the bottom and right to (height, width)."""
+    return logits[..., : size[0], : size[1]]
 
 
 def count_weights(module: nn.Module) -> int:

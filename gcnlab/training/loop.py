@@ -105,12 +105,14 @@ def train(
     ):
         keep_freed_memory()
         data = task.training_set() if dataset is None else dataset
-        data = TrainingSet(data, task.check_item, task.config.training.seed)
         run = start_run(task, default_device(device), len(data), initial)
         with only_writer(out if is_primary() else None):
             checkpoints = _open_checkpoints(run, out, execution, resume or restarted())
+            network, data = task.training_network(run.model, data, num_workers)
+            check = getattr(data, "check_item", task.check_item)
+            data = TrainingSet(data, check, task.config.training.seed)
             with Monitor(run, out, execution.tensorboard, progress, on_step, on_samples) as monitor:
-                _train_steps(run, data, execution, num_workers, monitor, checkpoints)
+                _train_steps(run, network, data, execution, num_workers, monitor, checkpoints)
         broadcast_buffers(run.model)
         run.model.eval()
         return TrainedRun(
@@ -120,6 +122,7 @@ def train(
 
 def _train_steps(
     run: RunState,
+    network: nn.Module,
     data: TrainingSet,
     execution: Execution,
     num_workers: int,
@@ -145,13 +148,14 @@ def _train_steps(
     broken = torch.zeros((), device=device)  # becomes 1 at the first NaN
     run.model.train()
     with recomputed(run.model) if execution.recompute else nullcontext():
-        network = data_parallel(run.model, device)
+        network = data_parallel(network, device)
         network = torch.compile(network) if execution.compile else network
         for images, targets in iterate_batches(loader):
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
             targets = targets.to(device, non_blocking=True)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, run.step, run.steps)
+                rate = learning_rate(settings, run.step, run.steps)
+                group["lr"] = rate * group["factor"]
 
             optimizer.zero_grad(set_to_none=True)
             loss = backward(network, run.task, images, targets, dtype, scaler, parts)

@@ -73,12 +73,30 @@ def learning_rate(settings: TrainingConfig, step: int, steps: int) -> float:
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Optimizer:
-    """SGD or AdamW with two parameter groups: weights are decayed; normalisation parameters and
-    biases are not."""
+    """SGD or AdamW. Weights are decayed; normalisation parameters and biases are not.
+
+    Each of the two is a parameter group; with a learning rate of its own, the backbone has two
+    more. The loop multiplies the learning rate by a group's "factor".
+
+    Raises:
+        ValueError: `backbone_rate` is set, and the network has no backbone.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
+    parts = [(trained, 1.0)]
+    if settings.backbone_rate != 1.0:
+        if not hasattr(model, "backbone"):
+            raise ValueError("training.backbone_rate: a classifier is trained at one learning rate")
+        own = {id(p) for p in model.backbone.parameters()}
+        backbone = [p for p in trained if id(p) in own]
+        others = [p for p in trained if id(p) not in own]
+        parts = [(others, 1.0), (backbone, settings.backbone_rate)]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": chosen, "weight_decay": decay, "factor": factor}
+        for part, factor in parts
+        for chosen, decay in (
+            ([p for p in part if p.ndim > 1], settings.weight_decay),
+            ([p for p in part if p.ndim <= 1], 0.0),
+        )
     ]
     if settings.optimizer == "sgd":
         sgd = torch.optim.SGD(groups, settings.learning_rate, settings.momentum, fused=True)

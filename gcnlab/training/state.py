@@ -131,8 +131,9 @@ class RunState:
             )
         load_model_state(self.model, state, path)
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # older checkpoints say False
+        for group in self.optimizer.param_groups:  # older checkpoints say False, and have no factor
             group["fused"] = True
+            group.setdefault("factor", 1.0)
         if state["scaler"]:  # empty if the run had no loss scaling (bf16, fp32)
             self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])

@@ -30,6 +30,7 @@ from gcnlab.datasets import (
     weights_normalization,
 )
 from gcnlab.datasets.cached import Cached
+from gcnlab.datasets.copies import FixedCopies
 from gcnlab.datasets.ids import check_labels
 from gcnlab.datasets.single_shapes import SingleShapes
 from gcnlab.evaluation import Inference, Scores, evaluate, predict
@@ -38,6 +39,7 @@ from gcnlab.models import SegmentationNet, build_backbone, build_classifier
 from gcnlab.models.backbones import published_weights
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.pretrained import WEIGHTS, pretrained_networks, resolve
+from gcnlab.training.features import CachedFeatures, OnFeatures
 from gcnlab.training.optimization import classification_loss, labelled_pixels, segmentation_loss
 from gcnlab.training.pretraining import PretrainConfig
 from gcnlab.training.settings import DataConfig, ModelConfig, RunConfig, Settings
@@ -76,6 +78,18 @@ class Task(ABC):
     def training_set(self) -> Dataset:
         """The training split: (image, target) pairs, augmented, normalised, of one size. A small
         set is read once and kept in memory."""
+
+    def training_network(
+        self, model: nn.Module, dataset: Dataset, num_workers: int = 0
+    ) -> tuple[nn.Module, Dataset]:
+        """The network that the loop calls, and its inputs: by default `model` and the images.
+
+        Args:
+            model: the network of the run; its weights are trained and saved.
+            dataset: the training set.
+            num_workers: data-loading workers; 0 loads in this process.
+        """
+        return model, dataset
 
     @abstractmethod
     def evaluation_set(self, split: str = "val") -> Dataset:
@@ -154,8 +168,28 @@ class Segmentation(Task):
         from gcnlab.datasets import training_transform  # imports torchvision, which is slow
 
         d = self.config.data
+        if d.copies is not None:
+            return FixedCopies(
+                self.open("train"),
+                d.copies,
+                self.normalization,
+                d.crop,
+                d.scale,
+                d.flip,
+                d.color_jitter,
+            )
         transform = training_transform(self.normalization, d.crop, d.scale, d.flip, d.color_jitter)
         return Cached(self.open("train"), transform)
+
+    def training_network(
+        self, model: nn.Module, dataset: Dataset, num_workers: int = 0
+    ) -> tuple[nn.Module, Dataset]:
+        """Heads and decoder on cached features, if the backbone is frozen and the copies of the
+        images are fixed."""
+        if not (self.config.model.frozen_backbone and isinstance(dataset, FixedCopies)):
+            return model, dataset
+        name = f"{self.config.data.dataset}-{self.config.model.backbone.replace('/', '-')}"
+        return OnFeatures(model), CachedFeatures(dataset, model.backbone, name, num_workers)
 
     def evaluation_set(self, split: str = "val") -> Dataset:
         from gcnlab.datasets import evaluation_transform
@@ -302,6 +336,7 @@ def build_network(config: ModelConfig, num_classes: int) -> SegmentationNet:
         refine=config.refine,
         upsample=config.upsample,
         mid_channels=config.mid_channels,
+        frozen_backbone=config.frozen_backbone,
     )
 
 
