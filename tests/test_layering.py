@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "exercises": set(),
     "images": {"annotations"},
     "models": {"pretrained", "lazy", "annotations", "arguments", "images"},
-    "datasets": {"lazy", "annotations", "arguments"},
+    "datasets": {"pretrained", "lazy", "annotations", "arguments"},
     "evaluation": {"lazy", "distributed", "images", "allocator", "annotations", "arguments", "loading", "settings", "datasets", "models"},
     "geometry": set(),
     "receptive": {"lazy", "images", "annotations", "arguments", "geometry", "models"},

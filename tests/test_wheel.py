@@ -35,6 +35,7 @@ import gcnlab
 from gcnlab.pretrained import data_folder
 print(gcnlab.__file__)
 print(data_folder("paper"), *gcnlab.pretrained_networks())
+print(*sorted(path.name for path in data_folder("voc_animals").iterdir()))
 print(gcnlab.load("gcn7-seed0").labels.names[1])
 """
     environment = os.environ | {"PYTHONPATH": str(site)}
@@ -43,10 +44,11 @@ print(gcnlab.load("gcn7-seed0").labels.names[1])
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    file, data, label = done.stdout.splitlines()
+    file, data, lists, label = done.stdout.splitlines()
     assert Path(file) == site / "gcnlab" / "__init__.py"
     folder, *networks = data.split()
     assert Path(folder) == site / "gcnlab" / "_data" / "paper"
     expected = sorted(path.name for path in (ROOT / "data" / "checkpoints").iterdir())
     assert networks == expected
+    assert lists == "train.txt val.txt"
     assert label == "disc"

@@ -18,7 +18,7 @@ class Check:
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """voc, voc-test, sbd, coco, cityscapes, cityscapes-coarse, imagenet or camvid."""
+    """voc, voc-test, sbd, voc-animals, coco, cityscapes, cityscapes-coarse, imagenet or camvid."""
     root: Path | None = None
     """Folder of all data sets; the default is the environment variable GCNLAB_DATA, or data."""
     workers: int = 0
@@ -63,7 +63,7 @@ class Get:
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """voc, sbd, coco, cityscapes, imagenet or camvid."""
+    """voc, sbd, voc-animals, coco, cityscapes, imagenet or camvid."""
     root: Path | None = None
     """Folder of all data sets; the default is the environment variable GCNLAB_DATA, or data."""
     yes: bool = False
@@ -115,7 +115,7 @@ class Miniature:
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """voc, sbd, coco, cityscapes or imagenet."""
+    """voc, sbd, voc-animals, coco, cityscapes or imagenet."""
     root: Path
     """Folder for the miniature data sets; a data set that exists there is not overwritten."""
 

@@ -4,12 +4,13 @@ from .coco import COCOAsVOC, voc_sbd_coco_train
 from .files import data_root, read_image, read_labels
 from .imagenet import ImageNet
 from .inspection import inspect_dataset
-from .labels import CAMVID, CITYSCAPES, IGNORE, SHAPES, VOC, LabelSet
+from .labels import CAMVID, CITYSCAPES, IGNORE, SHAPES, VOC, VOC_ANIMALS, LabelSet
 from .miniature import make_miniatures
 from .normalization import NORMALIZATIONS, Normalization, weights_normalization
 from .shapes import Scene, ShapeObject, Shapes, render
 from .transforms import evaluation_transform, training_transform
 from .voc import SBDSegmentation, VOCSegmentation, voc_sbd_train
+from .voc_animals import VOCAnimals
 
 __all__ = [
     "CAMVID",
@@ -18,6 +19,7 @@ __all__ = [
     "NORMALIZATIONS",
     "SHAPES",
     "VOC",
+    "VOC_ANIMALS",
     "COCOAsVOC",
     "CamVid",
     "Cityscapes",
@@ -28,6 +30,7 @@ __all__ = [
     "Scene",
     "ShapeObject",
     "Shapes",
+    "VOCAnimals",
     "VOCSegmentation",
     "cityscapes_train_with_coarse",
     "data_root",

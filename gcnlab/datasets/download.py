@@ -82,6 +82,12 @@ SOURCES = {
             ),
         ),
     ),
+    "voc-animals": Source(
+        "VOC animals: photographs of PASCAL VOC 2012 and SBD; the images are from Flickr, under its "
+        "terms of use",
+        instructions="Get both data sets with `gcnlab data get voc` and `gcnlab data get sbd`; the "
+        "lists of images come with gcnlab. Then run `gcnlab data check voc-animals`.",
+    ),
     "coco": Source(
         "COCO 2017, https://cocodataset.org; annotations CC BY 4.0, the images are from "
         "Flickr, under its terms of use",

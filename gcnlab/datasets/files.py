@@ -61,6 +61,11 @@ class LabelledImages(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        pair = self.read(index)
+        return pair if self.transforms is None else self.transforms(*pair)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Image `index` and its label map, checked, before the transforms."""
         from torchvision import tv_tensors  # slow to import
 
         image = read_image(self.images[index], upright=False)  # the labels match the stored pixels
@@ -71,8 +76,7 @@ class LabelledImages(Dataset):
             raise ValueError(
                 f"{self.images[index]} is {_size(image)}, but its label map {source} is {_size(labels)}"
             )
-        pair = tv_tensors.Image(image), tv_tensors.Mask(labels)
-        return pair if self.transforms is None else self.transforms(*pair)
+        return tv_tensors.Image(image), tv_tensors.Mask(labels)
 
     def label_map(self, index: int, image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "_ _"]:
         """The class ids of image `index`."""

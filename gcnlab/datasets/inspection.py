@@ -19,6 +19,7 @@ from gcnlab.datasets.coco import COCOAsVOC, voc_sbd_coco_train
 from gcnlab.datasets.files import data_root
 from gcnlab.datasets.imagenet import ImageNet
 from gcnlab.datasets.voc import SBDSegmentation, VOCSegmentation, voc_sbd_train
+from gcnlab.datasets.voc_animals import VOCAnimals
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ EXPECTED_SPLITS: dict[str, tuple[ExpectedSplit, ...]] = {
             read=False,
         ),
     ),
+    "voc-animals": (
+        ExpectedSplit("train", lambda r: VOCAnimals("train", r), 3131),
+        ExpectedSplit("val", lambda r: VOCAnimals("val", r), 300),
+    ),
     "coco": (
         ExpectedSplit("train", lambda r: COCOAsVOC("train", r / "coco"), None),
         ExpectedSplit("val", lambda r: COCOAsVOC("val", r / "coco"), None),
@@ -96,7 +101,8 @@ EXPECTED_SPLITS: dict[str, tuple[ExpectedSplit, ...]] = {
         ExpectedSplit("test", lambda r: CamVid("test", r / "camvid"), 233),
     ),
 }
-"""Name of a data set → its splits, with the official counts (paper, sections 4.1 and 4.2)."""
+"""Name of a data set → its splits, with the official counts (paper, sections 4.1 and 4.2; VOC animals
+is our own selection)."""
 
 IMAGE_SIZES = {"cityscapes": (1024, 2048), "cityscapes-coarse": (1024, 2048)}
 """(height, width) of every image of a data set."""

@@ -3,8 +3,11 @@
 This module imports torch only to colour a map, so that settings can use the classes without torch.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gcnlab.arguments import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +39,23 @@ class LabelSet:
     @property
     def num_classes(self) -> int:
         return len(self.names)
+
+    def subset(self, names: Iterable[str]) -> "LabelSet":
+        """Return the label set of some of the classes, with their colours, in the order given.
+
+        Raises:
+            ValueError: a name is not one of the classes, or is given twice.
+        """
+        names = (names,) if isinstance(names, str) else tuple(names)
+        for name in names:
+            if name not in self.names:
+                raise ValueError(
+                    f"unknown class {name!r}{nearest(name, self.names)}; "
+                    f"the classes are {', '.join(self.names)}"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"class {name!r} is given twice: remove one")
+        return LabelSet(names, tuple(self.colors[self.names.index(name)] for name in names))
 
     def colorize(self, labels: "torch.Tensor") -> "torch.Tensor":
         """Colour a label map of shape (height, width); void becomes white.
@@ -139,6 +159,9 @@ VOC = LabelSet(
     ),
     colors=voc_palette(21),
 )
+
+VOC_ANIMALS = VOC.subset(("background", "cat", "cow", "dog", "horse", "person", "sheep"))
+"""The classes of `VOCAnimals`, in VOC's order."""
 
 _CITYSCAPES_CLASSES = (  # label id, name, colour; the train id is the position
     (7, "road", (128, 64, 128)),

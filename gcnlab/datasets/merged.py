@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gcnlab.annotations import Tensor, UInt8
+from gcnlab.annotations import Tensor
 from gcnlab.datasets.files import LabelledImages
 
 
@@ -29,13 +29,9 @@ class Merged(LabelledImages):
         self.images: list[Path] = [image for part in parts for image in part.images]
         self._place = [(part, i) for part in parts for i in range(len(part))]
 
-    def label_map(self, index: int, image: Tensor) -> UInt8[Tensor, "_ _"]:
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
         part, i = self._place[index]
-        return part.label_map(i, image)
-
-    def label_source(self, index: int) -> str | Path:
-        part, i = self._place[index]
-        return part.label_source(i)
+        return part.read(i)
 
     def name(self, index: int) -> str:
         part, i = self._place[index]

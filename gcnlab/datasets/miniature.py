@@ -16,7 +16,7 @@ from PIL import Image
 from gcnlab.datasets.cityscapes import to_label_ids
 from gcnlab.datasets.coco import CATEGORIES
 from gcnlab.datasets.files import palette_picture
-from gcnlab.datasets.labels import SHAPES, VOC, voc_palette
+from gcnlab.datasets.labels import SHAPES, VOC, VOC_ANIMALS, voc_palette
 from gcnlab.datasets.shapes import Scene, outline, random_scene, render
 
 VOC_NAMES = {
@@ -37,26 +37,34 @@ _CATEGORY = {name: number for number, name in CATEGORIES.items()}
 _VOC_IDS = np.array(
     [0, 1, 5, 12, 15, 18, 20], dtype=np.uint8
 )  # VOC's ids for the classes of Shapes
+_ANIMAL_IDS = np.array([VOC.names.index(name) for name in VOC_ANIMALS.names], dtype=np.uint8)
 _CITYSCAPES_IDS = np.array([0, 2, 8, 10, 11, 13, 18], dtype=np.uint8)
 
 
-def make_voc(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
+def make_voc(
+    root: str | Path, size: tuple[int, int] = (60, 80), ids: np.ndarray = _VOC_IDS
+) -> Path:
     """Make VOC 2012 under `root`/VOCdevkit/VOC2012; the images vary in size around `size`, in
-    pixels.
+    pixels. `ids` are VOC's ids for the seven classes of Shapes.
     """
     folder = _new(Path(root) / "VOCdevkit" / "VOC2012")
     for split, names in VOC_NAMES.items():
         _write_list(folder / "ImageSets" / "Segmentation" / f"{split}.txt", names)
         for name in names:
             scene = _scene(name, size)
-            image, ids, _ = (part.numpy() for part in render(scene))
+            image, kinds, _ = (part.numpy() for part in render(scene))
             _save(image.transpose(1, 2, 0), folder / "JPEGImages" / f"{name}.jpg", quality=92)
             if split != "test":
-                picture = palette_picture(_with_void(_VOC_IDS[ids]), voc_palette(256))
+                picture = palette_picture(_with_void(ids[kinds]), voc_palette(256))
                 _save(picture, folder / "SegmentationClass" / f"{name}.png")
     names = sorted((*VOC_NAMES["train"], *VOC_NAMES["val"]))
     _write_list(folder / "ImageSets" / "Segmentation" / "trainval.txt", names)
     return folder
+
+
+def make_voc_animals(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
+    """Make the small copy of VOC animals under `root`/voc_animals, with all seven classes."""
+    return make_voc(Path(root) / "voc_animals", size, _ANIMAL_IDS)
 
 
 def make_sbd(root: str | Path, size: tuple[int, int] = (60, 80)) -> Path:
@@ -153,6 +161,7 @@ def make_imagenet(root: str | Path, size: tuple[int, int] = (48, 64), images: in
 MAKERS = {
     "voc": make_voc,
     "sbd": make_sbd,
+    "voc-animals": make_voc_animals,
     "coco": make_coco,
     "cityscapes": make_cityscapes,
     "imagenet": make_imagenet,

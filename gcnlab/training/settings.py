@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from gcnlab.datasets.labels import CAMVID, CITYSCAPES, SHAPES, VOC, LabelSet
+from gcnlab.datasets.labels import CAMVID, CITYSCAPES, SHAPES, VOC, VOC_ANIMALS, LabelSet
 from gcnlab.datasets.normalization import NORMALIZATIONS
 from gcnlab.models.choices import BACKBONES, UPSAMPLES, HeadKind, check_kernel_size
 from gcnlab.settings import check, check_choice, check_kind, from_plain, settle, to_plain
@@ -17,8 +17,9 @@ from gcnlab.settings import check, check_choice, check_kind, from_plain, settle,
 DatasetName = Literal[
     "shapes",
     "camvid",
-    "voc",
     "voc-animals",
+    "voc-animals-tune",
+    "voc",
     "voc+sbd",
     "voc+sbd+coco",
     "cityscapes",
@@ -27,7 +28,14 @@ DatasetName = Literal[
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Decay = Literal["poly", "constant", "step", "cosine"]
 
-_LABELS = {"shapes": SHAPES, "camvid": CAMVID, "voc": VOC, "cityscapes": CITYSCAPES}
+_LABELS = {
+    "shapes": SHAPES,
+    "camvid": CAMVID,
+    "voc-animals": VOC_ANIMALS,
+    "voc-animals-tune": VOC_ANIMALS,
+    "voc": VOC,
+    "cityscapes": CITYSCAPES,
+}
 _EARLIER_NAMES = {"data/checkpoints/mini-seed0/weights.safetensors": "mini-seed0"}
 """Earlier values of model.weights, in recorded settings, and today's names of the same weights."""
 
@@ -84,12 +92,14 @@ class DataConfig:
     """The data set of a segmentation run, and the augmentation in training."""
 
     dataset: DatasetName = "shapes"
-    """shapes (drawn on the fly); camvid; voc, alone or with the images of SBD (10,582 in the paper)
-    and COCO (109,892); cityscapes, fine or with the coarse labels (22,973). All parts joined by +
-    are used for training; val and test are those of the first."""
+    """shapes (drawn on the fly); camvid; voc-animals (photographs of VOC and SBD, seven classes), or
+    voc-animals-tune, whose train and val are two parts of its training images, to choose settings
+    on; voc, alone or with the images of SBD (10,582 in the paper) and COCO (109,892); cityscapes,
+    fine or with the coarse labels (22,973). All parts joined by + are used for training; val and
+    test are those of the first."""
     root: Path | None = None
-    """Folder that holds camvid, VOCdevkit, benchmark_RELEASE, coco and cityscapes. None: the
-    environment variable GCNLAB_DATA, or data/."""
+    """Folder that holds camvid, voc_animals, VOCdevkit, benchmark_RELEASE, coco and cityscapes.
+    None: the environment variable GCNLAB_DATA, or data/."""
     image_size: int = 256
     """Side of the images of Shapes, in pixels."""
     train_images: int | None = None

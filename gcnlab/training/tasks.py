@@ -23,6 +23,7 @@ from gcnlab.datasets import (
     LabelSet,
     Normalization,
     Shapes,
+    VOCAnimals,
     VOCSegmentation,
     cityscapes_train_with_coarse,
     voc_sbd_coco_train,
@@ -33,6 +34,7 @@ from gcnlab.datasets.cached import Cached
 from gcnlab.datasets.copies import FixedCopies
 from gcnlab.datasets.ids import check_labels
 from gcnlab.datasets.single_shapes import SingleShapes
+from gcnlab.datasets.trees import check_split
 from gcnlab.evaluation import Inference, Scores, evaluate, predict
 from gcnlab.evaluation.classification import TopKAccuracy, evaluate_classifier
 from gcnlab.models import SegmentationNet, build_backbone, build_classifier
@@ -357,6 +359,11 @@ def open_dataset(data: DataConfig, split: str, transforms: Any = None) -> Datase
         case ("camvid", _):
             _check_holds_camvid(data.root)
             return CamVid(split, camvid, transforms)
+        case ("voc-animals", _):
+            return VOCAnimals(split, data.root, transforms)
+        case ("voc-animals-tune", _):
+            check_split(split, ("train", "val"))
+            return VOCAnimals("tune" if split == "val" else "tune-train", data.root, transforms)
         case ("voc+sbd", "train"):
             return voc_sbd_train(voc, sbd, transforms)
         case ("voc+sbd+coco", "train"):

@@ -20,7 +20,16 @@ pytestmark = pytest.mark.slow
 
 # --- check
 
-SETS = ("voc", "voc-test", "sbd", "coco", "cityscapes", "cityscapes-coarse", "imagenet")
+SETS = (
+    "voc",
+    "voc-test",
+    "sbd",
+    "voc-animals",
+    "coco",
+    "cityscapes",
+    "cityscapes-coarse",
+    "imagenet",
+)
 
 
 @pytest.mark.parametrize("name", SETS)
