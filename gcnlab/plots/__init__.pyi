@@ -1,6 +1,7 @@
 from .coverage import plot_coverage
 from .distance import plot_distance_curves
 from .errors import plot_changes, plot_confusion, plot_error_kinds
+from .examples import plot_examples
 from .kernels import plot_against_k, plot_kernels
 from .notebook import show
 from .object_size import plot_object_sizes
@@ -29,6 +30,7 @@ __all__ = [
     "plot_distance_curves",
     "plot_epochs",
     "plot_error_kinds",
+    "plot_examples",
     "plot_fields",
     "plot_kernels",
     "plot_label_maps",

@@ -340,7 +340,7 @@ PRESETS = {
                 copies=4,
                 normalization="weights",
             ),
-            TrainingConfig(epochs=6, batch_size=16, precision="fp32"),
+            TrainingConfig(epochs=4, batch_size=16, precision="fp32"),
         ),
     ),
     "photos-tuned": (
@@ -360,7 +360,7 @@ PRESETS = {
                 color_jitter=0.2,
                 normalization="weights",
             ),
-            TrainingConfig(epochs=6, batch_size=16, backbone_rate=0.04),
+            TrainingConfig(epochs=4, batch_size=16, backbone_rate=0.04),
         ),
     ),
     "paper": (
