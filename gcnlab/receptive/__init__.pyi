@@ -1,7 +1,7 @@
 from .gradient import gradient_field, mean_gradient_field
 from .graph import NotTraceable
 from .occlusion import Occlusion, valid_field
-from .regions import area_share, centred, coverage, mean_field, region, square_share
+from .regions import area, area_share, centred, coverage, mean_field, radius, region, square_share
 from .session import OcclusionSession
 from .settings import OcclusionSettings
 from .theoretical import TheoreticalField, theoretical_field
@@ -14,12 +14,14 @@ __all__ = [
     "OcclusionSettings",
     "TheoreticalField",
     "ValidField",
+    "area",
     "area_share",
     "centred",
     "coverage",
     "gradient_field",
     "mean_field",
     "mean_gradient_field",
+    "radius",
     "region",
     "square_share",
     "theoretical_field",

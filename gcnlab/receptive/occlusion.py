@@ -1,9 +1,9 @@
 """The valid receptive field, by occlusion (Zhou et al., ICLR 2015; the paper's Figure 3).
 
 A small occluder covers the image at each position of a grid; one position of it is a *window*. The
-drop of the logit of one unit is measured for each window. The *discrepancy* of a pixel is the mean
-drop over the windows that cover it (`gcnlab.receptive.grid`). The thresholded map is the region
-that drives the unit.
+drop of the logit of one unit, or of its margin or probability (`gcnlab.receptive.quantity`), is
+measured for each window. The *discrepancy* of a pixel is the mean drop over the windows that cover
+it (`gcnlab.receptive.grid`). The thresholded map is the region that drives the unit.
 
 Three methods compute the map:
 
@@ -22,6 +22,7 @@ import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.grid import OcclusionGrid, Window
 from gcnlab.receptive.incremental import IncrementalNet, NotReusable
 from gcnlab.receptive.plain import PlainNet
+from gcnlab.receptive.quantity import drop_of, value_of
 from gcnlab.receptive.selfcheck import CHECKED, SelfCheck, compare_with_plain
 from gcnlab.receptive.settings import OcclusionSettings
 from gcnlab.receptive.unit import check_finite, check_image, locate, middle_pixel
@@ -55,8 +57,8 @@ class Occlusion:
     """Valid receptive fields of one network on one image, for any pixel, class and occluder.
 
     The activations of the clean image are kept between calls, and so are the results of the latest
-    windows: another class, another threshold or a finer drill-down at the same pixel runs only the
-    windows that are new.
+    windows: another class, quantity or threshold, or a finer drill-down at the same pixel, runs only
+    the windows that are new.
 
     Args:
         model: maps images to score maps; run in evaluation mode and left as it was. Its weights
@@ -166,6 +168,8 @@ class Occlusion:
         if settings.method != "plain" and self._net is not None and not self._net.graph.checked:
             self.self_check(pixel, settings)
         target = locate(self.score_map, pixel, target)
+        clean = self.score_map[:, pixel[0], pixel[1]]
+        score = value_of(clean, target, settings.quantity).item()
         known = self._known_drops(grid, pixel, settings)
 
         def field(drops: np.ndarray, agreement: float) -> ValidField:
@@ -173,13 +177,15 @@ class Occlusion:
                 discrepancy=grid.spread(torch.from_numpy(drops)),
                 pixel=pixel,
                 target=target,
-                score=self.score_map[target, pixel[0], pixel[1]].item(),
+                score=score,
                 window=grid.window,
                 stride=grid.stride,
                 fill=settings.fill,
                 evaluated=known.done.mean().item(),
                 agreement=agreement,
                 note=self._field_note(pixel, settings.method),
+                quantity=settings.quantity,
+                centre=self._centre(pixel),
             )
 
         with tqdm(total=math.prod(grid.shape), desc="occlude", disable=not progress) as bar:
@@ -195,13 +201,43 @@ class Occlusion:
                     done += len(batch)
                     if on_progress is not None:
                         on_progress(done / len(missing))
-                return known.drops[(*np.array(windows).T, target)]
+                drops = torch.from_numpy(known.drops[tuple(np.array(windows).T)])
+                return drop_of(clean, drops, target, settings.quantity).numpy()
 
             if settings.method == "drilldown":
                 for drops, agreement in drill_down(grid, run, settings):
                     yield field(drops, agreement)
             else:
                 yield field(run(grid.windows()).reshape(grid.shape), 1.0)
+
+    def drops(
+        self, pixel: Pixel, settings: OcclusionSettings | None = None
+    ) -> Float[Tensor, "rows columns classes"]:
+        """The drop of every class's logit for each window of the grid, clean − occluded.
+
+        `OcclusionGrid.spread` makes the discrepancy from the drops of one class, and
+        `gcnlab.receptive.quantity.drop_of` those of the margin or the probability.
+
+        Args:
+            pixel: (row, column) on the score map.
+            settings: occluder and method; None for the defaults. All windows are run; "drilldown"
+                is the same as "exact" here.
+
+        Raises:
+            ValueError: an argument is out of its range; the message names it.
+        """
+        settings = settings or OcclusionSettings()
+        pixel, grid = pixel_of(pixel), self._grid(settings)
+        if settings.method == "drilldown":
+            settings = replace(settings, method="exact")
+        self.field(pixel, None, settings)
+        known = self._known_drops(grid, pixel, settings)
+        # Windows are missing only if the reuse of activations was given up during the field.
+        missing = [window for window in grid.windows() if not known.done[window]]
+        for batch, drops in self._run(grid, missing, pixel, settings):
+            index = tuple(np.array(batch).T)
+            known.drops[index], known.done[index] = drops, True
+        return torch.from_numpy(known.drops.copy())
 
     def self_check(
         self, pixel: Pixel, settings: OcclusionSettings | None = None, count: Whole = CHECKED
@@ -226,8 +262,7 @@ class Occlusion:
         count, pixel = whole("count", count, 1), pixel_of(pixel)
         grid = self._grid(settings)
         locate(self.score_map, pixel, None)
-        image_size, map_size = tuple(self.image.shape[-2:]), tuple(self.score_map.shape[-2:])
-        windows = grid.sample(count, middle_pixel(pixel, image_size, map_size))
+        windows = grid.sample(count, self._centre(pixel))
         if self._net is None:
             return SelfCheck(0, 0.0, 0.0)
         exact = {}
@@ -278,6 +313,10 @@ class Occlusion:
         self._drops.clear()
         self.score_map = self._plain_net.score_map
 
+    def _centre(self, pixel: tuple[int, int]) -> tuple[int, int]:
+        """The pixel of the image in the middle of a unit."""
+        return middle_pixel(pixel, tuple(self.image.shape[-2:]), tuple(self.score_map.shape[-2:]))
+
     def _field_note(self, pixel: tuple[int, int], method: str) -> str:
         """The note of a field: what was not reused, and where on the image the unit is, if the
         score map has another size."""
@@ -285,7 +324,7 @@ class Occlusion:
         notes = [self._plain_net.note if method == "plain" else self.note]
         if image_size != map_size:
             (rows, columns), (height, width) = map_size, image_size
-            row, column = middle_pixel(pixel, image_size, map_size)
+            row, column = self._centre(pixel)
             notes.append(
                 f"the score map is {rows}×{columns} for an image of {height}×{width}: unit "
                 f"{pixel} is at row {row}, column {column} of the image"
@@ -376,10 +415,11 @@ def valid_field(
     agreement: int | float = 0.95,
     threshold: int | float = 0.2,
     rule: str = "maximum",
+    quantity: str = "logit",
     batch_size: Whole = 16,
     progress: bool = False,
 ) -> ValidField:
-    """Occlude the image at every position of a grid, and measure the drop of one logit.
+    """Occlude the image at every position of a grid, and measure the drop at one unit.
 
     For several pixels or classes of one image, use an `Occlusion`: it keeps activations and drops.
 
@@ -398,6 +438,8 @@ def valid_field(
         agreement: for "drilldown", the intersection over union to reach with the region of all
             windows, in (0, 1].
         threshold, rule: definition of that region, for "drilldown" (`gcnlab.receptive.regions`).
+        quantity: what is measured: the "logit" of the class, its "margin" to the largest other
+            logit, or its softmax "probability" (`gcnlab.receptive.quantity`).
         batch_size: largest number of windows per batch.
         progress: show a progress bar.
 
@@ -414,6 +456,7 @@ def valid_field(
         agreement=agreement,
         threshold=threshold,
         rule=rule,
+        quantity=quantity,
         batch_size=batch_size,
     )
     return Occlusion(model, image, reuse=method != "plain").field(pixel, target, settings, progress)

@@ -74,7 +74,8 @@ class PlainNet:
         size = batch_size if batch_size > 1 and self._batches[fill] else 1
         for start in range(0, len(windows), size):
             batch = windows[start : start + size]
-            logits = self.run(self.occluded(grid, batch, fill))[:, :, row, column]
+            # Read at the unit before the copy to the CPU: a batch of score maps is large.
+            logits = self._on_cpu(self._logits(self.occluded(grid, batch, fill))[:, :, row, column])
             _check_finite_changes(logits, grid, batch, fill)
             yield batch, logits.double() - self.score_map[:, row, column].double()
 
@@ -89,10 +90,15 @@ class PlainNet:
 
     def run(self, images: Tensor) -> Float[Tensor, "batch classes rows columns"]:
         """Logits of some images, on the CPU, in at least single precision."""
+        return self._on_cpu(self._logits(images))
+
+    def _logits(self, images: Tensor) -> Float[Tensor, "batch classes rows columns"]:
         # no_grad, since a network may cache tensors or use autograd inside: inference_mode forbids
         # both.
         with evaluation_mode(self.model), torch.no_grad():
-            logits = logits_of(self.model, images)
+            return logits_of(self.model, images)
+
+    def _on_cpu(self, logits: Tensor) -> Tensor:
         return logits.to("cpu", torch.promote_types(logits.dtype, torch.float32))
 
     def _takes_batches(self, fill: int | float) -> bool:

@@ -75,6 +75,47 @@ def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows co
     return (region & mask).sum().item() / mask.sum().item()
 
 
+def area(
+    field: Float[Tensor, "height width"], threshold: int | float = 0.2, rule: str = "maximum"
+) -> float:
+    """Share of the image in the region, 0 … 1; 0 if the field is zero.
+
+    Args:
+        field: discrepancy or gradient.
+        threshold, rule: see `region`.
+    """
+    return region(field, threshold, rule).float().mean().item()
+
+
+def radius(field: Float[Tensor, "height width"], pixel: Pixel) -> float:
+    """Root mean square distance of `|field|` from a pixel, in pixels: √(Σ|f|·d² / Σ|f|).
+
+    It depends on no threshold and on all of the field. For a field that falls off as a Gaussian
+    around the pixel, it is √2 times the standard deviation along one axis. Negative values, where
+    an occluder raises the logit, count by their size: they drive the unit, too.
+
+    Args:
+        field: discrepancy or gradient.
+        pixel: (row, column) on the field from which distances are measured, between pixel centres.
+
+    Returns:
+        The radius, at most the distance of the farthest pixel; NaN if the field is zero.
+
+    Raises:
+        ValueError: the pixel is outside the field, or the field is not finite.
+    """
+    size = _finite_size(field).double()
+    places = _inside(pixel, field)
+    if size.max() == 0:
+        return float("nan")
+    rows, columns = (
+        (torch.arange(n, device=size.device, dtype=torch.float64) - p).square()
+        for n, p in zip(size.shape, places)
+    )
+    size = size / size.max()
+    return (((rows[:, None] + columns) * size).sum() / size.sum()).sqrt().item()
+
+
 def area_share(field: Float[Tensor, "height width"], mass: int | float) -> float:
     """Share of the image in the smallest region that holds `mass` of the field's sum, 0 … 1.
 
@@ -84,7 +125,7 @@ def area_share(field: Float[Tensor, "height width"], mass: int | float) -> float
         field: discrepancy or gradient.
         mass: share of the field's sum, in (0, 1].
     """
-    return region(field, mass, "mass").float().mean().item()
+    return area(field, mass, "mass")
 
 
 def square_share(

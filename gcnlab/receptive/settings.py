@@ -12,6 +12,8 @@ Method = Literal["exact", "drilldown", "plain"]
 METHODS = ("exact", "drilldown", "plain")
 Rule = Literal["maximum", "mass"]
 RULES = ("maximum", "mass")
+Quantity = Literal["logit", "margin", "probability"]
+QUANTITIES = ("logit", "margin", "probability")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class OcclusionSettings:
     rule: Rule = "maximum"
     """maximum: the region where the absolute discrepancy is at least threshold × its maximum; mass:
     the smallest region that holds that share of the sum of the absolute discrepancy."""
+    quantity: Quantity = "logit"
+    """What is measured at the unit. logit: the logit of the class; margin: its difference to the
+    largest logit of another class; probability: its softmax probability."""
     batch_size: int = 16
     """Largest number of occluded images per batch."""
 
@@ -55,7 +60,8 @@ class OcclusionSettings:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
-        for name, choices in (("method", METHODS), ("rule", RULES)):
+        known = (("method", METHODS), ("rule", RULES), ("quantity", QUANTITIES))
+        for name, choices in known:
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"unknown {name} {shown(value)}; choose {', '.join(choices)}")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gcnlab.annotations import Bool, Float, Tensor
-from gcnlab.receptive.regions import coverage, region
+from gcnlab.receptive.regions import area, coverage, radius, region
 
 
 @dataclass(frozen=True)
@@ -11,11 +11,11 @@ class ValidField:
     """The valid receptive field of one unit on one image.
 
     Attributes:
-        discrepancy: for each pixel, the mean of logit(clean) − logit(occluded) over the windows
-            that cover it; positive where the pixel supports the class. On the CPU.
+        discrepancy: for each pixel, the mean of clean − occluded of the measured quantity over the
+            windows that cover it; positive where the pixel supports the class. On the CPU.
         pixel: (row, column) of the unit on the score map.
         target: id of the class.
-        score: logit of the class at the unit, on the clean image.
+        score: logit, margin or probability of the class at the unit, on the clean image.
         window: (height, width) of the occluder, in pixels.
         stride: distances between its positions along rows and columns, in pixels.
         fill: value of the occluder.
@@ -23,6 +23,9 @@ class ValidField:
         agreement: expected intersection over union with the region of all windows, 0 … 1.
         note: what was not reused, and the position of the unit on the image if the score map and
             the image differ in size; empty if there is nothing to report.
+        quantity: what was measured: "logit", "margin" or "probability"
+            (`gcnlab.receptive.quantity`).
+        centre: (row, column) on the image of the unit's middle; None if it is `pixel`.
     """
 
     discrepancy: Float[Tensor, "height width"]
@@ -35,6 +38,8 @@ class ValidField:
     evaluated: int | float = 1.0
     agreement: int | float = 1.0
     note: str = ""
+    quantity: str = "logit"
+    centre: tuple[int, int] | None = None
 
     def region(
         self, threshold: int | float = 0.2, rule: str = "maximum"
@@ -45,3 +50,11 @@ class ValidField:
     def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:
         """Share of `mask`, (height, width) bool, inside the region, 0 … 1."""
         return coverage(self.region(threshold, rule), mask)
+
+    def area(self, threshold: int | float = 0.2, rule: str = "maximum") -> float:
+        """Share of the image in the region, 0 … 1."""
+        return area(self.discrepancy, threshold, rule)
+
+    def radius(self) -> float:
+        """Root mean square distance of `|discrepancy|` from the unit, in pixels of the image."""
+        return radius(self.discrepancy, self.pixel if self.centre is None else self.centre)

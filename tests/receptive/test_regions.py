@@ -1,6 +1,7 @@
 """Regions, coverage and means, against their definitions pixel by pixel."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gcnlab.receptive import (
+    area,
     area_share,
     centred,
     coverage,
     gradient_field,
     mean_field,
     mean_gradient_field,
+    radius,
     region,
     square_share,
 )
@@ -116,6 +119,7 @@ def test_an_unknown_rule_is_named():
     [
         region,
         lambda field: area_share(field, 0.5),
+        lambda field: radius(field, (0, 0)),
         lambda field: square_share(field, 0.5),
         lambda field: mean_field([(field, (0, 0))], 1),
     ],
@@ -125,6 +129,50 @@ def test_a_field_that_is_not_finite_is_refused(value, use):
     field[1, 1] = value
     with pytest.raises(ValueError, match="not finite"):
         use(field)
+
+
+# --- Radius and area
+
+
+def test_radius_by_hand():
+    """4 at distance 1, 1 at √4, 2 at 1, 1 at √2, 2 at √5, of 10 in all."""
+    squares = 4 * 1 + 1 * 4 + 2 * 1 + 1 * 2 + 2 * 5
+    assert radius(FIELD, (0, 0)) == pytest.approx(math.sqrt(squares / 10))
+    assert radius(FIELD, (0, 1)) == pytest.approx(math.sqrt((1 + 2 * 2 + 1 + 2 * 2) / 10))
+
+
+@given(fields(), st.data())
+def test_radius_is_its_definition(field, data):
+    pixel = data.draw(st.sampled_from(list(pixels(field))))  # border pixels among them
+    mass = sum(abs(field[p].item()) for p in pixels(field))
+    moment = sum(abs(field[p].item()) * math.dist(p, pixel) ** 2 for p in pixels(field))
+    if mass == 0:
+        assert math.isnan(radius(field, pixel))
+    else:
+        assert radius(field, pixel) == pytest.approx(math.sqrt(moment / mass))
+        assert radius(-3 * field, pixel) == pytest.approx(radius(field, pixel))
+
+
+def test_the_radius_of_a_gaussian_is_its_deviation_times_root_two():
+    rows, columns = torch.meshgrid(torch.arange(101.0), torch.arange(101.0), indexing="ij")
+    squares = (rows - 50) ** 2 + (columns - 50) ** 2
+    assert radius(torch.exp(-squares / (2 * 8**2)), (50, 50)) == pytest.approx(8 * math.sqrt(2))
+
+
+def test_the_radius_of_a_very_large_field_is_finite():
+    assert radius(torch.full((1, 3), 3e38), (0, 0)) == pytest.approx(math.sqrt(5 / 3))
+
+
+def test_radius_outside_the_field_is_refused():
+    with pytest.raises(ValueError, match="outside the 2×3 field"):
+        radius(FIELD, (2, 0))
+
+
+@pytest.mark.parametrize("rule", ["maximum", "mass"])
+@given(fields(), fractions)
+def test_area_counts_the_pixels_of_the_region(rule, field, threshold):
+    inside = region(field, threshold, rule)
+    assert area(field, threshold, rule) == pytest.approx(inside.sum().item() / inside.numel())
 
 
 # --- Coverage
