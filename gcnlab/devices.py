@@ -1,5 +1,7 @@
-"""Choose the device to compute on, and check that it is available."""
+"""Choose the device to compute on, check that it is available, and set its precision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,3 +50,21 @@ def check_device(device: Any) -> None:
         if found.index is not None and found.index >= count:
             there = "cuda:0" if count == 1 else f"cuda:0 … cuda:{count - 1}"
             raise ValueError(f"device {str(device)!r} is not available: choose {there}")
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Compute float32 on a GPU in full precision inside the block; the switches are set back at the
+    end.
+
+    By default PyTorch allows TF32, with ten bits of mantissa, for convolutions.
+    """
+    switches = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, value in zip(switches, before):
+            switch.allow_tf32 = value

@@ -49,20 +49,25 @@ def provenance(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("gcnlab", "torch", "torchvision")},
+            **{name: _version(name) for name in ("gcnlab", "torch", "torchvision")},
         },
     }
 
 
-def write_json(values: dict[str, Any], path: str | Path) -> None:
+def write_json(values: dict[str, Any], path: str | Path, indent: int | None = 2) -> None:
     """Write `values` to `path` through a temporary file, so that no incomplete file remains.
 
     NaN becomes null, because JSON has no NaN.
+
+    Args:
+        values: the values.
+        path: the file.
+        indent: spaces per level; None writes one line, for a file of many numbers.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(_as_json(values))
+    temporary.write_text(_as_json(values, indent))
     os.replace(temporary, path)
 
 
@@ -88,8 +93,16 @@ def _program() -> list[str]:
     return [called.name]
 
 
-def _as_json(values: dict[str, Any]) -> str:
-    return json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def _as_json(values: dict[str, Any], indent: int | None = 2) -> str:
+    return json.dumps(_finite(values), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _version(name: str) -> str | None:
+    """The version of an installed package; None if the code runs from a copy of the sources."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _finite(value: Any) -> Any:

@@ -1,5 +1,6 @@
 import json
 import sys
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import pytest
@@ -49,3 +50,20 @@ def test_a_module_that_was_run_is_named_as_it_is_called(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/gcnlab/experiments/object_size.py", "run"])
     record = provenance(seeds=[], dataset="shapes", split="val", device="cpu", seconds=1.0)
     assert record["command"] == "python -m gcnlab.experiments.object_size run"
+
+
+def test_a_copy_of_the_sources_has_no_version(monkeypatch):
+    def version(name):
+        if name == "gcnlab":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("gcnlab.provenance.metadata.version", version)
+    record = provenance(seeds=[], dataset="shapes", split="val", device="cpu", seconds=1.0)
+    assert (record["versions"]["gcnlab"], record["versions"]["torch"]) == (None, "1.0")
+
+
+def test_a_result_of_many_numbers_has_one_line(tmp_path):
+    path = tmp_path / "result.json"
+    write_json({"a": [1, 2], "b": float("nan")}, path, indent=None)
+    assert path.read_text() == '{"a": [1, 2], "b": null}\n'
