@@ -1,0 +1,167 @@
+"""Fields of many objects, against a computation by hand with the library's parts."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gcnlab.datasets import Shapes
+from gcnlab.evaluation import boundary_mask, predict
+from gcnlab.experiments import fields
+from gcnlab.experiments.fields import Settings, measure, numbers, read_objects, without_largest
+from gcnlab.experiments.objects import choose_objects, mask_of
+from gcnlab.receptive import valid_field
+from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainingConfig, train
+
+QUICK = Settings(objects=3, least_depth=8, windows=(16, 24), repeated=1)
+
+
+def test_measures_of_a_field_by_hand():
+    field = torch.zeros(4, 10)
+    field[1, 2], field[1, 5], field[3, 9] = 8, -1, 1
+    mask = torch.zeros(4, 10, dtype=torch.bool)
+    mask[1, :6] = True
+    found = numbers(field, (1, 2), mask)
+    assert found == {
+        "radius": pytest.approx(math.sqrt((1 * 9 + 1 * (4 + 49)) / 10)),
+        "area_mass": pytest.approx(100 / 40),  # one pixel holds 80 %
+        "coverage_mass": pytest.approx(100 / 6),
+        "area_maximum": pytest.approx(100 / 40),
+        "coverage_maximum": pytest.approx(100 / 6),
+    }
+    assert all(math.isnan(v) for v in numbers(torch.zeros(4, 10), (1, 2), mask).values())
+
+
+def test_the_largest_window_is_left_out():
+    """Each pixel has the mean drop of the other windows that cover it, or 0."""
+    grid = OcclusionGrid((7, 9), (4, 4), (2, 3))
+    drop = torch.from_numpy(np.random.default_rng(1).normal(size=grid.shape))
+    drop[0, 0] = -9  # alone at the corner
+    found = without_largest(drop, grid)
+    for row in range(7):
+        for column in range(9):
+            covering = [
+                drop[i, j].item()
+                for i, (top, bottom) in enumerate(grid.rows)
+                for j, (left, right) in enumerate(grid.columns)
+                if (i, j) != (0, 0) and top <= row < bottom and left <= column < right
+            ]
+            expected = sum(covering) / len(covering) if covering else 0
+            assert found[row, column].item() == pytest.approx(expected, abs=1e-6)
+    assert found[0, 0] == 0
+
+
+def test_scores_of_an_object_by_hand():
+    """The object is the left block. The right block of its class, and void, do not count."""
+    labels = torch.zeros(30, 60, dtype=torch.uint8)
+    labels[:, :20], labels[:, 40:50], labels[:, 50:] = 1, 1, 255
+    mask = torch.zeros(30, 60, dtype=torch.bool)
+    mask[:, :20] = True
+    classes = torch.zeros(30, 60, dtype=torch.int64)
+    classes[:15, :30] = 1  # half of the object, and 150 pixels of the background
+    classes[:, 40:] = 1
+    inside, iou = fields.scores(classes, labels, mask, 1)
+    assert inside == pytest.approx(50)
+    assert iou == pytest.approx(100 * 300 / (600 + 150))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"objects": 0}, "objects must be at least 1, not 0"),
+        ({"batch": 0}, "batch"),
+        ({"seed": -1}, "seed"),
+        ({"windows": (32, 32)}, "different sides"),
+        ({"windows": (1,)}, "2 px or more"),
+        ({"method": "drilldown"}, "choose exact"),
+    ],
+)
+def test_settings_out_of_range(setting, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**setting)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs") / "tiny"
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    config = RunConfig(
+        ModelConfig(head="conv1x1", refine=False),
+        DataConfig(image_size=64, train_images=4),
+        TrainingConfig(epochs=1, batch_size=4),
+    )
+    return train(config, folder, progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["plain", "exact"])
+def test_measures_are_those_of_single_fields(run, method):
+    scenes = Shapes("val", 8, 64)
+    objects = choose_objects(scenes, 8, 3, 0)
+    found = measure(run, scenes, objects, replace(QUICK, method=method))
+    assert [list(o.measures) for o in found] == [[16, 24], [16], [16]]
+    for item, one in zip(objects, found):
+        picture, labels = scenes[item.image]
+        image, mask = run.normalization(picture), mask_of(labels, item)
+        classes = predict(run.model, image[None])[0]
+        assert one.right == (classes[item.pixel] == item.kind)
+        inner = mask & ~boundary_mask(labels, 7)
+        right = (classes == item.kind)[inner].double().mean().item()
+        assert one.inside == pytest.approx(100 * right, nan_ok=True)
+        for side, by_quantity in one.measures.items():
+            for quantity, measured in by_quantity.items():
+                field = valid_field(
+                    run.model,
+                    image,
+                    item.pixel,
+                    item.kind,
+                    window=side,
+                    stride=side // 2,
+                    quantity=quantity,
+                    method="plain",
+                )
+                expected = {
+                    "radius": field.radius(),
+                    "area_mass": 100 * field.area(0.8, "mass"),
+                    "coverage_mass": 100 * field.coverage(mask, 0.8, "mass"),
+                    "area_maximum": 100 * field.area(0.2, "maximum"),
+                    "coverage_maximum": 100 * field.coverage(mask, 0.2, "maximum"),
+                }
+                assert {n: v[0] for n, v in measured.items()} == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_result_with_provenance_once(run, folder, tmp_path, monkeypatch):
+    argv = ["fields", str(folder), "--out", str(tmp_path / "out"), "--settings.objects", "3"]
+    more = ["--settings.least-depth", "8", "--settings.windows", "16", "24"]
+    monkeypatch.setattr("sys.argv", [*argv, *more, "--settings.repeated", "1"])
+    fields.main()
+    path = tmp_path / "out" / "tiny.json"
+    read, record = read_objects(path), json.loads(path.read_text())
+    scenes = Shapes("val", None, 64)
+    expected = measure(run, scenes, choose_objects(scenes, 8, 3, 0), QUICK)
+    for one, other in zip(read, expected, strict=True):
+        assert one.item.pixel == other.item.pixel
+        for side, quantity, name in [(16, "margin", "radius"), (16, "logit", "area_mass")]:
+            pair = other.measures[side][quantity][name]
+            assert one.measures[side][quantity][name] == pytest.approx(pair, rel=1e-3)
+    assert record["provenance"]["commit"]
+    assert (record["head"], record["seed"]) == ("conv1x1", 0)
+    written = path.stat().st_mtime_ns
+    fields.main()
+    assert path.stat().st_mtime_ns == written
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    for text in ("{", '{"objects": [{}]}', "[]"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"a\.json: damaged"):
+            read_objects(path)
