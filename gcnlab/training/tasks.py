@@ -145,8 +145,8 @@ class Segmentation(Task):
         """The normalisation of the network's input.
 
         Raises:
-            ValueError: data.normalization is "weights", and model.weights does not name
-                torchvision's.
+            ValueError: data.normalization is "weights", and model.weights is not the name of
+                published weights.
         """
         model, data = self.config.model, self.config.data
         if data.normalization != "weights":
@@ -154,8 +154,8 @@ class Segmentation(Task):
         weights = published_weights(model.backbone, model.weights)
         if weights is None:
             raise ValueError(
-                "data.normalization = 'weights' needs model.weights to name torchvision's weights, "
-                f"not the file {model.weights}"
+                "data.normalization = 'weights' needs model.weights to name weights of torchvision, "
+                f"of timm or of a package, not the file {model.weights}"
             )
         return weights_normalization(weights)
 
