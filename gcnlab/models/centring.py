@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.models.upsampling import replicate_border
 
 
 def centre(network: nn.Module, name: str) -> None:
@@ -76,11 +77,12 @@ def _centre_window(network: nn.Module, path: str, module: nn.Module, name: str) 
 
 
 def _means(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
-    """Replace the n units of each axis by the n + 1 means of neighbours; those at the ends are
-    halved, as zero padding wants it, or not, as an average without its padding wants it.
+    """Replace the n units of each axis by the n + 1 means of neighbours. The neighbours of those at
+    the ends are zeros, or themselves for an average that does not count its padding.
     """
-    padded = isinstance(module, nn.Conv2d) or module.count_include_pad
-    return (F.avg_pool2d(inputs[0], 2, stride=1, padding=1, count_include_pad=padded),)
+    if isinstance(module, nn.Conv2d) or module.count_include_pad:
+        return (F.avg_pool2d(inputs[0], 2, stride=1, padding=1),)
+    return (F.avg_pool2d(replicate_border(inputs[0]), 2, stride=1),)
 
 
 def _means_of_channels_last(

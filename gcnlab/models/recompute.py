@@ -14,7 +14,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-_BLOCK = re.compile(r"(.*\.)?layer[1-4]\.\d+")  # names of the residual blocks of a ResNet
+# Names of the residual blocks of a ResNet; of timm's EfficientNet and MobileNet, whose stages are in
+# `blocks`; of its ConvNeXt and Swin, whose stages hold `blocks`; and of its RegNet.
+_BLOCK = re.compile(
+    r"(.*\.)?(layer[1-4]\.\d+|network\.blocks\.\d+\.\d+|(stages|layers)_\d\.blocks\.\d+|s[1-4]\.b\d+)"
+)
 
 
 @contextmanager
