@@ -25,7 +25,12 @@ def switches():
 def test_tf32_is_off_inside_the_block_and_back_after_an_error(before, switches):
     write, read = switches
     write(before)
-    with pytest.raises(KeyError), without_tf32():
-        assert read() == (False, False)
-        raise KeyError
-    assert read() == before
+    inside = []
+
+    def fail():
+        with without_tf32():
+            inside.append(read())
+            raise KeyError
+
+    pytest.raises(KeyError, fail)
+    assert (inside, read()) == ([(False, False)], before)
