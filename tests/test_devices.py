@@ -32,5 +32,6 @@ def test_tf32_is_off_inside_the_block_and_back_after_an_error(before, switches):
             inside.append(read())
             raise KeyError
 
-    pytest.raises(KeyError, fail)
+    with pytest.raises(KeyError):
+        fail()
     assert (inside, read()) == ([(False, False)], before)

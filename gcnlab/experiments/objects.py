@@ -49,22 +49,19 @@ def objects_in(
     for kind in np.unique(ids):
         if kind in (BACKGROUND, IGNORE):
             continue
-        regions, count = ndimage.label(ids == kind)
-        for number in range(1, count + 1):
-            mask = regions == number
-            # The image's border is an end of the object: no pixel beyond it supports the class.
+        regions, _ = ndimage.label(ids == kind)
+        for number, box in enumerate(ndimage.find_objects(regions), start=1):
+            mask = regions[box] == number
+            if min(mask.shape) < 2 * least_depth - 1:
+                continue  # no circle of that radius fits
+            # The box is padded, since its border is an end of the object. So is the image's: no
+            # pixel beyond it supports the class.
             depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
             if depth.max() >= least_depth:
                 row, column = np.unravel_index(depth.argmax(), depth.shape)
-                found.append(
-                    LabelledObject(
-                        image,
-                        int(kind),
-                        (int(row), int(column)),
-                        float(np.sqrt(mask.sum())),
-                        float(depth.max()),
-                    )
-                )
+                pixel = int(row) + box[0].start, int(column) + box[1].start
+                size, deepest = float(np.sqrt(mask.sum())), float(depth.max())
+                found.append(LabelledObject(image, int(kind), pixel, size, deepest))
     return found
 
 

@@ -34,6 +34,15 @@ def test_shallow_objects_are_left_out():
     assert [o.pixel for o in objects_in(LABELS, least_depth=2)] == [(1, 2)]
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 6])
+def test_a_square_has_the_depth_of_the_circle_inside(side):
+    labels = torch.zeros(9, 9, dtype=torch.uint8)
+    labels[1 : 1 + side, 2 : 2 + side] = 4
+    depth = (side + 1) // 2
+    assert [o.depth for o in objects_in(labels, least_depth=depth)] == [depth]
+    assert objects_in(labels, least_depth=depth + 0.5) == []
+
+
 def test_the_border_of_the_image_is_an_end_of_the_object():
     """A class over the whole image: the deepest pixel is its middle."""
     (item,) = objects_in(torch.full((5, 9), 3, dtype=torch.uint8))
