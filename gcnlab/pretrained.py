@@ -16,8 +16,8 @@ def data_folder(name: str) -> Path:
     """Return a folder of data files that come with the package.
 
     Args:
-        name: "checkpoints" (trained networks), "paper" (the published tables) or "voc_animals"
-            (the lists of images of VOC animals).
+        name: "checkpoints" (trained networks), "paper" (the published tables), "voc_animals"
+            (the lists of images of VOC animals) or "cat" (the outline of a cat).
 
     Raises:
         FileNotFoundError: neither the installed package nor a checkout has this folder.

@@ -32,10 +32,12 @@ def test_the_wheel_holds_no_benchmarks_and_no_tests(site):
 def test_the_networks_load_from_the_wheel(site, tmp_path):
     code = """
 import gcnlab
+from gcnlab.datasets import cat_photograph
 from gcnlab.pretrained import data_folder
 print(gcnlab.__file__)
 print(data_folder("paper"), *gcnlab.pretrained_networks())
 print(*sorted(path.name for path in data_folder("voc_animals").iterdir()))
+print(int(cat_photograph()[1].sum()))
 print(gcnlab.load("gcn7-seed0").labels.names[1])
 """
     environment = os.environ | {"PYTHONPATH": str(site)}
@@ -44,11 +46,12 @@ print(gcnlab.load("gcn7-seed0").labels.names[1])
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    file, data, lists, label = done.stdout.splitlines()
+    file, data, lists, cat, label = done.stdout.splitlines()
     assert Path(file) == site / "gcnlab" / "__init__.py"
     folder, *networks = data.split()
     assert Path(folder) == site / "gcnlab" / "_data" / "paper"
     expected = sorted(path.name for path in (ROOT / "data" / "checkpoints").iterdir())
     assert networks == expected
     assert lists == "train.txt val.txt"
+    assert int(cat) > 80_000
     assert label == "disc"
