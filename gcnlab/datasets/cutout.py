@@ -84,6 +84,7 @@ def paste(
     ground: UInt8[Tensor, "3 height width"],
     center: tuple[int | float, int | float] | None = None,
     scale: int | float = 1.0,
+    allow_outside: bool = False,
 ) -> tuple[UInt8[Tensor, "3 height width"], Bool[Tensor, "height width"]]:
     """Lay an object on a ground.
 
@@ -94,6 +95,8 @@ def paste(
             lies on whole pixels. None means the centre of the ground. With `item.center`, the object
             lies where it was cut out.
         scale: the factor of the object's height and width, above 0.
+        allow_outside: if no pixel of the object is on the ground, return the ground and an empty
+            mask instead of raising an error.
 
     Returns:
         The image, and the mask of the object in it. What lies beyond the ground is cut off.
@@ -119,7 +122,7 @@ def paste(
         slice(max(0, -left), max(0, -left) + part[1]),
     )
     mask[there] = inside[here]
-    if not mask.any():
+    if not (allow_outside or mask.any()):
         raise ValueError(
             f"no pixel of the object is on the ground of {height}×{width} pixels: "
             f"its scale is {scale:g}, and its centre is {tuple(center)}"

@@ -12,35 +12,48 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Bool, Tensor, UInt8
-from gcnlab.datasets.labels import SHAPES
+from gcnlab.datasets.cutout import Cutout, textured_ground
+from gcnlab.datasets.labels import SHAPES, VOC_ANIMALS, LabelSet
 from gcnlab.datasets.normalization import Normalization
-from gcnlab.datasets.shapes import Scene, ShapeObject, render
+from gcnlab.datasets.shapes import ShapeObject
 from gcnlab.models.logits import check_network, resize_logits
 from gcnlab.receptive import coverage
 from gcnlab.widgets.base import Explorer, describe
 from gcnlab.widgets.painting import edges, paint, tint
 from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.session import Answer, Question, Session, private_copy, target_id
+from gcnlab.widgets.stage import PhotoObject, PhotoStage, ShapeStage, Stage, kind_of
 from gcnlab.widgets.worker import take_turns
 
 
 class ResizeExplorer(Explorer):
-    """One object on a textured background, with sliders for its size, rotation and position.
+    """One object on a background, with sliders for its size, position and, for shapes, rotation.
+
+    The object is a textured shape of the data set Shapes or, with `cutout`, an object of a
+    photograph, laid on a ground:
+
+        cat = gcnlab.datasets.cut_out(*gcnlab.datasets.cat_photograph())
+        ResizeExplorer(networks, "cat", cutout=cat)
 
     For every model the explorer shows the receptive field of the object's centre, the fraction of
     the object that it covers, and the prediction. Dragging the dot moves the object.
 
     Args:
-        models: title → network trained on Shapes. The explorer works with copies, so later training
+        models: title → network trained on Shapes, or on the classes of `labels`. The explorer works with copies, so later training
             does not affect it. Logits of another size than the image are resized for the
             prediction; for the field, the unit whose area contains the object's centre is used, and
             the facts name it.
-        kind: the class of the object, as in `SHAPES.names`.
-        size: diameter of its circumscribed circle, in pixels; None means a third of the image.
-        angle: rotation, in degrees.
-        image_size: side of the square image, in pixels.
-        background, texture: seeds of the textures.
+        kind: the class of the object, as in `SHAPES.names` or `labels.names`; None means a disc.
+        size: diameter of its circumscribed circle or, of an object of a photograph, the longer side
+            of its box, in pixels; None means a third of the image.
+        angle: rotation of a shape, in degrees.
+        image_size: side of the square image, in pixels; ignored if `ground` is given.
+        background: seed of the background's texture; ignored if `ground` is given.
+        texture: seed of the shape's texture; None means 2.
         normalization: the normalisation that the models expect.
+        cutout: an object of a photograph, which takes the place of the shape.
+        ground: the image that it is laid on; None means a texture.
+        labels: names and colours of the models' classes with `cutout`; None means `VOC_ANIMALS`.
         **question: method, window, stride, threshold, target … (see `Question`). By default window
             and stride are 1/8 and 1/16 of the image.
 
@@ -50,19 +63,23 @@ class ResizeExplorer(Explorer):
         predictions: title → class ids, (height, width).
 
     Raises:
-        ValueError: there is no model, the kind is unknown, or the question is invalid.
+        ValueError: there is no model, the kind is unknown, an argument does not fit the object, or
+            the question is invalid.
     """
 
     def __init__(
         self,
         models: dict[str, nn.Module],
-        kind: str = "disc",
+        kind: str | None = None,
         size: int | float | None = None,
         angle: int | float = 0,
         image_size: int = 256,
         background: int = 1,
-        texture: int = 2,
+        texture: int | None = None,
         normalization: Normalization | None = None,
+        cutout: Cutout | None = None,
+        ground: UInt8[Tensor, "3 height width"] | None = None,
+        labels: LabelSet | None = None,
         **question,
     ):
         if not models:
@@ -70,17 +87,24 @@ class ResizeExplorer(Explorer):
         for model in models.values():
             check_network(model)
         self._models = {title: private_copy(model) for title, model in models.items()}
-        self._image_size, self._background = image_size, background
         self._normalize = normalization or Normalization()
         self._sessions: dict[str, Session] = {}
         self.answers: dict[str, Answer] = {}
         self.predictions: dict[str, Tensor] = {}
-        middle = image_size / 2
-        self.item = ShapeObject(
-            _kind(kind), (middle, middle), float(size or image_size / 3), float(angle), texture
-        )
-        defaults = {"window": max(1, image_size // 8), "stride": max(1, image_size // 16)}
-        question["target"] = target_id(question.get("target"), SHAPES.names)
+        if cutout is None:
+            if ground is not None or labels is not None:
+                raise ValueError("ground and labels are for an object of a photograph: give cutout")
+            self._stage: Stage = _shape(kind, size, angle, image_size, background, texture)
+        else:
+            if angle != 0 or texture is not None:
+                raise ValueError("angle and texture are for shapes: leave them out with cutout")
+            if ground is None:
+                ground = textured_ground(image_size, image_size, background)
+            labels = VOC_ANIMALS if labels is None else labels
+            self._stage = _photo(cutout, kind, size, ground, labels)
+        side = min(self._stage.size)
+        defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
+        question["target"] = target_id(question.get("target"), self._stage.labels.names)
         self.question = Question(pixel=(0, 0), **(defaults | question))
         super().__init__()
         self.pictures = {title: Picture(self.lock, title=title) for title in models}
@@ -98,6 +122,11 @@ class ResizeExplorer(Explorer):
         return f"ResizeExplorer({', '.join(self._models)}; {self.item})"
 
     @property
+    def item(self) -> ShapeObject | PhotoObject:
+        """The object: its class, position and size."""
+        return self._stage.item
+
+    @property
     def rows(self) -> list[list[Picture]]:
         return [list(self.pictures.values()), list(self.predicted.values())]
 
@@ -106,20 +135,15 @@ class ResizeExplorer(Explorer):
 
         Args:
             changes: kind (a name), size, angle, row and column of the centre, or texture (see
-                `ShapeObject`).
+                `ShapeObject`); of an object of a photograph only size, row and column.
 
         Raises:
-            ValueError: the kind is unknown.
+            ValueError: the kind is unknown, or the object has no such property.
         """
         with self.lock:
-            row, column = self.item.center
-            center = float(changes.pop("row", row)), float(changes.pop("column", column))
-            changes |= {n: float(changes[n]) for n in ("size", "angle") if n in changes}
-            if "kind" in changes:
-                changes["kind"] = _kind(changes["kind"])
-            self.item = replace(self.item, center=center, **changes)
+            self._stage = self._stage.changed(**changes)
             self._show_sliders()
-            image, mask = self._draw()
+            image, mask = self._stage.draw()
             if not mask.any():
                 self._worker.submit(lambda check: _fail("the object is outside the image"))
                 return self
@@ -151,18 +175,13 @@ class ResizeExplorer(Explorer):
         found = self.predictions[title] == self.item.kind
         return ((found & self._mask).sum() / (found | self._mask).sum()).item()
 
-    def _draw(self) -> tuple[UInt8[Tensor, "3 height width"], Bool[Tensor, "height width"]]:
-        side = self._image_size
-        image, _, instances = render(Scene(side, side, self._background, (self.item,)))
-        return image, instances == 1
-
     def _begin(self) -> None:
         """Show the object at once; the results of the models follow."""
         self.answers.clear()
         self.predictions.clear()
         outline, pixel = edges(self._mask), list(self.question.pixel)
         dark = paint(self._image, region=torch.zeros_like(self._mask))
-        grey = tint(self._image, SHAPES.colorize(self._mask.byte()), 0.0)
+        grey = tint(self._image, self._stage.labels.colorize(self._mask.byte()), 0.0)
         for pictures, raster in ((self.pictures, dark), (self.predicted, grey)):
             for picture in pictures.values():
                 picture.show(
@@ -207,29 +226,29 @@ class ResizeExplorer(Explorer):
 
     def _show_prediction(self, title: str) -> None:
         logits = self._sessions[title].occlusion.score_map
-        if len(logits) != SHAPES.num_classes:
+        labels = self._stage.labels
+        if len(logits) != labels.num_classes:
             raise ValueError(
-                f"the network has {len(logits)} classes, but Shapes has {SHAPES.num_classes}"
+                f"the network has {len(logits)} classes, but {self._stage.source} has "
+                f"{labels.num_classes}"
             )
         classes = resize_logits(logits[None], tuple(self._mask.shape))[0].argmax(0)
         self.predictions[title] = classes
-        found = SHAPES.names[int(classes[self.question.pixel])]
-        wrong = "" if found == SHAPES.names[self.item.kind] else ", wrong"
+        found = labels.names[int(classes[self.question.pixel])]
+        wrong = "" if found == labels.names[self.item.kind] else ", wrong"
         self.predicted[title].show(
-            tint(self._image, SHAPES.colorize(classes)),
+            tint(self._image, labels.colorize(classes)),
             facts=[("centre", f"{found}{wrong}"), ("IoU", f"{self.iou(title):.0%}")],
             busy=False,
         )
 
     def _make_sliders(self) -> dict[str, ipywidgets.Widget]:
-        side = self._image_size
-        sliders = {
-            "kind": ipywidgets.Dropdown(options=SHAPES.names[1:], description="object"),
-            "size": ipywidgets.IntSlider(min=16, max=side, description="size"),
-            "angle": ipywidgets.IntSlider(min=0, max=359, description="rotation"),
-            "row": ipywidgets.IntSlider(min=0, max=side - 1, description="row"),
-            "column": ipywidgets.IntSlider(min=0, max=side - 1, description="column"),
-        }
+        sliders = {"kind": ipywidgets.Dropdown(options=self._stage.kinds, description="object")}
+        for name, (least, most) in self._stage.ranges.items():
+            description = "rotation" if name == "angle" else name
+            sliders[name] = ipywidgets.IntSlider(min=least, max=most, description=description)
+        if len(self._stage.kinds) == 1:
+            sliders["kind"].disabled = True
         for name, slider in sliders.items():
             slider.add_class(f"gcnlab-{name}")
             slider.style.description_width = "72px"
@@ -238,9 +257,7 @@ class ResizeExplorer(Explorer):
         return sliders
 
     def _show_sliders(self) -> None:
-        row, column = self.item.center
-        values = {"kind": SHAPES.names[self.item.kind], "size": self.item.size}
-        values |= {"angle": self.item.angle, "row": row, "column": column}
+        values = {"kind": self._stage.labels.names[self.item.kind]} | self._stage.values
         self._quiet = True
         try:
             for name, value in values.items():
@@ -271,10 +288,36 @@ def centre_pixel(mask: Bool[Tensor, "height width"]) -> tuple[int, int]:
     return row, column
 
 
-def _kind(name: str) -> int:
-    if name not in SHAPES.names[1:]:
-        raise ValueError(f"unknown kind {name!r}; choose {', '.join(SHAPES.names[1:])}")
-    return SHAPES.names.index(name)
+def _shape(
+    kind: str | None,
+    size: int | float | None,
+    angle: int | float,
+    side: int,
+    background: int,
+    texture: int | None,
+) -> ShapeStage:
+    """A shape in the middle of an image; see `ResizeExplorer`."""
+    number = kind_of("disc" if kind is None else kind, SHAPES)
+    texture = 2 if texture is None else texture
+    middle = (side / 2, side / 2)
+    item = ShapeObject(number, middle, float(size or side / 3), float(angle), texture)
+    return ShapeStage(item, side, background)
+
+
+def _photo(
+    cutout: Cutout,
+    kind: str | None,
+    size: int | float | None,
+    ground: UInt8[Tensor, "3 height width"],
+    labels: LabelSet,
+) -> PhotoStage:
+    """An object of a photograph in the middle of an image; see `ResizeExplorer`."""
+    if kind is None:
+        raise ValueError(f"kind must name the object's class, one of {', '.join(labels.names)}")
+    height, width = ground.shape[-2:]
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    item = PhotoObject(kind_of(kind, labels), middle, float(size or min(height, width) / 3))
+    return PhotoStage(item, cutout, ground, labels)
 
 
 def _fail(message: str) -> Iterator:

@@ -154,6 +154,13 @@ def test_what_cannot_be_pasted():
             paste(item, ground, center)
 
 
+def test_an_object_outside_can_be_allowed():
+    ground = noise(seed=1)
+    image, mask = paste(cut_out(noise(), disc()), ground, (-40, 40), allow_outside=True)
+    assert torch.equal(image, ground)
+    assert not mask.any()
+
+
 # --- Several sizes, and the pixel deepest inside
 
 

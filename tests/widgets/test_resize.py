@@ -4,7 +4,19 @@ import torch
 from models import Broken, Quarter
 from torch import nn
 
-from gcnlab.datasets import NORMALIZATIONS, SHAPES, Scene, ShapeObject, render
+from gcnlab.datasets import (
+    NORMALIZATIONS,
+    SHAPES,
+    VOC_ANIMALS,
+    Scene,
+    ShapeObject,
+    cat_photograph,
+    cut_out,
+    paste,
+    plain_ground,
+    render,
+    textured_ground,
+)
 from gcnlab.receptive import valid_field
 from gcnlab.widgets import ResizeExplorer
 from gcnlab.widgets.painting import paint
@@ -133,3 +145,101 @@ def test_other_classes_than_shapes_are_refused():
     explorer = ResizeExplorer({"voc": nn.Conv2d(3, 21, 1)}, size=40, image_size=64).wait()
     assert "has 21 classes, but Shapes has 7" in explorer.pictures["voc"].error
     explorer.close()
+
+
+# --- An object of a photograph
+
+
+@pytest.fixture(scope="module")
+def cat():
+    return cut_out(*cat_photograph())
+
+
+def test_an_object_of_a_photograph_in_place_of_a_shape(cat):
+    explorer = ResizeExplorer(
+        {"small": Redness()}, "cat", size=40, image_size=64, cutout=cat, background=5
+    ).wait()
+    image, mask = paste(cat, textured_ground(64, 64, 5), scale=40 / 402)  # its box: 300×402
+    assert (explorer._image == image).all()
+    assert (explorer.mask == mask).all()
+    field = valid_field(
+        Redness(), NORMALIZATIONS["imagenet"](image), centre_pixel(mask), window=8, stride=4
+    )
+    assert (explorer.answers["small"].region == field.region()).all()
+    assert explorer.coverage("small") == field.coverage(mask)
+    classes = Redness()(NORMALIZATIONS["imagenet"](image)[None])[0].argmax(0)
+    found = classes == VOC_ANIMALS.names.index("cat")
+    assert explorer.iou("small") == ((found & mask).sum() / (found | mask).sum()).item()
+    name = VOC_ANIMALS.names[int(classes[centre_pixel(mask)])]
+    wrong = "" if name == "cat" else ", wrong"
+    assert dict(explorer.predicted["small"].facts)["centre"] == f"{name}{wrong}"
+    explorer.close()
+
+
+def test_the_object_of_a_photograph_follows_its_sliders_and_its_dot(cat):
+    ground = plain_ground(48, 80)
+    explorer = ResizeExplorer({"small": Redness()}, "cat", cutout=cat, ground=ground).wait()
+    assert explorer.item.size == 16
+    assert explorer.item.center == (23.5, 39.5)
+    assert sorted(explorer._sliders) == ["column", "kind", "row", "size"]
+    assert explorer._sliders["size"].max == 160  # larger than the image
+    assert explorer._sliders["kind"].options == ("cat",)
+    explorer._sliders["size"].value = 30
+    explorer._sliders["row"].value = 20
+    explorer.wait()
+    image, _ = paste(cat, ground, (20, 39.5), 30 / 402)
+    assert (explorer._image == image).all()
+    row, column = explorer.question.pixel
+    explorer.predicted["small"].set_state({"pixel": [row + 6, column - 9], "moment": 1.0})
+    explorer.wait()
+    assert explorer.item.center == (26, 30.5)
+    assert (explorer.mask == paste(cat, ground, (26, 30.5), 30 / 402)[1]).all()
+    explorer.change(size=150).wait()
+    assert explorer.mask.float().mean() > 0.9
+    assert explorer.answers["small"].region is not None
+    explorer.change(row=-100).wait()
+    assert explorer.pictures["small"].error == "the object is outside the image"
+    explorer.change(row=20).wait()
+    assert explorer.pictures["small"].error == ""
+    assert "PhotoObject(kind=1" in repr(explorer)
+    explorer.close()
+
+
+def test_other_labels_and_their_classes(cat):
+    explorer = ResizeExplorer(
+        {"voc": nn.Conv2d(3, 21, 1)}, "cat", cutout=cat, image_size=64, target="dog"
+    ).wait()
+    assert explorer.question.target == VOC_ANIMALS.names.index("dog")
+    assert "has 21 classes, but the label set has 7" in explorer.pictures["voc"].error
+    explorer.close()
+    shapes = ResizeExplorer(
+        {"small": Redness()}, "star", cutout=cat, image_size=64, labels=SHAPES, size=30
+    ).wait()
+    assert shapes.item.kind == SHAPES.names.index("star")
+    assert shapes.pictures["small"].error == ""
+    shapes.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "kind must name the object's class, one of background, cat"),
+        ({"kind": "cats"}, r"unknown kind 'cats'; did you mean cat\?"),
+        ({"kind": "background"}, "unknown kind 'background'"),
+        ({"kind": "cat", "angle": 30}, "angle and texture are for shapes"),
+        ({"kind": "cat", "texture": 3}, "angle and texture are for shapes"),
+        ({"kind": "cat", "size": -3}, "size must be at least 1 pixel, not -3"),
+    ],
+)
+def test_arguments_that_do_not_fit_a_photograph(cat, options, message):
+    with pytest.raises(ValueError, match=message):
+        ResizeExplorer({"small": Redness()}, cutout=cat, image_size=64, **options)
+
+
+def test_what_is_only_for_photographs_and_what_only_for_shapes(cat):
+    with pytest.raises(ValueError, match="ground and labels are for an object of a photograph"):
+        ResizeExplorer({"small": Redness()}, ground=plain_ground(64, 64))
+    explorer = ResizeExplorer({"small": Redness()}, "cat", cutout=cat, image_size=64)
+    with pytest.raises(ValueError, match="has no angle to change; choose size, row, column"):
+        explorer.change(angle=3)
+    explorer.wait().close()
