@@ -114,7 +114,12 @@ def _finite(value: Any) -> Any:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree, with "+" if there are changes; None outside of git."""
+    """The commit of the source tree, with "+" if there are changes; None outside of git.
+
+    The environment variable GCNLAB_COMMIT names the commit of a copy without its history.
+    """
+    if named := os.environ.get("GCNLAB_COMMIT"):
+        return named
     root = Path(__file__).parent
 
     def git(*arguments: str) -> str:

@@ -34,7 +34,8 @@ class Evaluate:
     rule: BoundaryRule = field(default_factory=BoundaryRule)
     """Which pixels are boundary."""
     inference: Inference = field(default_factory=Inference)
-    """Flips, scales and tiles with which the network is run."""
+    """Flips, scales and tiles with which the network is run. Images are padded as the run's
+    settings say (data.pad), unless --inference.pad-to is given."""
     crf: CRF | None = None
     """Refine the class probabilities with a dense CRF (extra `crf`)."""
     curve: int | None = None
@@ -77,8 +78,9 @@ class Evaluate:
         primary = is_primary()
         for name, path in zip(distinct_names(self.runs), self.runs):
             run = load_run(path, device)
+            inference = padded_as_trained(self.inference, run)
             scores = evaluate(
-                Predictor(run.model, run.normalization, self.inference, self.crf),
+                Predictor(run.model, run.normalization, inference, self.crf),
                 open_split(run, self.split, self.root),
                 self.rule,
                 curve=self.curve,
@@ -86,13 +88,18 @@ class Evaluate:
             )
             table[name] = scores
             if primary and self.out is not None:
-                modes = {"inference": asdict(self.inference)}
+                modes = {"inference": asdict(inference)}
                 modes["crf"] = None if self.crf is None else asdict(self.crf)
                 write_json(run_result(run, scores, self.split) | modes, self.out)
             if primary and self.table is not None:
                 write_class_table(scores, self.table)
         if primary:
             print_scores(table)
+
+
+def padded_as_trained(inference: Inference, run: "TrainedRun") -> Inference:
+    """`inference`, with the padding of the run's settings unless it has its own."""
+    return replace(inference, pad_to=inference.pad_to or run.task.inference.pad_to)
 
 
 def open_split(run: "TrainedRun", split: str, root: Path | None) -> "Dataset":

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from torch.nn import functional
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
@@ -42,7 +43,7 @@ from gcnlab.receptive.quantity import drop_of
 from gcnlab.receptive.regions import coverage, radius, region
 from gcnlab.receptive.settings import QUANTITIES, Method
 from gcnlab.receptive.unit import unit_at
-from gcnlab.training import TrainedRun, load_run, open_dataset
+from gcnlab.training import DataConfig, TrainedRun, load_run, open_dataset
 
 RULES = {"mass": 0.8, "maximum": 0.2}
 """Rule of a region → its threshold."""
@@ -136,9 +137,10 @@ def measure(
             if item.image != open_image:
                 picture, labels = dataset[item.image]
                 open_image, labels = item.image, torch.as_tensor(labels)
-                occlusion = session.on(run.normalization(picture))
-                logits = resize_logits(occlusion.score_map[None], tuple(labels.shape))
-                classes = logits[0].argmax(0)
+                image = padded(run.normalization(picture), run.config.data)
+                occlusion = session.on(image)
+                logits = resize_logits(occlusion.score_map[None], tuple(image.shape[-2:]))
+                classes = logits[0, :, : labels.shape[0], : labels.shape[1]].argmax(0)
             mask = mask_of(labels, item)
             used = sides if number < settings.repeated else sides[:1]
             found.append(
@@ -146,10 +148,23 @@ def measure(
                     item,
                     bool(classes[item.pixel] == item.kind),
                     *scores(classes, labels, mask, item.kind),
-                    {side: measures(occlusion, mask, item, side, settings) for side in used},
+                    {
+                        side: measures(
+                            occlusion, padded(mask, run.config.data), item, side, settings
+                        )
+                        for side in used
+                    },
                 )
             )
     return found
+
+
+def padded(map_: Shaped[Tensor, "... _ _"], data: DataConfig) -> Shaped[Tensor, "... _ _"]:
+    """An image or mask, padded at the bottom and right with 0 if the network is scored so."""
+    if not data.pad:
+        return map_
+    bottom, right = (max(0, least - n) for least, n in zip(data.crop, map_.shape[-2:]))
+    return functional.pad(map_, (0, right, 0, bottom))
 
 
 def scores(

@@ -4,11 +4,10 @@ import os
 import random
 from pathlib import Path
 
-from gcnlab.evaluation import evaluate
 from gcnlab.experiments.report import by_seed, finished_runs, prediction_interval
 from gcnlab.experiments.scales import SCALES, Scale
 from gcnlab.experiments.tables import CLASSIFIERS, SCORES, Cell, PaperTable, with_seed
-from gcnlab.training import FolderTaken, RunConfig, finish, train
+from gcnlab.training import FolderTaken, PretrainConfig, RunConfig, finish, train
 from gcnlab.training.checkpoint import only_writer
 
 
@@ -42,6 +41,8 @@ def train_missing(
             continue
         try:
             with only_writer(folder):  # until the scores are written
+                if not _missing(cell, seed, results):
+                    continue  # another process has trained it meanwhile
                 config = cell.settings(seed, Path(os.path.relpath(results)))
                 run = train(config, folder, device=device, num_workers=workers)
                 finish(run, folder, workers)
@@ -72,6 +73,13 @@ def missing_networks(
         for cell, seed in networks
         if (cell, seed) in without or (cell.name, seed) in needed
     ]
+
+
+def _missing(cell: Cell, seed: int, results: Path) -> bool:
+    """Whether a network has no scores under `results`, or a classifier no weights."""
+    weights = run_folder(cell, seed, "mini", results) / "weights.safetensors"
+    without_weights = isinstance(cell.config, PretrainConfig) and not weights.exists()
+    return without_weights or seed not in by_seed(cell, finished_runs(results))
 
 
 def run_folder(cell: Cell, seed: int, scale: Scale, results: Path) -> Path:
@@ -109,7 +117,7 @@ def train_one_more(
     seed = max(scores) + 1
     print(f"Table {table.number}: training {cell.name} with the new seed {seed}", flush=True)
     run = train(with_seed(cell.config, seed), device=device, num_workers=workers)
-    found = evaluate(run.model, run.evaluation_set("val"), num_workers=workers)
+    found = run.task.score(run.model, workers)
     outside = []
     for score in cell.paper:
         low, high = prediction_interval([values[score] for values in scores.values()])

@@ -274,7 +274,8 @@ def finish(
         run: what `train` returned.
         out: the run's folder.
         num_workers: data-loading workers.
-        inference: how a segmentation network is scored; None: one pass over the whole image.
+        inference: how a segmentation network is scored; None: one pass over the whole image, padded
+            if the run's settings say so.
     """
     from gcnlab.plots.training import plot_losses
 

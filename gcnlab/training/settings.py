@@ -118,6 +118,8 @@ class DataConfig:
     """Number of fixed augmented copies of each training image: as it is, mirrored, then randomly
     scaled and cropped. With a frozen backbone, their features are computed once and kept on disk.
     None: every image is augmented anew in each epoch."""
+    pad: bool = False
+    """Pad images to `crop` in evaluation, too, as the paper pads VOC to 512×512 (section 4)."""
     normalization: Literal["imagenet", "mean", "weights"] = "imagenet"
     """imagenet: subtract the mean and divide by the deviation; mean: subtract the mean only, as in
     the paper; weights: as in the training of the backbone's weights, if they have a name of
@@ -138,6 +140,7 @@ class DataConfig:
         check("data.color_jitter", 0 <= self.color_jitter < 1, "between 0 and 1")
         check("data.copies", self.copies is None or self.copies >= 1, "at least 1")
         check("data.copies", self.copies is None or self.crop is not None, "given with data.crop")
+        check("data.pad", not self.pad or self.crop is not None, "given with data.crop")
 
     @property
     def labels(self) -> LabelSet:
@@ -339,8 +342,8 @@ PRESETS = {
             DataConfig(
                 "voc-animals",
                 crop=(384, 384),
-                scale=(0.6, 1.2),
-                copies=4,
+                copies=2,
+                pad=True,
                 normalization="weights",
             ),
             TrainingConfig(epochs=4, batch_size=16, precision="fp32"),
@@ -360,10 +363,10 @@ PRESETS = {
                 "voc-animals",
                 crop=(384, 384),
                 scale=(0.6, 1.2),
-                color_jitter=0.2,
+                pad=True,
                 normalization="weights",
             ),
-            TrainingConfig(epochs=4, batch_size=16, backbone_rate=0.04),
+            TrainingConfig(epochs=3, batch_size=16, backbone_rate=0.04),
         ),
     ),
     "paper": (

@@ -159,6 +159,12 @@ class Segmentation(Task):
             )
         return weights_normalization(weights)
 
+    @property
+    def inference(self) -> Inference:
+        """How the network is scored: one pass over the whole image, padded if the settings say so."""
+        data = self.config.data
+        return Inference(pad_to=data.crop if data.pad else None)
+
     def build_model(self, trained: bool = False) -> SegmentationNet:
         model = replace(self.config.model, weights=None) if trained else self.config.model
         return build_network(model, self.labels.num_classes)
@@ -222,7 +228,7 @@ class Segmentation(Task):
             self.evaluation_set("val"),
             num_workers=num_workers,
             progress=progress,
-            inference=inference,
+            inference=inference or self.inference,
         )
 
     def samples(self, model: nn.Module, number: int) -> Tensor:
@@ -232,7 +238,7 @@ class Segmentation(Task):
         with evaluation_mode(model):
             for index in range(min(number, len(dataset))):
                 image, truth = (item.as_subclass(Tensor) for item in dataset[index])
-                predicted = predict(model, image[None])[0]
+                predicted = predict(model, image[None], self.inference)[0]
                 picture = (self.normalization.invert(image) * 255).round().to(torch.uint8)
                 maps = [self.labels.colorize(m).permute(2, 0, 1) for m in (truth, predicted)]
                 rows.append(torch.cat([picture, *maps], dim=2))
