@@ -2,6 +2,9 @@
 
 As the object grows, a network whose units see a fixed part of the image covers less and less of it;
 a network with a large kernel still covers it.
+
+    ResizeExplorer(networks, "star")
+    ResizeExplorer(networks, "cat", cutout=cut_out(*cat_photograph()))
 """
 
 from collections.abc import Callable, Iterator
@@ -30,19 +33,16 @@ class ResizeExplorer(Explorer):
     """One object on a background, with sliders for its size, position and, for shapes, rotation.
 
     The object is a textured shape of the data set Shapes or, with `cutout`, an object of a
-    photograph, laid on a ground:
-
-        cat = gcnlab.datasets.cut_out(*gcnlab.datasets.cat_photograph())
-        ResizeExplorer(networks, "cat", cutout=cat)
+    photograph, laid on a ground.
 
     For every model the explorer shows the receptive field of the object's centre, the fraction of
     the object that it covers, and the prediction. Dragging the dot moves the object.
 
     Args:
-        models: title → network trained on Shapes, or on the classes of `labels`. The explorer works with copies, so later training
-            does not affect it. Logits of another size than the image are resized for the
-            prediction; for the field, the unit whose area contains the object's centre is used, and
-            the facts name it.
+        models: title → network trained on Shapes, or on the classes of `labels`. The explorer works
+            with copies, so later training does not affect it. Logits of another size than the image
+            are resized for the prediction; for the field, the unit whose area contains the object's
+            centre is used, and the facts name it.
         kind: the class of the object, as in `SHAPES.names` or `labels.names`; None means a disc.
         size: diameter of its circumscribed circle or, of an object of a photograph, the longer side
             of its box, in pixels; None means a third of the image.
@@ -58,7 +58,6 @@ class ResizeExplorer(Explorer):
             and stride are 1/8 and 1/16 of the image.
 
     Attributes:
-        item: the object.
         answers: title → the answer of the model for the object's centre.
         predictions: title → class ids, (height, width).
 
