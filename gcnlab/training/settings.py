@@ -346,7 +346,7 @@ PRESETS = {
                 pad=True,
                 normalization="weights",
             ),
-            TrainingConfig(epochs=4, batch_size=16, precision="fp32"),
+            TrainingConfig(epochs=2, batch_size=16, precision="fp32"),
         ),
     ),
     "photos-tuned": (
