@@ -15,6 +15,7 @@ RESULTS = {
     "network_cost": "cost.json",
     "allocator": "bench/allocator.json",
     "inference_memory": "bench/inference-memory.json",
+    "padding": "bench/padding.json",
 }
 """Each benchmark and the file below data/results that holds its result."""
 
