@@ -145,6 +145,9 @@ def choose(dataset: VOCAnimals, number: int, seed: int) -> dict[str, list[int]]:
 
     Returns:
         The numbers of the photographs in the data set, for each animal.
+
+    Raises:
+        ValueError: there is no photograph of an animal.
     """
     order, chosen = list(range(len(dataset))), {animal: [] for animal in ANIMALS}
     random.Random(seed).shuffle(order)
@@ -155,6 +158,8 @@ def choose(dataset: VOCAnimals, number: int, seed: int) -> dict[str, list[int]]:
             found.append(index)
         if all(len(found) == number for found in chosen.values()):
             break
+    if missing := [animal for animal, found in chosen.items() if not found]:
+        raise ValueError(f"{dataset.root}: no photograph shows only a {missing[0]}")
     return chosen
 
 
