@@ -198,7 +198,15 @@ def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     """
     if world_size() == 1 or device.type != "cuda":
         return model
+    if any(isinstance(m, nn.BatchNorm2d) and _of_timm(m) for m in model.modules()):
+        from timm.layers import convert_sync_batchnorm  # PyTorch's drops the activations in them
+
+        return convert_sync_batchnorm(model)
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def _of_timm(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("timm.")
 
 
 def no_sync(network: nn.Module) -> AbstractContextManager:

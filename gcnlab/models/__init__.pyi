@@ -3,6 +3,7 @@ from .blocks import BoundaryRefinement, GlobalConvBlock
 from .choices import BACKBONES
 from .heads import make_head
 from .segmenter import SegmentationNet, count_weights
+from .timm_backbone import TimmBackbone
 
 __all__ = [
     "BACKBONES",
@@ -10,6 +11,7 @@ __all__ = [
     "GlobalConvBlock",
     "ResNetBackbone",
     "SegmentationNet",
+    "TimmBackbone",
     "build_backbone",
     "build_classifier",
     "count_weights",

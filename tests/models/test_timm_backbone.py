@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from gcnlab.distributed import synchronize_batch_norm
 from gcnlab.models import SegmentationNet, build_backbone, count_weights
 from gcnlab.models.backbones import build_classifier
 from gcnlab.models.recompute import recomputed
@@ -137,6 +138,20 @@ def test_frozen_norm_has_nothing_to_train_and_keeps_its_statistics(name):
     image = torch.randn(1, 3, 64, 64)
     for one, other in zip(backbone.eval()(image), plain(image), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [LITE0, "timm/regnety_002", "timm/resnet18"])
+def test_synchronised_batch_norm_keeps_the_activations(name, monkeypatch):
+    monkeypatch.setattr("gcnlab.distributed.world_size", lambda: 2)
+    torch.manual_seed(0)
+    backbone, image = build_backbone(name).eval(), torch.randn(1, 3, 64, 64)
+    before = backbone(image)
+    synchronised = synchronize_batch_norm(backbone, torch.device("cuda"))
+    norms = [m for m in synchronised.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    for one, other in zip(synchronised(image), before, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "timm/efficientvit_m0"])
