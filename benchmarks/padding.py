@@ -10,8 +10,8 @@ whose most probable class is of this animal. The photographs are training images
 show one of these animals and no other of them.
 
 A third variant, "blurred", lets the strided convolutions also read the means of 2×2 neighbouring
-units. Centring does this to windows of even size (the patches of ConvNeXt and Swin), for which no
-weights are at hand. It takes about ten minutes on one core.
+units. It would put the patches of ConvNeXt and Swin on pixels, too; the result is why the maps of
+these networks are interpolated instead. It takes about ten minutes on one core.
 """
 
 import random

@@ -5,46 +5,73 @@ Some layers of timm's networks do not follow this convention (`gcnlab.geometry`)
 - TensorFlow's "same" padding depends on the size of the map and often pads the end more than the
   beginning. The units of stride 32 of an EfficientNet are then up to 31 px away from their place.
 - A convolution or a pooling of stride 2 without padding puts unit 0 in the middle of its window.
-- A window of even size (the patches of ConvNeXt and Swin, 4×4 and 2×2; the average pooling in the
-  shortcuts of ResNet-D) has its centre between two units. Without padding, unit i of a map of
-  patches is at pixel s·i + (s − 1)/2.
+- The patches of ConvNeXt and Swin (4×4 pixels, then 2×2 units) put unit i at s·i + (s − 1)/2, which
+  is between two pixels.
 
-`centre` changes these layers. A window of odd size k gets the padding (k − 1)/2 on all sides, which
-moves it by whole units and is exact. A window of even size reads the means of neighbouring units,
-2×2 of them, in place of the units. The means lie half a unit before the units, so that the
-window, moved by whole units, has its centre on a unit. This is linear interpolation at half a unit.
-It blurs what these layers read over two units: **with even windows, a pretrained network computes
-features that differ a little from timm's**, and fine-tuning adapts to it.
+`centre` gives every window of odd size k the padding (k − 1)/2 on all sides, which moves it by
+whole units and leaves its function as it is. Nothing inside a network of patches is changed,
+because pretrained features do not survive it: an EfficientNet-Lite0 whose strided convolutions read
+the means of two neighbouring units recognises 17 % of photographs of animals instead of 59 %
+(`benchmarks/padding.py`). The maps of such a network are interpolated instead, by `on_pixels`.
+
+A network that has patches besides strided windows of odd size is refused. The average pooling of
+2×2 in the shortcuts of ResNet-D stays as it is: it reads inside the window of the convolutions
+beside it, so the field of a unit is centred, but half a unit of the finer map off its centre.
 """
 
 from typing import Any
 
 from torch import nn
-from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.models.upsampling import replicate_border
 
+_SHORTCUTS = ("downsample", "shortcut")
 
-def centre(network: nn.Module, name: str) -> None:
+
+def on_pixels(
+    feature: Float[Tensor, "batch channels height width"], stride: int
+) -> Float[Tensor, "batch channels height width"]:
+    """Interpolate a map of patches, whose unit i is at stride·i + (stride − 1)/2, at stride·i.
+
+    The interpolation is linear: nearly the mean of units i − 1 and i. Unit 0 stays as it is, because
+    there is none before it. The theoretical field of the result has an even size, so that its
+    centre is half a pixel before stride·i; the centre of its weights is at stride·i.
+    """
+    before = (stride - 1) / (2 * stride)  # weight of unit i − 1
+    around = replicate_border(feature)
+    rows = (1 - before) * around[..., 1:-1, :] + before * around[..., :-2, :]
+    return (1 - before) * rows[..., 1:-1] + before * rows[..., :-2]
+
+
+def centre(network: nn.Module, name: str) -> bool:
     """Change the layers of `network`, a network of timm, so that the units of its maps lie on
-    pixels.
+    pixels, unless it is a network of patches.
 
     Args:
         network: is changed in place. Its parameters keep their names and values.
         name: the network's name in messages.
 
+    Returns:
+        Whether it is a network of patches: each unit of stride s is in the middle of s×s pixels.
+
     Raises:
-        ValueError: a layer cannot be centred; the message names it.
+        ValueError: the units of its maps lie elsewhere; the message names a layer.
     """
+    patches = odd = ""
     for path, module in list(network.named_modules()):
         kind = type(module).__name__
         if isinstance(module, nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d):
-            _centre_window(network, path, module, name)
+            if _is_patches(module):
+                patches = patches or path
+            elif not _is_shortcut(path, module):
+                _centre_window(network, path, module, name)
+                strided = _two(module.stride) != (1, 1) and _two(module.kernel_size) != (1, 1)
+                odd = odd or (path if strided else "")
         elif kind == "PatchMerging" and type(module).__module__.endswith(
             ("swin_transformer", "_v2")
         ):
-            module.register_forward_pre_hook(_means_of_channels_last)
+            patches = patches or path
         elif (
             isinstance(module, nn.Upsample | nn.ConvTranspose2d)
             or kind in ("SpaceToDepth", "PatchMerging", "Unroll")
@@ -52,6 +79,29 @@ def centre(network: nn.Module, name: str) -> None:
             or getattr(module, "dynamic_padding", False)
         ) and not any(isinstance(m, nn.Conv2d) for m in module.modules()):
             raise ValueError(_refusal(name, path, module))
+    if patches and odd:
+        raise ValueError(_refusal(name, patches, network.get_submodule(patches)))
+    return bool(patches)
+
+
+def _is_patches(module: nn.Module) -> bool:
+    """Whether a convolution reads patches: windows of even size that neither overlap nor leave
+    gaps."""
+    kernel = _two(module.kernel_size)
+    return (
+        isinstance(module, nn.Conv2d)
+        and kernel == _two(module.stride)
+        and kernel in ((2, 2), (4, 4))
+        and module.padding in (0, (0, 0))
+        and _two(module.dilation) == (1, 1)
+        and not _same(module)
+    )
+
+
+def _is_shortcut(path: str, module: nn.Module) -> bool:
+    """Whether a layer is the average pooling in a shortcut of ResNet-D."""
+    inside = any(part in _SHORTCUTS for part in path.split("."))
+    return inside and isinstance(module, nn.AvgPool2d) and _two(module.kernel_size) == (2, 2)
 
 
 def _centre_window(network: nn.Module, path: str, module: nn.Module, name: str) -> None:
@@ -70,29 +120,7 @@ def _centre_window(network: nn.Module, path: str, module: nn.Module, name: str) 
     if all(k % 2 for k in kernel):
         module.padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation))
         return
-    if kernel[0] != kernel[1] or dilation != (1, 1) or isinstance(module, nn.MaxPool2d):
-        raise ValueError(_refusal(name, path, module))
-    module.padding = (kernel[0] // 2 - 1,) * 2
-    module.register_forward_pre_hook(_means)
-
-
-def _means(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
-    """Replace the n units of each axis by the n + 1 means of neighbours. The neighbours of those at
-    the ends are zeros, or themselves for an average that does not count its padding.
-    """
-    if isinstance(module, nn.Conv2d) or module.count_include_pad:
-        return (F.avg_pool2d(inputs[0], 2, stride=1, padding=1),)
-    return (F.avg_pool2d(replicate_border(inputs[0]), 2, stride=1),)
-
-
-def _means_of_channels_last(
-    module: nn.Module, inputs: tuple[Float[Tensor, "batch height width channels"]]
-) -> tuple[Tensor]:
-    """The same before Swin's merging of 2×2 units, which pads an odd axis at its end."""
-    (x,) = inputs
-    height, width = (n + n % 2 for n in x.shape[1:3])
-    means = F.avg_pool2d(x.permute(0, 3, 1, 2), 2, stride=1, padding=1)
-    return (means[..., :height, :width].permute(0, 2, 3, 1),)
+    raise ValueError(_refusal(name, path, module))
 
 
 def _same(module: nn.Module) -> bool:

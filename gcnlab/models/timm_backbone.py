@@ -3,9 +3,10 @@
 Any of its networks that gives feature maps at strides 4, 8, 16 and 32 can be a backbone, without
 its classification layer. The network is changed in three ways:
 
-- Unit i of each map lies on pixel stride·i (`gcnlab.models.centring`), and a map has ⌈n / stride⌉
-  units for n pixels, at any input size. For convolutions with odd kernels this only moves the map.
-  Networks that work on patches (ConvNeXt, Swin) read a blurred image; see there.
+- Unit i of each map lies on pixel stride·i, and a map has ⌈n / stride⌉ units for n pixels, at any
+  input size. For convolutions with odd kernels this only moves the map. The maps of networks that
+  work on patches (ConvNeXt, Swin) are interpolated, and their images padded at the bottom and right
+  to a multiple of 32 (`gcnlab.models.centring`).
 - ReLUs and other activations are not in place, because attribution methods need this.
 - Attention in windows (Swin) accepts any size of the image.
 
@@ -18,10 +19,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import first_line, nearest, shown
-from gcnlab.models.centring import centre
+from gcnlab.models.centring import centre, on_pixels
 from gcnlab.models.choices import TIMM
 
 DEFAULT = "DEFAULT"
@@ -36,7 +38,10 @@ class TimmBackbone(nn.Module):
         network: timm's extractor of feature maps.
         channels: channels of the maps at strides 4, 8, 16 and 32.
         strides: (4, 8, 16, 32), in pixels of the image.
-        taps: for each map, the path of the module that computes it, for `theoretical_field`.
+        taps: for each map, the path in `network` of the module that computes it, for
+            `theoretical_field`.
+        patches: whether the network works on patches, so that the maps of its modules lie between
+            pixels, and are interpolated.
 
     Args:
         name: "timm/NAME".
@@ -69,7 +74,7 @@ class TimmBackbone(nn.Module):
                 f"{name} has feature maps at strides {', '.join(map(str, found))}, but a backbone "
                 "needs strides 4, 8, 16 and 32; choose another network"
             )
-        centre(self.network, name)
+        self.patches = centre(self.network, name)
         last = {stride: index for index, stride in enumerate(found)}
         self.picked = tuple(last[stride] for stride in self.strides)
         self.channels = tuple(info.channels()[index] for index in self.picked)
@@ -83,17 +88,22 @@ class TimmBackbone(nn.Module):
         for module in self.modules():
             if getattr(module, "inplace", False):
                 module.inplace = False
-            if getattr(module, "dynamic_img_pad", True) is False:
-                module.dynamic_img_pad = True  # patches: pad the image to whole ones
 
     def forward(
         self, image: Float[Tensor, "batch 3 height width"]
     ) -> list[Float[Tensor, "batch _ _ _"]]:
         """Return the maps at strides 4 … 32, each of size ⌈height / stride⌉ × ⌈width / stride⌉."""
-        found = self.network(image)
+        height, width = image.shape[-2:]
+        bottom, right = (-height % 32, -width % 32) if self.patches else (0, 0)
+        found = self.network(F.pad(image, (0, right, 0, bottom)) if bottom or right else image)
         maps = [found[index] for index in self.picked]
         if self.channels_last:
             maps = [one.permute(0, 3, 1, 2) for one in maps]
+        if self.patches:
+            maps = [
+                on_pixels(one[..., : -(-height // stride), : -(-width // stride)], stride)
+                for one, stride in zip(maps, self.strides)
+            ]
         for one, stride in zip(maps, self.strides):
             expected = tuple(-(-n // stride) for n in image.shape[-2:])
             if tuple(one.shape[-2:]) != expected:

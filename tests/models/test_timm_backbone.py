@@ -15,7 +15,7 @@ from gcnlab.models.recompute import recomputed
 from gcnlab.receptive import gradient_field, theoretical_field, valid_field
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.theoretical import field_of
-from tests.models.test_centring import NAMES, without_windows
+from tests.models.test_centring import NAMES, PATCHES, without_windows
 
 LITE0 = "timm/tf_efficientnet_lite0"
 SIZES = [(64, 64), (65, 97), (33, 70)]
@@ -62,26 +62,28 @@ GLOBAL = ("SEModule", "SqueezeExcite", "LayerNorm2d")
 class _WithoutGlobal(nn.Module):
     """A backbone without the layers that read a whole map, so that its field can be computed."""
 
-    def __init__(self, name):
+    def __init__(self, name, level=-1):
         super().__init__()
-        self.backbone = build_backbone(name)
+        self.backbone, self.level = build_backbone(name), level
         without_windows(self.backbone)
         for parent in list(self.backbone.modules()):
             for child, module in parent.named_children():
+                if isinstance(module, nn.AvgPool2d):
+                    module.ceil_mode = False  # makes no difference at even sizes
                 if type(module).__name__ in GLOBAL:
                     setattr(parent, child, nn.Identity())
                 if type(module).__name__ == "ConvNeXtBlock":  # its other layers permute the axes
                     setattr(parent, child, module.conv_dw)
 
     def forward(self, image):
-        return self.backbone(image)[-1]
+        return self.backbone(image)[self.level]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if "swin" not in name])
+@pytest.mark.parametrize("name", [name for name in NAMES if not PATCHES.search(name)])
 def test_units_lie_on_pixels_by_the_theoretical_field(name):
     network = _WithoutGlobal(name)
-    graph = Graph(network, torch.zeros(1, 3, 96, 70))
+    graph = Graph(network, torch.zeros(1, 3, 96, 64))
     for tap, stride in zip(network.backbone.taps, network.backbone.strides, strict=True):
         field = field_of(graph, f"backbone.network.{tap}")
         for axis in (field.rows, field.columns):
@@ -89,11 +91,25 @@ def test_units_lie_on_pixels_by_the_theoretical_field(name):
 
 
 @pytest.mark.slow
-def test_patches_of_swin_lie_on_pixels_by_the_theoretical_field():
-    """Layers behind them rearrange values, which hides the field; the mirror test looks there."""
+def test_units_of_a_convnext_lie_on_pixels_to_half_a_pixel_by_the_theoretical_field():
+    """A field of even size has no pixel in its middle; its weights have (see test_centring)."""
+    for level, stride in enumerate((4, 8, 16, 32)):
+        network = _WithoutGlobal("timm/convnext_tiny", level)
+        graph = Graph(network, torch.zeros(1, 3, 96, 64))
+        between = field_of(graph, f"backbone.network.{network.backbone.taps[level]}").rows
+        assert (between.stride, between.offset) == (stride, (stride - 1) / 2)
+        field = field_of(graph)
+        for axis in (field.rows, field.columns):
+            assert axis.stop[1] - axis.start[1] == between.size + stride
+            assert (axis.start[1] + axis.stop[1] - 1) / 2 - stride == -0.5
+
+
+@pytest.mark.slow
+def test_patches_of_swin_lie_between_pixels_by_the_theoretical_field():
+    """Layers behind them rearrange values, which hides the field; test_centring looks there."""
     network = _WithoutGlobal("timm/swin_tiny_patch4_window7_224")
-    field = theoretical_field(network, (96, 70), "backbone.network.patch_embed.proj")
-    assert (field.rows.size, field.rows.stride, field.rows.offset) == (5, 4, 0)
+    field = theoretical_field(network, (96, 64), "backbone.network.patch_embed.proj")
+    assert (field.rows.size, field.rows.stride, field.rows.offset) == (4, 4, 1.5)
 
 
 def test_a_unit_of_lite0_sees_pixels_around_its_own():
