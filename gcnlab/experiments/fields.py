@@ -10,11 +10,10 @@ drop. Some of the objects are measured with smaller windows, too.
     python -m gcnlab.experiments.fields data/results/photos/gcn-seed0 … --out data/results/fields/photos
 
 All networks of a data set get the same objects, so they can be compared object by object
-(`gcnlab.experiments.field_report`). On a GPU every window goes through the whole network in single
+(`gcnlab.experiments.field_measures`). On a GPU every window goes through the whole network in single
 precision, without TF32.
 """
 
-import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from gcnlab.datasets.labels import IGNORE
 from gcnlab.devices import without_tf32
 from gcnlab.evaluation import boundary_mask
 from gcnlab.experiments.command import result_files, run_command
+from gcnlab.experiments.field_results import MEASURES, RULES, Numbers, ObjectField, as_json
 from gcnlab.experiments.object_size import INNER
 from gcnlab.experiments.objects import LabelledObject, choose_objects, mask_of
 from gcnlab.models.logits import resize_logits
@@ -44,13 +44,6 @@ from gcnlab.receptive.regions import coverage, radius, region
 from gcnlab.receptive.settings import QUANTITIES, Method
 from gcnlab.receptive.unit import unit_at
 from gcnlab.training import DataConfig, TrainedRun, load_run, open_dataset
-
-RULES = {"mass": 0.8, "maximum": 0.2}
-"""Rule of a region → its threshold."""
-
-MEASURES = ("radius", *(f"{name}_{rule}" for rule in RULES for name in ("area", "coverage")))
-"""What is read off a field: the radius in pixels; the share of the image, and of the object, inside
-the region of each rule, in percent."""
 
 WINDOWS = {"shapes": (32,)}
 """Data set → sides of the occluder, in pixels."""
@@ -93,32 +86,6 @@ class Settings:
             raise ValueError(f"windows must be different sides of 2 px or more, not {self.windows}")
         if self.method == "drilldown":
             raise ValueError("method drilldown runs only some of the windows; choose exact")
-
-
-Numbers = tuple[float, float]
-"""A measure of the field of all windows, and of all but the one with the largest drop."""
-
-
-@dataclass(frozen=True)
-class ObjectField:
-    """One object, as one network sees it.
-
-    Attributes:
-        item: the object.
-        right: the network's class at the object's pixel is the object's.
-        inside: share of the object's pixels more than 7 px from a boundary with the right class,
-            in percent.
-        iou: intersection over union of the object and the pixels predicted as its class, in
-            percent. Other objects of the class, and void, are left out.
-        measures: side of the window, in pixels → quantity → measure → numbers. A number is NaN if
-            the field is zero.
-    """
-
-    item: LabelledObject
-    right: bool
-    inside: float
-    iou: float
-    measures: dict[int, dict[str, dict[str, Numbers]]]
 
 
 def measure(
@@ -232,48 +199,6 @@ def numbers(
         found[f"area_{rule}"] = 100 * inside.float().mean().item()
         found[f"coverage_{rule}"] = 100 * coverage(inside, mask)
     return found
-
-
-def as_json(objects: list[ObjectField]) -> list[dict[str, Any]]:
-    """The objects as values of JSON, with numbers of five digits."""
-    return [_rounded(asdict(item)) for item in objects]
-
-
-def read_objects(path: str | Path) -> list[ObjectField]:
-    """Read the objects from a file that the command wrote.
-
-    Raises:
-        ValueError: the file is damaged, or has no objects; the message names it.
-    """
-    try:
-        return [_object(values) for values in json.loads(Path(path).read_text())["objects"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged or not a result of fields ({error!r})") from error
-
-
-def _object(values: dict[str, Any]) -> ObjectField:
-    item = LabelledObject(**{**values["item"], "pixel": tuple(values["item"]["pixel"])})
-    read = {
-        int(side): {
-            quantity: {name: tuple(map(_number, pair)) for name, pair in one.items()}
-            for quantity, one in by_quantity.items()
-        }
-        for side, by_quantity in values["measures"].items()
-    }
-    inside = _number(values["inside"])
-    return ObjectField(item, values["right"], inside, _number(values["iou"]), read)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import torch
 from gcnlab.datasets import Shapes
 from gcnlab.evaluation import boundary_mask, predict
 from gcnlab.experiments import fields
-from gcnlab.experiments.fields import Settings, measure, numbers, read_objects, without_largest
+from gcnlab.experiments.field_results import read_fields
+from gcnlab.experiments.fields import Settings, measure, numbers, without_largest
 from gcnlab.experiments.objects import choose_objects, mask_of
 from gcnlab.receptive import valid_field
 from gcnlab.receptive.grid import OcclusionGrid
@@ -144,7 +145,7 @@ def test_the_command_writes_a_result_with_provenance_once(run, folder, tmp_path,
     monkeypatch.setattr("sys.argv", [*argv, *more, "--settings.repeated", "1"])
     fields.main()
     path = tmp_path / "out" / "tiny.json"
-    read, record = read_objects(path), json.loads(path.read_text())
+    read, record = read_fields(path).objects, json.loads(path.read_text())
     scenes = Shapes("val", None, 64)
     expected = measure(run, scenes, choose_objects(scenes, 8, 3, 0), QUICK)
     for one, other in zip(read, expected, strict=True):
@@ -164,4 +165,4 @@ def test_a_damaged_result_is_named(tmp_path):
     for text in ("{", '{"objects": [{}]}', "[]"):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"a\.json: damaged"):
-            read_objects(path)
+            read_fields(path)

@@ -1,0 +1,107 @@
+"""What was measured of many objects' fields (`gcnlab.experiments.fields`), and its files.
+
+Reading a result needs no PyTorch model and no data set.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gcnlab.experiments.objects import LabelledObject
+
+RULES = {"mass": 0.8, "maximum": 0.2}
+"""Rule of a region → its threshold."""
+
+MEASURES = ("radius", *(f"{name}_{rule}" for rule in RULES for name in ("area", "coverage")))
+"""What is read off a field: the radius in pixels; the share of the image, and of the object, inside
+the region of each rule, in percent."""
+
+Numbers = tuple[float, float]
+"""A measure of the field of all windows, and of all but the one with the largest drop."""
+
+
+@dataclass(frozen=True)
+class ObjectField:
+    """One object, as one network sees it.
+
+    Attributes:
+        item: the object.
+        right: the network's class at the object's pixel is the object's.
+        inside: share of the object's pixels more than 7 px from a boundary with the right class,
+            in percent.
+        iou: intersection over union of the object and the pixels predicted as its class, in
+            percent. Other objects of the class, and void, are left out.
+        measures: side of the window, in pixels → quantity → measure → numbers. A number is NaN if
+            the field is zero.
+    """
+
+    item: LabelledObject
+    right: bool
+    inside: float
+    iou: float
+    measures: dict[int, dict[str, dict[str, Numbers]]]
+
+
+@dataclass(frozen=True)
+class FieldResult:
+    """The fields of many objects under one network.
+
+    Attributes:
+        network: name of the run, such as "gcn7-seed0".
+        seed: seed of the run.
+        objects: the objects.
+    """
+
+    network: str
+    seed: int
+    objects: tuple[ObjectField, ...]
+
+    @property
+    def head(self) -> str:
+        """The name of the run without its seed: "gcn7"."""
+        return self.network.removesuffix(f"-seed{self.seed}")
+
+
+def as_json(objects: list[ObjectField]) -> list[dict[str, Any]]:
+    """The objects as values of JSON, with numbers of five digits."""
+    return [_rounded(asdict(item)) for item in objects]
+
+
+def read_fields(path: str | Path) -> FieldResult:
+    """Read a file that `python -m gcnlab.experiments.fields` wrote.
+
+    Raises:
+        ValueError: the file is damaged, or has other contents; the message names it.
+    """
+    try:
+        values = json.loads(Path(path).read_text())
+        objects = tuple(_object(item) for item in values["objects"])
+        return FieldResult(values["network"], values["seed"], objects)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged or not a result of fields ({error!r})") from error
+
+
+def _object(values: dict[str, Any]) -> ObjectField:
+    item = LabelledObject(**{**values["item"], "pixel": tuple(values["item"]["pixel"])})
+    read = {
+        int(side): {
+            quantity: {name: tuple(map(_number, pair)) for name, pair in one.items()}
+            for quantity, one in by_quantity.items()
+        }
+        for side, by_quantity in values["measures"].items()
+    }
+    inside = _number(values["inside"])
+    return ObjectField(item, values["right"], inside, _number(values["iou"]), read)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
