@@ -327,6 +327,7 @@ def test_the_receptive_field_is_written_as_picture_and_map(run, picture, tmp_pat
         assert (written["target"], written["threshold"]) == (target, 0.4)
         assert (written["window"].tolist(), written["stride"].tolist()) == ([16, 16], [8, 8])
         assert written["score"] == pytest.approx(expected.score)
+        assert written["radius"] == pytest.approx(expected.radius(), rel=1e-5)
     with Image.open(f"{out}.png") as figure:
         assert min(figure.size) > 100
 
@@ -338,7 +339,9 @@ def test_without_a_target_the_predicted_class_is_looked_at(run, picture, tmp_pat
     gcnlab_command("vrf", run, picture, "--pixel", "10", "20", "--out", out, *OCCLUDER)
     with np.load(f"{out}.npz") as written:
         assert written["target"] == predicted
-    assert SHAPES.names[predicted] in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert SHAPES.names[predicted] in said
+    assert "80 % of the mass in " in said
 
 
 def test_methods_and_rules_are_written_with_the_map(run, picture, tmp_path):
@@ -354,6 +357,23 @@ def test_methods_and_rules_are_written_with_the_map(run, picture, tmp_path):
             assert size[written["region"]].sum() >= 0.5 * size.sum() * (1 - 1e-6)
     for method in ("exact", "drilldown"):
         assert np.allclose(maps[method], maps["plain"], atol=1e-5)
+
+
+def test_the_margin_can_be_measured(run, picture, tmp_path, capsys):
+    out = tmp_path / "field"
+    more = ("--pixel", "10", "20", "--target", "1", "--quantity", "margin")
+    gcnlab_command("vrf", run, picture, *more, "--out", out, *OCCLUDER)
+    trained = load_run(run, "cpu")
+    image = trained.normalization(read_image(picture))
+    expected = valid_field(
+        trained.model, image, (10, 20), 1, window=16, stride=8, quantity="margin"
+    )
+    with np.load(f"{out}.npz") as written:
+        assert np.allclose(written["discrepancy"], expected.discrepancy, atol=1e-5)
+        assert written["quantity"] == "margin"
+    said = capsys.readouterr().out
+    assert f"margin {expected.score:.3f}" in said
+    assert f"radius {expected.radius():.0f} px" in said
 
 
 def test_a_picture_can_be_checked_against_the_plain_way(run, picture, tmp_path, capsys):

@@ -22,9 +22,9 @@ class Vrf:
         gcnlab vrf runs/gcn7 bird.jpg --pixel 120 200 --out bird
         gcnlab vrf runs/gcn7 images --pixel 120 200 --out fields --method drilldown
 
-    An occluder is moved over the image. The region where it changes the pixel's logit is drawn
-    bright on the darkened image, with a red dot at the pixel. Writes OUT.png, and OUT.npz with the
-    map; for a folder of images, OUT/NAME.png and OUT/NAME.npz for each. Images that cannot be read
+    An occluder is moved over the image. The region where it changes the pixel's logit (or margin,
+    or probability) is drawn bright on the darkened image, with a red dot at the pixel. Writes
+    OUT.png, and OUT.npz with the map; for a folder of images, OUT/NAME.png and OUT/NAME.npz for each. Images that cannot be read
     are named and skipped.
 
     Images are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
@@ -94,8 +94,10 @@ class Vrf:
 
         from gcnlab.datasets.pictures import WHITE, read_image
         from gcnlab.plots import plot_regions
+        from gcnlab.receptive.regions import region_text
 
         settings = self.occlusion
+        threshold, rule = settings.region
         image = read_image(path, background=WHITE)
         try:
             occlusion = session.on(run.normalization(image))
@@ -104,11 +106,9 @@ class Vrf:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         name = run.labels.names[field.target]
-        region = field.region(settings.threshold, settings.rule)
+        region = field.region(threshold, rule)
         out.parent.mkdir(parents=True, exist_ok=True)
-        figure = plot_regions(
-            image / 255, {name: field.discrepancy}, self.pixel, settings.threshold, settings.rule
-        )
+        figure = plot_regions(image / 255, {name: field.discrepancy}, self.pixel, threshold, rule)
         figure.savefig(f"{out}.png", dpi=150)
         np.savez_compressed(
             f"{out}.npz",
@@ -117,20 +117,25 @@ class Vrf:
             pixel=np.array(self.pixel),
             target=field.target,
             score=field.score,
+            quantity=field.quantity,
+            radius=field.radius(),
             window=np.array(field.window),
             stride=np.array(field.stride),
             fill=field.fill,
-            threshold=settings.threshold,
-            rule=settings.rule,
+            threshold=threshold,
+            rule=rule,
             method=settings.method,
             evaluated=field.evaluated,
             agreement=field.agreement,
         )
         run_share = f", {field.evaluated:.0%} of the windows run" if field.evaluated < 1 else ""
         note = f"; {field.note}" if field.note else ""
+        known = field.discrepancy.any()  # a field of zeros has no radius
+        radius = f", radius {field.radius():.0f} px" if known else ""
         return (
-            f"{path.name}: {name} at {self.pixel}: logit {field.score:.3f}, region "
-            f"{100 * region.float().mean():.1f} % of the image{run_share}{checked}; {out}.png, {out}.npz{note}"
+            f"{path.name}: {name} at {self.pixel}: {field.quantity} {field.score:.3f}, "
+            f"{region_text(threshold, rule)} in {100 * region.float().mean():.1f} % "
+            f"of the image{radius}{run_share}{checked}; {out}.png, {out}.npz{note}"
         )
 
     def _checked(self, occlusion: "Occlusion") -> str:

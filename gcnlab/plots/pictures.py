@@ -11,6 +11,7 @@ from gcnlab.annotations import Float, Shaped, Tensor
 from gcnlab.datasets.labels import IGNORE, LabelSet
 from gcnlab.plots.style import figure_style
 from gcnlab.receptive.regions import region as region_of
+from gcnlab.receptive.regions import region_text
 
 
 def plot_label_maps(
@@ -48,8 +49,8 @@ def plot_regions(
     image: Float[Tensor, "3 height width"],
     fields: dict[str, Float[Tensor, "height width"]],
     pixel: tuple[int, int],
-    threshold: int | float = 0.2,
-    rule: str = "maximum",
+    threshold: int | float | None = None,
+    rule: str | None = None,
 ) -> Figure:
     """Plot receptive fields as in Figure 3: a bright region on the darkened image and a dot at the
     pixel.
@@ -58,14 +59,16 @@ def plot_regions(
         image: RGB in 0 … 1.
         fields: title → discrepancy or gradient.
         pixel: (row, column) of the unit.
-        threshold, rule: definition of the region (see `gcnlab.receptive.regions`).
+        threshold, rule: definition of the region (see `gcnlab.receptive.regions`). The figure
+            names it.
     """
     with figure_style():
-        figure = Figure(figsize=(2.6 * len(fields), 2.8))
+        figure = Figure(figsize=(2.6 * len(fields), 2.9))
         for axis, (title, field) in zip(
             figure.subplots(1, len(fields), squeeze=False)[0], fields.items()
         ):
             draw_region(axis, image, region_of(field, threshold, rule), pixel, title)
+        figure.supxlabel(f"bright: {region_text(threshold, rule)}", fontsize=8)
     return figure
 
 

@@ -41,7 +41,7 @@ def drill_down(
     Args:
         grid: the grid.
         run: computes the drops of some windows of the grid.
-        settings: the region (threshold and rule), and the agreement to reach: the intersection over
+        settings: the region, and the agreement to reach: the intersection over
             union of the estimate's region with that of all windows.
 
     Yields:
@@ -124,7 +124,7 @@ def doubts(
     Args:
         drops: the drops, run or interpolated.
         error: standard deviation of each drop, 0 where the window was run.
-        settings: threshold and rule of the region.
+        settings: their `region`.
     """
     from scipy.special import ndtr
 
@@ -134,9 +134,7 @@ def doubts(
         return down.T @ area @ across
     size = np.abs(down @ drops @ across.T)
     spread = np.maximum(down @ error @ across.T, 1e-12 * max(size.max(), 1e-30))
-    edge = level_of(
-        torch.from_numpy(size), torch.from_numpy(area), settings.threshold, settings.rule
-    )
+    edge = level_of(torch.from_numpy(size), torch.from_numpy(area), *settings.region)
     wrong = area * ndtr(-np.abs(size - edge) / spread)
     region = area[size >= edge].sum()
     # If the true maximum is elsewhere, the threshold and the whole edge are wrong.

@@ -15,27 +15,39 @@ import torch
 from torch.nn import functional as F
 
 from gcnlab.annotations import Bool, Float, Shaped, Tensor
-from gcnlab.arguments import Pixel, Whole, pixel_of, shown, whole
-from gcnlab.receptive.settings import RULES, fraction
+from gcnlab.arguments import Pixel, Whole, pixel_of, whole
+from gcnlab.receptive.settings import fraction, region_rule
 
 
 def region(
-    field: Float[Tensor, "height width"], threshold: int | float = 0.2, rule: str = "maximum"
+    field: Float[Tensor, "height width"],
+    threshold: int | float | None = None,
+    rule: str | None = None,
 ) -> Bool[Tensor, "height width"]:
     """The region where `|field|` is large; it is empty if the field is zero.
 
     Args:
         field: discrepancy or gradient.
-        threshold: share of the maximum, or of the mass, in (0, 1]. 0.2 of the maximum is our
-            choice.
-        rule: "maximum" or "mass".
+        threshold: share of the mass, or of the maximum, in (0, 1]; None for 0.8 of the mass, or
+            0.2 of the maximum.
+        rule: "mass" or "maximum"; None for "mass", or "maximum" if only a threshold is given.
 
     Raises:
         ValueError: unknown rule, threshold out of range, or a field that is not finite.
     """
-    size, threshold = _finite_size(field), fraction("threshold", threshold)
+    size, (threshold, rule) = _finite_size(field), region_rule(threshold, rule)
     level = level_of(size, torch.ones_like(size), threshold, rule)
     return (size >= level) & (size > 0)
+
+
+def region_text(threshold: int | float | None = None, rule: str | None = None) -> str:
+    """A region in words, for labels: "80 % of the mass" or "≥ 20 % of the maximum".
+
+    Args:
+        threshold, rule: see `region`.
+    """
+    threshold, rule = region_rule(threshold, rule)
+    return f"{'≥ ' if rule == 'maximum' else ''}{100 * threshold:g} % of the {rule}"
 
 
 def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> float:
@@ -46,17 +58,15 @@ def level_of(size: Tensor, area: Tensor, threshold: int | float, rule: str) -> f
         area: areas of these parts.
         threshold, rule: see `region`.
     """
-    threshold = fraction("threshold", threshold)
+    threshold, rule = region_rule(threshold, rule)
     if rule == "maximum":
         return threshold * size.max().item()
-    if rule == "mass":
-        order = size.flatten().argsort(descending=True)
-        mass = (size * area).flatten()[order].double().cumsum(0)
-        # The first part with which the mass is reached. The index is limited because of rounding
-        # errors.
-        reached = int(torch.searchsorted(mass, threshold * mass[-1]))
-        return size.flatten()[order[min(reached, len(order) - 1)]].item()
-    raise ValueError(f"unknown rule {shown(rule)}; choose {' or '.join(RULES)}")
+    order = size.flatten().argsort(descending=True)
+    mass = (size * area).flatten()[order].double().cumsum(0)
+    # The first part with which the mass is reached. The index is limited because of rounding
+    # errors.
+    reached = int(torch.searchsorted(mass, threshold * mass[-1]))
+    return size.flatten()[order[min(reached, len(order) - 1)]].item()
 
 
 def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows columns"]) -> float:
@@ -76,7 +86,9 @@ def coverage(region: Bool[Tensor, "height width"], mask: Shaped[Tensor, "rows co
 
 
 def area(
-    field: Float[Tensor, "height width"], threshold: int | float = 0.2, rule: str = "maximum"
+    field: Float[Tensor, "height width"],
+    threshold: int | float | None = None,
+    rule: str | None = None,
 ) -> float:
     """Share of the image in the region, 0 … 1; 0 if the field is zero.
 

@@ -12,6 +12,9 @@ Method = Literal["exact", "drilldown", "plain"]
 METHODS = ("exact", "drilldown", "plain")
 Rule = Literal["maximum", "mass"]
 RULES = ("maximum", "mass")
+DEFAULT_RULE = "mass"
+THRESHOLDS = {"maximum": 0.2, "mass": 0.8}
+"""Rule → its threshold, where none is given."""
 Quantity = Literal["logit", "margin", "probability"]
 QUANTITIES = ("logit", "margin", "probability")
 
@@ -38,11 +41,13 @@ class OcclusionSettings:
     agreement: int | float = 0.95
     """For drilldown: the intersection over union with the region of all positions to reach, in (0,
     1]."""
-    threshold: int | float = 0.2
-    """Size of the region, in (0, 1]; its meaning depends on the rule."""
-    rule: Rule = "maximum"
-    """maximum: the region where the absolute discrepancy is at least threshold × its maximum; mass:
-    the smallest region that holds that share of the sum of the absolute discrepancy."""
+    threshold: int | float | None = None
+    """Size of the region, in (0, 1]; its meaning depends on the rule. Default: 0.8 of the mass, or
+    0.2 of the maximum."""
+    rule: Rule | None = None
+    """mass: the smallest region that holds a share `threshold` of the sum of the absolute
+    discrepancy; maximum: the region where it is at least threshold × its maximum. Default: mass,
+    or maximum if only a threshold is given."""
     quantity: Quantity = "logit"
     """What is measured at the unit. logit: the logit of the class; margin: its difference to the
     largest logit of another class; probability: its softmax probability."""
@@ -55,15 +60,36 @@ class OcclusionSettings:
             "stride": pair("stride", self.stride, 1),
             "fill": _fill(self.fill),
             "agreement": fraction("agreement", self.agreement),
-            "threshold": fraction("threshold", self.threshold),
             "batch_size": whole("batch_size", self.batch_size, 1),
         }
+        region_rule(self.threshold, self.rule)  # raises an error if one is out of its range
         for name, value in values.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
-        known = (("method", METHODS), ("rule", RULES), ("quantity", QUANTITIES))
-        for name, choices in known:
+        for name, choices in (("method", METHODS), ("quantity", QUANTITIES)):
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"unknown {name} {shown(value)}; choose {', '.join(choices)}")
+
+    @property
+    def region(self) -> tuple[float, str]:
+        """Threshold and rule of the region; the defaults where they are None."""
+        return region_rule(self.threshold, self.rule)
+
+
+def region_rule(threshold: Any = None, rule: Any = None) -> tuple[float, str]:
+    """The threshold and the rule of a region, of which one or both may be None.
+
+    Without both, the region is the smallest that holds 80 % of the mass
+    (`gcnlab.receptive.regions` says why). A rule alone has its own threshold. A threshold alone is
+    a share of the maximum, as in the first versions of gcnlab.
+
+    Raises:
+        ValueError: the rule is unknown, or the threshold is not a number in (0, 1].
+    """
+    if rule is None:
+        rule = DEFAULT_RULE if threshold is None else "maximum"
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {shown(rule)}; choose {' or '.join(RULES)}")
+    return fraction("threshold", THRESHOLDS[rule] if threshold is None else threshold), rule
 
 
 def fraction(name: str, value: Any) -> float:

@@ -42,16 +42,18 @@ class ValidField:
     centre: tuple[int, int] | None = None
 
     def region(
-        self, threshold: int | float = 0.2, rule: str = "maximum"
+        self, threshold: int | float | None = None, rule: str | None = None
     ) -> Bool[Tensor, "height width"]:
         """Mark the pixels where `|discrepancy|` is large (see `gcnlab.receptive.regions`)."""
         return region(self.discrepancy, threshold, rule)
 
-    def coverage(self, mask: Tensor, threshold: int | float = 0.2, rule: str = "maximum") -> float:
+    def coverage(
+        self, mask: Tensor, threshold: int | float | None = None, rule: str | None = None
+    ) -> float:
         """Share of `mask`, (height, width) bool, inside the region, 0 … 1."""
         return coverage(self.region(threshold, rule), mask)
 
-    def area(self, threshold: int | float = 0.2, rule: str = "maximum") -> float:
+    def area(self, threshold: int | float | None = None, rule: str | None = None) -> float:
         """Share of the image in the region, 0 … 1."""
         return area(self.discrepancy, threshold, rule)
 

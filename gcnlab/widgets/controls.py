@@ -4,16 +4,19 @@ from collections.abc import Callable
 
 import ipywidgets
 
+from gcnlab.receptive.settings import QUANTITIES
 from gcnlab.widgets.painting import VIEWS
 from gcnlab.widgets.session import METHODS, Question
 
 PREDICTED = -1
 """Stands for None, which in a dropdown means that nothing is selected."""
+RULE_NAMES = {"mass": "share of the mass", "maximum": "share of the maximum"}
 VIEW_NAMES = dict(zip(VIEWS, ("region", "contour", "heat map")))
 
 
 class Controls:
-    """Controls for method, class, view, occluder, stride and threshold.
+    """Controls for method, class, view, occluder, stride, quantity, and the region's rule and
+    threshold.
 
     Args:
         question: the initial question.
@@ -46,6 +49,12 @@ class Controls:
             ),
             "window": ipywidgets.IntSlider(min=1, max=largest, description="occluder"),
             "stride": ipywidgets.IntSlider(min=1, max=largest, description="stride"),
+            "quantity": ipywidgets.Dropdown(
+                options=[(name, name) for name in QUANTITIES], description="field of"
+            ),
+            "rule": ipywidgets.Dropdown(
+                options=[(name, rule) for rule, name in RULE_NAMES.items()], description="region"
+            ),
             "threshold": ipywidgets.FloatSlider(
                 min=0.05, max=1, step=0.05, description="threshold"
             ),
@@ -70,9 +79,10 @@ class Controls:
                 if not options or value in options:
                     control.value = value
             occluded = question.method in ("exact", "drilldown")
-            for name in ("window", "stride"):
+            for name in ("window", "stride", "quantity"):
                 self.fields[name].disabled = not occluded
-            self.fields["threshold"].disabled = question.method == "theoretical"
+            for name in ("rule", "threshold"):
+                self.fields[name].disabled = question.method == "theoretical"
         finally:
             self._quiet = False
 

@@ -40,8 +40,9 @@ class VRFExplorer(Explorer):
         classes: names of the classes, or a data set's labels; None numbers them. The class
             "background" is not an object.
         pixel: the initial (row, column); None means the centre.
-        **question: the initial method, target (an id or a name), window, stride, threshold, view …
-            (see `Question`). By default window and stride are 1/8 and 1/16 of the shorter side.
+        **question: the initial method, target (an id or a name), window, stride, threshold, rule,
+            quantity, view … (see `Question`). By default window and stride are 1/8 and 1/16 of the
+            shorter side.
 
     Attributes:
         question: the current question.
@@ -109,13 +110,16 @@ class VRFExplorer(Explorer):
         """Change the question, as the controls do: `ask(pixel=(120, 40), method="gradient")`.
 
         Args:
-            changes: fields of `Question`; `target` may be the name of a class.
+            changes: fields of `Question`; `target` may be the name of a class. A new rule without a
+                threshold gets its own.
 
         Raises:
             ValueError: the method, view or class name is unknown.
         """
         if "target" in changes:
             changes["target"] = target_id(changes["target"], self.names)
+        if "rule" in changes:
+            changes.setdefault("threshold", None)
         with self.lock:
             before, self.question = self.question, replace(self.question, **changes)
             self._controls.show(self.question)
@@ -202,6 +206,7 @@ class VRFExplorer(Explorer):
         if (covered := self.coverage(title)) is not None:
             facts.append(("object", f"{covered:.0%} covered"))
         facts.append(("image", f"{answer.region.float().mean().item():.0%} covered"))
+        facts += answer.measure_facts
         if answer.evaluated is not None:
             run = "all" if answer.evaluated == 1 else f"{answer.evaluated:.0%}"
             doubt = f", {answer.agreement:.0%} agreement" if answer.agreement < 1 else ""

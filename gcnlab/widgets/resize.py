@@ -54,7 +54,7 @@ class ResizeExplorer(Explorer):
         cutout: an object of a photograph, which takes the place of the shape.
         ground: the image that it is laid on; None means a texture.
         labels: names and colours of the models' classes with `cutout`; None means `VOC_ANIMALS`.
-        **question: method, window, stride, threshold, target … (see `Question`). By default window
+        **question: method, window, stride, threshold, rule, target … (see `Question`). By default window
             and stride are 1/8 and 1/16 of the image.
 
     Attributes:
@@ -212,7 +212,12 @@ class ResizeExplorer(Explorer):
                 field.show(
                     paint(self._image, answer.field, answer.region, self.question.view),
                     region=edges(answer.region),
-                    facts=[*unit, ("object", covered), ("time", f"{answer.seconds:.1f} s")],
+                    facts=[
+                        *unit,
+                        ("object", covered),
+                        *answer.measure_facts,
+                        ("time", f"{answer.seconds:.1f} s"),
+                    ],
                     note=answer.note,
                     generation=generation,
                 )

@@ -1,6 +1,7 @@
 """Questions about one model and one image, their answers, and the cache between questions."""
 
 import copy
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +18,15 @@ from gcnlab.receptive import (
     OcclusionSettings,
     TheoreticalField,
     gradient_field,
+    radius,
     region,
 )
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.occlusion import ProgressCallback
+from gcnlab.receptive.regions import region_text
+from gcnlab.receptive.settings import region_rule
 from gcnlab.receptive.theoretical import field_of
-from gcnlab.receptive.unit import locate, unit_at
+from gcnlab.receptive.unit import locate, middle_pixel, unit_at
 from gcnlab.widgets.painting import VIEWS
 
 METHODS = {
@@ -43,7 +47,9 @@ class Question:
         method: "exact" or "drilldown" for the valid receptive field, "gradient" or "theoretical".
         target: class id; None means the class that each model predicts for the pixel.
         window, stride: side of the occluder and distance between its positions, in pixels.
-        threshold, rule: definition of the region (see `gcnlab.receptive.regions`).
+        threshold, rule: definition of the region (see `gcnlab.receptive.regions`); by default the
+            smallest that holds 80 % of the mass.
+        quantity: what an occlusion measures: "logit", "margin" or "probability".
         fill: value of the occluder, in the units of the image.
         agreement: the agreement at which drill-down stops, in (0, 1].
         view: "region", "contour" or "heat".
@@ -59,17 +65,29 @@ class Question:
     target: int | None = None
     window: int = 32
     stride: int = 16
-    threshold: int | float = 0.2
-    rule: str = "maximum"
+    threshold: int | float | None = None
+    rule: str | None = None
     fill: int | float = 0.0
     agreement: int | float = 0.95
     view: str = "region"
+    quantity: str = "logit"
 
     def __post_init__(self):
         object.__setattr__(self, "pixel", pixel_of(self.pixel))
+        self._complete_region()
         for name, value, known in (("method", self.method, METHODS), ("view", self.view, VIEWS)):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose {', '.join(known)}")
+
+    def _complete_region(self) -> None:
+        """Set what is None of threshold and rule; a value out of its range is left for the answer,
+        whose error the explorer shows."""
+        try:
+            threshold, rule = region_rule(self.threshold, self.rule)
+        except ValueError:
+            return
+        object.__setattr__(self, "threshold", threshold)
+        object.__setattr__(self, "rule", rule)
 
 
 def target_id(target: Whole | str | None, names: Sequence[str]) -> int | None:
@@ -101,6 +119,8 @@ class Answer:
         classes: number of classes of the model.
         field: the field; None if it is not computed yet.
         region: the mask of the region; None if it is not computed yet.
+        radius: root mean square distance of the field from the unit, in pixels; NaN if the field is
+            zero, None if it is not computed or the field is theoretical.
         evaluated: fraction of the occluder positions that were run, 0 … 1; None for other methods.
         agreement: expected IoU with the region from all positions, 0 … 1.
         note: what could not be reused or is unknown.
@@ -116,12 +136,26 @@ class Answer:
     classes: int
     field: Float[Tensor, "height width"] | None = None
     region: Bool[Tensor, "height width"] | None = None
+    radius: float | None = None
     evaluated: int | float | None = None
     agreement: int | float = 1.0
     note: str = ""
     seconds: int | float = 0.0
     unit: tuple[int, int] | None = None
     map_size: tuple[int, int] | None = None
+
+    @property
+    def measure_facts(self) -> list[tuple[str, str]]:
+        """The radius and the rule of the region as facts; none for the theoretical field."""
+        question = self.question
+        if self.radius is None:
+            return []
+        facts = [("region", region_text(question.threshold, question.rule))]
+        if question.quantity != "logit" and self.evaluated is not None:
+            facts.insert(0, ("field of", question.quantity))
+        if not math.isnan(self.radius):
+            facts.append(("radius", f"{self.radius:.0f} px"))
+        return facts
 
     @property
     def asked_unit(self) -> str:
@@ -234,6 +268,8 @@ class Session:
             on_progress(1.0)
             if (field := found.get("field")) is not None:
                 found.setdefault("region", region(field, question.threshold, question.rule))
+                centre = middle_pixel(unit, image_size, map_size)
+                found.setdefault("radius", radius(field, centre))
             answer = replace(answer, **found)
             yield answer
 
@@ -253,6 +289,7 @@ class Session:
                 agreement=question.agreement,
                 threshold=question.threshold,
                 rule=question.rule,
+                quantity=question.quantity,
             )
             steps = self.occlusion.steps(unit, target, settings, on_progress=on_progress)
             for valid in steps:
@@ -270,4 +307,4 @@ class Session:
         seen = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
         seen[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
         size = f"{bottom - top} × {right - left} pixels, including pixels beyond the border"
-        return {"field": seen.float(), "region": seen, "note": size}
+        return {"field": seen.float(), "region": seen, "radius": None, "note": size}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gcnlab.receptive import (
+    OcclusionSettings,
     area,
     area_share,
     centred,
@@ -22,6 +23,7 @@ from gcnlab.receptive import (
     region,
     square_share,
 )
+from gcnlab.receptive.regions import region_text
 
 FIELD = torch.tensor([[0.0, -4.0, 1.0], [2.0, 1.0, 2.0]])
 
@@ -59,6 +61,24 @@ def pixels(field):
 )
 def test_regions_of_a_field_by_hand(threshold, rule, inside):
     assert torch.equal(region(FIELD, threshold, rule), torch.tensor(inside, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant", "text"),
+    [
+        ({}, (0.8, "mass"), "80 % of the mass"),
+        ({"rule": "mass"}, (0.8, "mass"), "80 % of the mass"),
+        ({"rule": "maximum"}, (0.2, "maximum"), "≥ 20 % of the maximum"),
+        ({"threshold": 0.5}, (0.5, "maximum"), "≥ 50 % of the maximum"),
+        ({"threshold": 0.125, "rule": "mass"}, (0.125, "mass"), "12.5 % of the mass"),
+    ],
+)
+def test_what_is_left_out_of_a_region_has_a_default(given, meant, text):
+    field = torch.randn(7, 9)
+    assert torch.equal(region(field, **given), region(field, *meant))
+    assert area(field, **given) == area(field, *meant)
+    assert OcclusionSettings(**given).region == meant
+    assert region_text(**given) == text
 
 
 @given(fields(), fractions)

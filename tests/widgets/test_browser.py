@@ -188,13 +188,13 @@ class Explorer:
             arg=done,
         )
 
-    def check(self, pixel, threshold=0.2):
+    def check(self, pixel, threshold=0.8):
         """The pictures are those of this pixel, to the last value."""
         self.settle(pixel)
         images = self.page.locator(".gcnlab-frame img")
         for number, radius in enumerate(RADII.values()):
             field = valid_field(Summing(radius), IMAGE, pixel, None, 8, 4, method="plain")
-            wanted = paint((IMAGE * 60).byte(), field.discrepancy, field.region(threshold))
+            wanted = paint((IMAGE * 60).byte(), field.discrepancy, field.region(threshold, "mass"))
             height, width, *values = images.nth(number).evaluate(PIXELS)
             shown = np.array(values, np.uint8).reshape(height, width, 3)
             assert (shown == wanted).all(), f"picture {number} is not that of {pixel}"
@@ -265,7 +265,7 @@ def test_tab_reaches_every_control_and_picture(explorer):
             keyboard.press("Shift+ArrowDown")
             keyboard.press("ArrowLeft")
         keyboard.press("Tab")
-    controls = ["method", "target", "view", "window", "stride", "threshold"]
+    controls = ["method", "target", "view", "window", "stride", "quantity", "rule", "threshold"]
     assert order == [*controls, "picture 0", "picture 1"]
     explorer.check((30, 19))
 
@@ -316,7 +316,7 @@ def test_a_dragged_pixel_and_a_dragged_slider(explorer):
 
 
 def test_a_burst_of_fifty_clicks_ends_on_the_last(explorer):
-    threshold = explorer.asked()[-1][1] if explorer.asked() else 0.2
+    threshold = explorer.asked()[-1][1] if explorer.asked() else 0.8
     clicks = [(5 + 7 * i % 40, 3 + 11 * i % 60) for i in range(50)]
     places = [explorer.place(i % 2, *pixel) for i, pixel in enumerate(clicks)]
     for x, y in places:

@@ -40,9 +40,9 @@ def raster(picture):
     return np.array(Image.open(io.BytesIO(picture.png)))
 
 
-def expected(model, pixel, threshold=0.2):
+def expected(model, pixel, threshold=0.8, rule="mass"):
     field = valid_field(model, IMAGE, pixel, window=8, stride=4, method="plain")
-    return field, field.region(threshold)
+    return field, field.region(threshold, rule)
 
 
 def test_shows_the_valid_field_of_every_model(explore):
@@ -53,6 +53,7 @@ def test_shows_the_valid_field_of_every_model(explore):
         assert (raster(picture) == paint(SHOWN, field.discrepancy, area)).all()
         assert picture.region == svg_path(edges(area))
         assert picture.pixel == [20, 30]
+        assert dict(picture.facts)["radius"] == f"{field.radius():.0f} px"
         assert not picture.busy
         assert picture.error == ""
 
@@ -143,6 +144,49 @@ def test_controls_change_the_question_and_follow_it(explore):
     assert fields["window"].disabled
 
 
+def test_a_new_rule_gets_its_own_threshold(explore):
+    model = Summing(3)
+    explorer = explore(model).wait()
+    fields = explorer._controls.fields
+    assert (fields["rule"].value, fields["threshold"].value) == ("mass", 0.8)
+    fields["rule"].value = "maximum"
+    explorer.wait()
+    assert (explorer.question.threshold, fields["threshold"].value) == (0.2, 0.2)
+    wanted = expected(model, (20, 30), 0.2, "maximum")[1]
+    assert (explorer.answers["model 0"].region == wanted).all()
+    explorer.ask(threshold=0.4).wait()
+    assert explorer.question.rule == "maximum"
+    explorer.ask(rule="mass", threshold=0.5).wait()
+    wanted = expected(model, (20, 30), 0.5)[1]
+    assert (explorer.answers["model 0"].region == wanted).all()
+
+
+def test_a_threshold_alone_is_a_share_of_the_maximum(explore):
+    explorer = explore(Summing(3), threshold=0.4).wait()
+    assert explorer.question.rule == "maximum"
+    assert dict(explorer.pictures["model 0"].facts)["region"] == "≥ 40 % of the maximum"
+
+
+@pytest.mark.parametrize("quantity", ["margin", "probability"])
+def test_the_quantity_is_that_of_the_field(explore, quantity):
+    model = Summing(3)
+    explorer = explore(model).wait()
+    explorer._controls.fields["quantity"].value = quantity
+    explorer.wait()
+    field = valid_field(
+        model, IMAGE, (20, 30), window=8, stride=4, method="plain", quantity=quantity
+    )
+    answer, facts = explorer.answers["model 0"], dict(explorer.pictures["model 0"].facts)
+    torch.testing.assert_close(answer.field, field.discrepancy, atol=1e-5, rtol=1e-4)
+    assert facts["field of"] == quantity
+    # The network is so certain that its probability is 1 under every window: a field of zeros.
+    zero = quantity == "probability"
+    assert bool(field.discrepancy.any()) != zero
+    assert facts.get("radius") == (None if zero else f"{field.radius():.0f} px")
+    explorer.ask(method="gradient").wait()  # of the logit
+    assert "field of" not in dict(explorer.pictures["model 0"].facts)
+
+
 def test_another_view_of_the_same_field_computes_nothing(explore):
     explorer = explore(Summing(3)).wait()
     generation = explorer.pictures["model 0"].generation
@@ -163,6 +207,8 @@ def test_coverage_of_the_object_under_the_pixel(explore):
     facts = dict(explorer.pictures["model 0"].facts)
     assert facts["class"] == "disc"
     assert facts["object"] == f"{explorer.coverage('model 0'):.0%} covered"
+    assert facts["region"] == "80 % of the mass"
+    assert "radius" not in facts  # no window changes this class: its logit is always 0
     assert explorer._controls.where.value == "row 20, column 30: square"
     explorer.ask(pixel=(45, 5)).wait()
     assert explorer.coverage("model 0") is None

@@ -58,6 +58,9 @@ def test_shows_prediction_and_field_of_the_drawn_object(explorer):
     area = explorer.answers["small"].region
     assert (area == field.region()).all()
     assert explorer.coverage("small") == field.coverage(mask)
+    facts = dict(explorer.pictures["small"].facts)
+    assert facts["region"] == "80 % of the mass"
+    assert facts["radius"] == f"{field.radius():.0f} px"
     assert (explorer.pictures["small"].raster == paint(image, field.discrepancy, area)).all()
     with torch.no_grad():
         classes = Redness()(normalized[None])[0].argmax(0)
@@ -167,6 +170,9 @@ def test_an_object_of_a_photograph_in_place_of_a_shape(cat):
     )
     assert (explorer.answers["small"].region == field.region()).all()
     assert explorer.coverage("small") == field.coverage(mask)
+    facts = dict(explorer.pictures["small"].facts)
+    assert facts["region"] == "80 % of the mass"
+    assert facts["radius"] == f"{field.radius():.0f} px"
     classes = Redness()(NORMALIZATIONS["imagenet"](image)[None])[0].argmax(0)
     found = classes == VOC_ANIMALS.names.index("cat")
     assert explorer.iou("small") == ((found & mask).sum() / (found | mask).sum()).item()
