@@ -16,16 +16,18 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from gcnlab.experiments import coverage, report
+from gcnlab.experiments import coverage, field_measures, report
+from gcnlab.experiments.field_results import read_fields
 from gcnlab.experiments.network_cost import table_networks
 from gcnlab.experiments.object_size import read_result
 from gcnlab.experiments.paper import results_folder
 from gcnlab.experiments.scales import Scale
 from gcnlab.experiments.tables import SCORES, Claim, paper_table
+from gcnlab.receptive.settings import QUANTITIES
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -33,6 +35,14 @@ MARKED = re.compile(r"(?<=<!-- table: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOT
 
 Rows = list[list[str]]
 HEADS = {"conv1x1": "1×1", "gcn3": "k = 3", "gcn5": "k = 5", "gcn7": "k = 7", "gcn15": "k = 15"}
+
+FIELD_MEASURES = {
+    "radius": "radius",
+    "area_mass": "area, 80 % of the mass",
+    "coverage_mass": "coverage, 80 % of the mass",
+    "area_maximum": "area, ≥ 20 % of the maximum",
+    "coverage_maximum": "coverage, ≥ 20 % of the maximum",
+}
 
 
 def main() -> None:
@@ -197,6 +207,59 @@ def coverage_correlations(runs: report.Runs) -> Rows:
             [title, *(f"{statistics.mean(r):.2f} ± {statistics.stdev(r):.2f}" for r in by_group)]
         )
     return rows
+
+
+def field_measures_on_shapes(runs: report.Runs) -> Rows:
+    """What each measure of a field does over large objects of Shapes."""
+    return _field_measures("fields/shapes", "conv1x1", "gcn7")
+
+
+def field_measures_on_photographs(runs: report.Runs) -> Rows:
+    """The same over the objects of photographs."""
+    return _field_measures("fields/photos", "conv1x1", "gcn11")
+
+
+def _field_measures(folder: str, worse: str, better: str) -> Rows:
+    """A row per quantity and measure: two heads, paired by object, and how steady it is."""
+    found = [read_fields(path) for path in sorted((results_folder() / folder).glob("*.json"))]
+    by_head = {name: [r for r in found if r.head == name] for name in (worse, better)}
+    if missing := [name for name, results in by_head.items() if not results]:
+        raise ValueError(f"data/results/{folder} has no network {' or '.join(missing)}")
+    columns = [
+        "1×1",
+        f"k = {better[3:]}",
+        "larger",
+        "effect",
+        "p",
+        "seeds",
+        "windows",
+        "one window",
+    ]
+    rows = [["of", "measure", *columns, "with inside, 1×1", "with inside, GCN"]]
+    for quantity, name in product(QUANTITIES, FIELD_MEASURES):
+        measure = field_measures.Measure(quantity, name)
+        heads = field_measures.tell_apart(*by_head.values(), measure)
+        steady = field_measures.steadiness([*chain(*by_head.values())], measure)
+        unit = " px" if name == "radius" else " %"
+        inside = (field_measures.with_inside(results, measure) for results in by_head.values())
+        rows.append(
+            [
+                quantity,
+                FIELD_MEASURES[name],
+                *(f"{mean:.0f}{unit}" for mean in heads.means),
+                f"{heads.larger} of {heads.objects}",
+                _known(heads.effect),
+                f"{heads.p:.0e}",
+                *map(_known, [steady.seeds, steady.windows]),
+                f"{steady.one_window:.1%}",
+                *map(_known, inside),
+            ]
+        )
+    return rows
+
+
+def _known(number: float) -> str:
+    return "" if number != number else f"{number:.2f}"  # NaN: not measured
 
 
 def crf(runs: report.Runs) -> Rows:
@@ -373,6 +436,8 @@ TABLES: dict[str, Callable[[report.Runs], Rows]] = {
         large_objects,
         large_object_orderings,
         coverage_correlations,
+        field_measures_on_shapes,
+        field_measures_on_photographs,
         crf,
         vrf_growth,
         vrf_networks,

@@ -32,6 +32,7 @@ from gcnlab.experiments.object_size import INNER, inner_pixel
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import OcclusionSession, OcclusionSettings
+from gcnlab.receptive.settings import Rule
 from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
@@ -50,7 +51,9 @@ class Settings:
     stride: int = 16
     """Distance between neighbouring positions of the occluder, in pixels."""
     threshold: float = 0.2
-    """Threshold of the region, as a fraction of the field's maximum."""
+    """Threshold of the region."""
+    rule: Rule = "maximum"
+    """Rule of the region. The committed results are by the maximum, which was the default."""
     seed: int = 0
     """Seed of the random pixel inside each object."""
 
@@ -131,7 +134,7 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
                         number,
                         item.kind,
                         item.size,
-                        100 * valid.coverage(mask, settings.threshold),
+                        100 * valid.coverage(mask, settings.threshold, settings.rule),
                         100 * right[inner].float().mean().item(),
                     )
                 )

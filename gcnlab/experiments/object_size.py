@@ -36,6 +36,7 @@ from gcnlab.experiments.command import result_files, run_command
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import OcclusionSession, OcclusionSettings, theoretical_field
+from gcnlab.receptive.settings import Rule
 from gcnlab.receptive.unit import unit_at
 from gcnlab.training import TrainedRun, load_run
 
@@ -69,7 +70,9 @@ class Settings:
     stride: int = 16
     """Distance between neighbouring positions of the occluder, in pixels."""
     threshold: float = 0.2
-    """Threshold of the region, as a fraction of the field's maximum."""
+    """Threshold of the region."""
+    rule: Rule = "maximum"
+    """Rule of the region. The committed results are by the maximum, which was the default."""
     seed: int = 0
     """Seed of positions, rotations, textures and interior pixels."""
 
@@ -234,8 +237,8 @@ def _count(
         occlusion = session.on(images[number])
         unit = unit_at(pixel, tuple(images.shape[-2:]), tuple(occlusion.score_map.shape[-2:]))
         valid = occlusion.field(unit, kind, OcclusionSettings(settings.window, settings.stride))
-        coverage.append(valid.coverage(mask[number], settings.threshold))
-        region.append(valid.region(settings.threshold).float().mean().item())
+        coverage.append(valid.coverage(mask[number], settings.threshold, settings.rule))
+        region.append(valid.area(settings.threshold, settings.rule))
     return _Counts(
         int((found & mask).sum()),
         int((found | mask).sum()),

@@ -8,11 +8,15 @@ from gcnlab.experiments.coverage import GROUPS, ObjectCoverage
 from gcnlab.plots.style import MARKERS, figure_style
 
 
-def plot_coverage(objects: dict[str, Sequence[ObjectCoverage]]) -> Figure:
+def plot_coverage(
+    objects: dict[str, Sequence[ObjectCoverage]], region: str = "≥ 20 % of the maximum"
+) -> Figure:
     """Plot one panel per network and one marker per object, by groups of object size.
 
     Args:
         objects: network → its objects.
+        region: the region in words, for the label (`gcnlab.receptive.regions.region_text`); the
+            default is that of the committed results.
 
     Raises:
         ValueError: `objects` is empty.
@@ -33,7 +37,9 @@ def plot_coverage(objects: dict[str, Sequence[ObjectCoverage]]) -> Figure:
                     alpha=0.6,
                     label=f"{low}–{high} px",
                 )
-            axis.set(title=title, xlabel="coverage (%)", xlim=(-3, 103), ylim=(-3, 103))
+            axis.set(
+                title=title, xlabel=f"coverage (%)\nby {region}", xlim=(-3, 103), ylim=(-3, 103)
+            )
         axes[0].set(ylabel="internal accuracy (%)")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, title="object size", title_fontsize=8,

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from gcnlab.experiments.object_size import TRAINED_SIZES, ObjectSizes
 from gcnlab.plots.style import figure_style, marker
+from gcnlab.receptive.regions import region_text
 
 PANELS = {
     "coverage": "coverage of the object (%)",
@@ -69,6 +70,8 @@ def plot_object_sizes(results: Sequence[ObjectSizes]) -> Figure:
             smallest, largest = (share * settings.image_size for share in TRAINED_SIZES)
             for left, right in ((start, smallest), (largest, stop)):
                 axis.axvspan(left, max(left, right), color="0.5", alpha=0.12, linewidth=0)
+            if score == "coverage":
+                label += f"\nby {region_text(settings.threshold, settings.rule)}"
             axis.set(xlim=(start, stop), ylim=(0, 102), xlabel="object size (px)", ylabel=label)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(

@@ -29,6 +29,7 @@ def test_a_line_for_each_head_and_a_mark_at_its_theoretical_size():
     figure = plot_object_sizes(RESULTS)
     assert len(figure.axes) == 3
     coverage, internal, _ = figure.axes
+    assert "≥ 20 % of the maximum" in coverage.get_ylabel()
     lines = {line.get_label(): line for line in coverage.lines if "(" in line.get_label()}
     assert list(lines) == ["1×1 (71 px)", "GCN, k = 7 (263 px)"]
     assert lines["1×1 (71 px)"].get_ydata().tolist() == [95, 50, 25]
