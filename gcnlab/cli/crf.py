@@ -48,7 +48,6 @@ class Crf:
         from rich.table import Table
 
         from gcnlab.cli.evaluate import open_split
-        from gcnlab.evaluation import Predictor
         from gcnlab.evaluation.crf_search import search_crf
         from gcnlab.provenance import provenance, write_json
         from gcnlab.training import load_run
@@ -57,8 +56,9 @@ class Crf:
         start = time.perf_counter()
         run = load_run(self.run, self.device)
         dataset = open_split(run, self.split, self.root)
+        predictor = run.predictor(self.inference)
         found = search_crf(
-            Predictor(run.model, run.normalization, self.inference),
+            predictor,
             dataset,
             self.images,
             self.grid,
@@ -73,7 +73,7 @@ class Crf:
                 seconds=time.perf_counter() - start,
             )
             what = {"what": f"{describe(run.config)} on {run.config.data.dataset}"}
-            settings = {"inference": asdict(self.inference), "grid": asdict(self.grid)}
+            settings = {"inference": asdict(predictor.inference), "grid": asdict(self.grid)}
             write_json(what | asdict(found) | settings | {"provenance": record}, self.out)
         table = Table(title=f"{len(found.images)} images of the search, then the held-out images")
         for column in ("CRF", "images", "mIoU %", "accuracy %", "boundary %"):

@@ -69,7 +69,7 @@ class Evaluate:
     def _score(self, device: str | None) -> None:
         from gcnlab.cli.results import print_scores, write_class_table
         from gcnlab.distributed import is_primary
-        from gcnlab.evaluation import Predictor, evaluate
+        from gcnlab.evaluation import evaluate
         from gcnlab.provenance import write_json
         from gcnlab.training import load_run
         from gcnlab.training.runs import run_result
@@ -78,9 +78,9 @@ class Evaluate:
         primary = is_primary()
         for name, path in zip(distinct_names(self.runs), self.runs):
             run = load_run(path, device)
-            inference = padded_as_trained(self.inference, run)
+            predictor = run.predictor(self.inference, self.crf)
             scores = evaluate(
-                Predictor(run.model, run.normalization, inference, self.crf),
+                predictor,
                 open_split(run, self.split, self.root),
                 self.rule,
                 curve=self.curve,
@@ -88,18 +88,13 @@ class Evaluate:
             )
             table[name] = scores
             if primary and self.out is not None:
-                modes = {"inference": asdict(inference)}
+                modes = {"inference": asdict(predictor.inference)}
                 modes["crf"] = None if self.crf is None else asdict(self.crf)
                 write_json(run_result(run, scores, self.split) | modes, self.out)
             if primary and self.table is not None:
                 write_class_table(scores, self.table)
         if primary:
             print_scores(table)
-
-
-def padded_as_trained(inference: Inference, run: "TrainedRun") -> Inference:
-    """`inference`, with the padding of the run's settings unless it has its own."""
-    return replace(inference, pad_to=inference.pad_to or run.task.inference.pad_to)
 
 
 def open_split(run: "TrainedRun", split: str, root: Path | None) -> "Dataset":

@@ -42,11 +42,10 @@ class Predict:
 
         from gcnlab.cli.results import result_paths
         from gcnlab.datasets.pictures import WHITE, palette_picture, read_image
-        from gcnlab.evaluation import Predictor
         from gcnlab.training import load_run
 
         run = load_run(self.run, self.device)
-        predictor = Predictor(run.model, run.normalization, self.inference, self.crf)
+        predictor = run.predictor(self.inference, self.crf)
         labels = run.labels
         targets = result_paths(self.images, self.out)
         self.out.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,6 @@ class Submit:
 
     def __call__(self) -> None:
         from gcnlab.cli.evaluate import open_split
-        from gcnlab.evaluation import Predictor
         from gcnlab.evaluation.submission import submission_format, submit
         from gcnlab.training import load_run
 
@@ -48,7 +47,7 @@ class Submit:
         submission_format(run.labels)  # raises an error before the data set is read
         dataset = open_split(run, self.split, self.root)
         archive = submit(
-            Predictor(run.model, run.normalization, self.inference, self.crf),
+            run.predictor(self.inference, self.crf),
             dataset,
             self.out,
             self.split,

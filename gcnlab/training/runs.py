@@ -4,7 +4,7 @@ A run's folder holds checkpoint.pt, or, for an exported network, weights.safeten
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from gcnlab.datasets import LabelSet, Normalization
 from gcnlab.devices import check_device, default_device
 from gcnlab.distributed import is_primary
-from gcnlab.evaluation import Inference, Scores
+from gcnlab.evaluation import CRF, Inference, Predictor, Scores
 from gcnlab.evaluation.classification import TopKAccuracy
 from gcnlab.models.weights import read_state_dict
 from gcnlab.pretrained import WEIGHTS, resolve
@@ -66,6 +66,18 @@ class TrainedRun:
     def labels(self) -> LabelSet | None:
         """Names and colours of the classes; None for a classifier of ImageNet."""
         return self.task.labels
+
+    def predictor(self, inference: Inference | None = None, crf: CRF | None = None) -> Predictor:
+        """The network as a `Predictor`. Images are padded as the run's settings say (`data.pad`),
+        unless `inference` has its own `pad_to`.
+
+        Args:
+            inference: flip, scales, tiles; None is one pass over the whole image.
+            crf: refine the class probabilities with a dense CRF.
+        """
+        inference = inference or Inference()
+        inference = replace(inference, pad_to=inference.pad_to or self.task.inference.pad_to)
+        return Predictor(self.model, self.normalization, inference, crf)
 
     def evaluation_set(self, split: str = "val") -> Dataset:
         """A split of the run's data set, normalised."""

@@ -9,6 +9,7 @@ import torch
 
 from gcnlab.datasets import NORMALIZATIONS, Shapes
 from gcnlab.datasets.copies import FixedCopies
+from gcnlab.evaluation import Inference, evaluate
 from gcnlab.models import SegmentationNet, build_backbone
 from gcnlab.training import (
     DataConfig,
@@ -209,3 +210,24 @@ def test_the_backbone_has_its_own_learning_rate():
 def test_a_classifier_has_one_learning_rate():
     with pytest.raises(ValueError, match=r"training\.backbone_rate"):
         make_optimizer(torch.nn.Linear(2, 2), TrainingConfig(backbone_rate=0.5))
+
+
+def test_padding_in_evaluation_is_that_of_training():
+    config = replace(CONFIG, data=replace(CONFIG.data, pad=True))
+    trained = run(config)
+    image = torch.randn(1, 3, 48, 40)
+    padded = torch.nn.functional.pad(image, (0, 24, 0, 16))
+    with torch.no_grad():
+        expected = trained.model(padded)[:, :, :48, :40].argmax(1)[0]
+    assert torch.equal(trained.predictor().class_ids(image[0]), expected)
+    scores = trained.task.score(trained.model, progress=False)
+    again = evaluate(trained.predictor(), trained.evaluation_set(), progress=False)
+    assert scores == again
+    larger = trained.predictor(Inference(pad_to=(96, 96)))
+    assert larger.inference.pad_to == (96, 96)
+    assert run(CONFIG).predictor().inference.pad_to is None
+
+
+def test_padding_needs_a_crop():
+    with pytest.raises(ValueError, match=r"data\.pad must be given with data\.crop"):
+        DataConfig(pad=True)
