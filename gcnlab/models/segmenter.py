@@ -103,6 +103,19 @@ class SegmentationNet(nn.Module):
             refine(head(feature))
             for feature, head, refine in zip(features, self.heads, self.refine_heads)
         ]
+        return self.merge(levels, size)
+
+    def merge(
+        self, score_maps: Sequence[Float[Tensor, "batch num_classes _ _"]], size: Sequence[int]
+    ) -> Float[Tensor, "batch num_classes height width"]:
+        """Compute the logits from the refined score maps of res-2 to res-5: the right part of
+        Figure 2.
+
+        Args:
+            score_maps: one map per level, from res-2 on.
+            size: height and width of the image, in pixels.
+        """
+        levels = list(score_maps)
         logits = levels.pop()  # res-5
         for upsample, refine in zip(self.upsample[:3], self.refine_sums):
             finer = levels.pop()

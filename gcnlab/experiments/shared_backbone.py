@@ -1,0 +1,133 @@
+"""Occlude one image for many networks at once that share a frozen backbone.
+
+Most of the time of a valid field goes into the backbone. Networks that differ only in what follows
+it get the same feature maps, so these are computed once per window. What follows is computed only
+around the unit: the logits of one pixel depend on a small part of the score maps, and a part of a
+score map on the features within half a kernel of it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Pixel
+from gcnlab.models import SegmentationNet
+from gcnlab.models.logits import device_of
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.models.segmenter import per_level
+from gcnlab.receptive.grid import OcclusionGrid
+
+REACH = {False: 2, True: 6}
+"""With boundary refinement or without → how far around a unit of res-5 the score maps influence its
+pixels, in units of res-5, rounded up. A deconvolution reads one neighbour on each side, a refinement
+two; both at every level down to the image."""
+
+
+def backbone_key(model: SegmentationNet) -> tuple:
+    """Equal for networks whose frozen backbones compute the same; unique for all others."""
+    if not model.frozen_backbone:
+        return (id(model),)
+    weights = model.backbone.state_dict()
+    sums = tuple(float(value.double().abs().sum()) for value in weights.values())
+    return (type(model.backbone).__name__, tuple(weights), sums)
+
+
+@torch.no_grad()
+def drops_together(
+    models: Sequence[SegmentationNet],
+    kernel_sizes: Sequence[int | tuple[int, ...]],
+    image: Float[Tensor, "3 height width"],
+    pixel: Pixel,
+    grid: OcclusionGrid,
+    fill: int | float = 0.0,
+    batch_size: int = 32,
+) -> list[Float[Tensor, "rows columns classes"]]:
+    """For each network, the drop of every class's logit at a pixel for each window of a grid.
+
+    Equal to `Occlusion.drops` of the plain method up to rounding.
+
+    Args:
+        models: networks with equal backbones (see `backbone_key`).
+        kernel_sizes: k of each network's heads.
+        image: the networks' input.
+        pixel: (row, column) in the image, at whose size the logits are.
+        grid: positions of the window.
+        fill: value of the window.
+        batch_size: largest number of occluded images at once.
+    """
+    backbone, size = models[0].backbone, tuple(image.shape[-2:])
+    image = image.to(device_of(backbone))
+    windows = list(grid.windows())
+    found = [torch.zeros(len(windows), m.num_classes, dtype=torch.float64) for m in models]
+    with evaluation_mode(backbone):
+        clean = _read(models, kernel_sizes, backbone(image[None]), pixel, size)
+        for start in range(0, len(windows), batch_size):
+            batch = windows[start : start + batch_size]
+            images = image.repeat(len(batch), 1, 1, 1)
+            for one, (i, j) in zip(images, batch):
+                one[:, slice(*grid.rows[i]), slice(*grid.columns[j])] = fill
+            changed = _read(models, kernel_sizes, backbone(images), pixel, size)
+            for drops, before, after in zip(found, clean, changed):
+                drops[start : start + len(batch)] = before - after
+    return [drops.reshape(*grid.shape, -1) for drops in found]
+
+
+def _read(
+    models: Sequence[SegmentationNet],
+    kernel_sizes: Sequence[int | tuple[int, ...]],
+    features: Sequence[Tensor],
+    pixel: Pixel,
+    size: tuple[int, int],
+) -> list[Tensor]:
+    found = []
+    for model, kernel_size in zip(models, kernel_sizes):
+        with evaluation_mode(model):
+            logits = logits_at(model, kernel_size, features, pixel, size)
+        found.append(logits.double().cpu())
+    return found
+
+
+def logits_at(
+    model: SegmentationNet,
+    kernel_size: int | tuple[int, ...],
+    features: Sequence[Float[Tensor, "batch _ _ _"]],
+    pixel: Pixel,
+    size: tuple[int, int],
+) -> Float[Tensor, "batch classes"]:
+    """The logits at one pixel of the image, from the features of the whole image.
+
+    Args:
+        model: in evaluation mode.
+        kernel_size: k of its heads.
+        features: the maps of res-2 to res-5.
+        pixel: (row, column) in the image.
+        size: height and width of the image.
+    """
+    strides = model.backbone.strides
+    refined = any(True for _ in model.refine_heads.parameters())
+    reach, coarse = REACH[refined], features[-1].shape[-2:]
+    low = [max(0, p // strides[-1] - reach) for p in pixel]
+    high = [min(n, p // strides[-1] + reach + 1) for n, p in zip(coarse, pixel)]
+    score_maps = []
+    sizes = per_level("kernel_size", kernel_size, len(features))
+    for feature, head, refine, stride, k in zip(
+        features, model.heads, model.refine_heads, strides, sizes
+    ):
+        factor = strides[-1] // stride
+        first = [start * factor for start in low]
+        last = [min(end * factor, n) for end, n in zip(high, feature.shape[-2:])]
+        before = [min(start, k // 2) for start in first]
+        rows, columns = (
+            slice(start - margin, end + k // 2) for start, margin, end in zip(first, before, last)
+        )
+        scored = head(feature[..., rows, columns])
+        rows, columns = (
+            slice(margin, margin + end - start) for margin, start, end in zip(before, first, last)
+        )
+        score_maps.append(refine(scored[..., rows, columns]))
+    part = [
+        min(end * strides[-1], n) - start * strides[-1] for start, end, n in zip(low, high, size)
+    ]
+    row, column = (p - start * strides[-1] for p, start in zip(pixel, low))
+    return model.merge(score_maps, part)[..., row, column]
