@@ -1,4 +1,5 @@
 from .examples import Example, choose_examples, image_score, show_example
+from .figure3 import SizedField, fields_at_scales
 from .paper import published_table, results_folder
 from .scales import SCALES
 from .tables import Claim, paper_table, with_seed
@@ -7,7 +8,9 @@ __all__ = [
     "SCALES",
     "Claim",
     "Example",
+    "SizedField",
     "choose_examples",
+    "fields_at_scales",
     "image_score",
     "paper_table",
     "published_table",

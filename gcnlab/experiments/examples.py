@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from gcnlab.annotations import Shaped, Tensor, UInt8
 from gcnlab.datasets.labels import IGNORE
-from gcnlab.evaluation import ConfusionMatrix, predict
+from gcnlab.evaluation import ConfusionMatrix
 from gcnlab.evaluation.scores import classes_of
 from gcnlab.training import TrainedRun
 
@@ -86,7 +86,8 @@ def choose_examples(
         if (labels == IGNORE).all():
             continue
         first, last = (
-            image_score(_predict(runs[name], image), labels, classes) for name in (better, worse)
+            image_score(predict_classes(runs[name], image), labels, classes)
+            for name in (better, worse)
         )
         gains[index] = first - last
     if len(gains) < 3:
@@ -114,10 +115,13 @@ def show_example(
     """
     image, labels = (item.as_subclass(Tensor) for item in dataset[index])
     classes = classes_of(dataset).num_classes
-    predictions = {name: _predict(run, image) for name, run in runs.items()}
+    predictions = {name: predict_classes(run, image) for name, run in runs.items()}
     scores = {name: image_score(p, labels, classes) for name, p in predictions.items()}
     return Example(case, index, image, labels, predictions, scores, gain)
 
 
-def _predict(run: TrainedRun, image: Tensor) -> Tensor:
-    return predict(run.model, run.normalization(image)[None])[0].to(torch.uint8).cpu()
+def predict_classes(
+    run: TrainedRun, image: UInt8[Tensor, "3 height width"]
+) -> UInt8[Tensor, "height width"]:
+    """The predicted class ids of one image, RGB 0 … 255, padded as the run's settings say."""
+    return run.predictor().class_ids(run.normalization(image)).to(torch.uint8).cpu()

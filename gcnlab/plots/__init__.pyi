@@ -2,6 +2,7 @@ from .coverage import plot_coverage
 from .distance import plot_distance_curves
 from .errors import plot_changes, plot_confusion, plot_error_kinds
 from .examples import plot_examples
+from .figure3 import plot_fields_at_scales
 from .kernels import plot_against_k, plot_kernels
 from .notebook import show
 from .object_size import plot_object_sizes
@@ -32,6 +33,7 @@ __all__ = [
     "plot_error_kinds",
     "plot_examples",
     "plot_fields",
+    "plot_fields_at_scales",
     "plot_kernels",
     "plot_label_maps",
     "plot_learning_rates",
