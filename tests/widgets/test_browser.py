@@ -160,7 +160,9 @@ class Explorer:
 
     def place(self, picture, row, column):
         """Where on the page the middle of a pixel is."""
-        box = self.page.locator(".gcnlab-frame").nth(picture).bounding_box()
+        frame = self.page.locator(".gcnlab-frame").nth(picture)
+        frame.scroll_into_view_if_needed()
+        box = frame.bounding_box()
         height, width = IMAGE.shape[1:]
         x = box["x"] + (column + 0.5) / width * box["width"]
         return x, box["y"] + (row + 0.5) / height * box["height"]
