@@ -10,11 +10,12 @@ drop. Some of the objects are measured with smaller windows, too.
     python -m gcnlab.experiments.fields data/results/photos/gcn-seed0 … --out data/results/fields/photos
 
 All networks of a data set get the same objects, so they can be compared object by object
-(`gcnlab.experiments.field_measures`). On a GPU every window goes through the whole network in single
-precision, without TF32.
+(`gcnlab.experiments.field_measures`). Networks on one frozen backbone are measured together. On a GPU
+every window goes through the whole network in single precision, without TF32.
 """
 
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,7 @@ from gcnlab.experiments.command import result_files, run_command
 from gcnlab.experiments.field_results import MEASURES, RULES, Numbers, ObjectField, as_json
 from gcnlab.experiments.object_size import INNER
 from gcnlab.experiments.objects import LabelledObject, choose_objects, mask_of
+from gcnlab.experiments.shared_backbone import backbone_key, drops_together
 from gcnlab.models.logits import resize_logits
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
@@ -71,8 +73,9 @@ class Settings:
     seed: int = 0
     """Seed of the choice of objects."""
     method: Method = "plain"
-    """plain: the whole network for every window, best on a GPU; exact: the same numbers from the
-    clean image's activations, faster on a CPU."""
+    """plain: the whole network for every window, best on a GPU, and for several networks on one
+    frozen backbone; exact: the same numbers from the clean image's activations, faster for one
+    network on a CPU."""
     batch: int = 64
     """Largest number of windows per batch."""
 
@@ -89,41 +92,66 @@ class Settings:
 
 
 def measure(
-    run: TrainedRun,
+    runs: dict[str, TrainedRun],
     dataset: Dataset,
     objects: list[LabelledObject],
     settings: Settings,
-    name: str = "fields",
-) -> list[ObjectField]:
-    """The fields of some objects of a data set, and how well the network does inside them."""
-    session = OcclusionSession(run.model, reuse=settings.method != "plain")
-    sides = settings.windows or WINDOWS.get(run.config.data.dataset, PHOTO_WINDOWS)
-    found, open_image = [], None
-    with evaluation_mode(run.model), without_tf32():
-        for number, item in enumerate(tqdm(objects, desc=name, unit="object")):
+) -> dict[str, list[ObjectField]]:
+    """The fields of some objects of a data set, and how well the networks do inside them.
+
+    Args:
+        runs: name → network. Several networks must share one frozen backbone, whose features of
+            each occluded image are computed once (`gcnlab.experiments.shared_backbone`).
+        dataset: the images, uint8, and their labels.
+        objects: the objects, all of the data set.
+        settings: how they are measured.
+
+    Raises:
+        ValueError: the networks do not share a backbone.
+    """
+    models = {name: run.model for name, run in runs.items()}
+    if len({backbone_key(model) for model in models.values()}) > 1:
+        raise ValueError("the networks must share one frozen backbone to be measured together")
+    first = next(iter(runs.values()))
+    reuse = settings.method != "plain"
+    sessions = {name: OcclusionSession(model, reuse=reuse) for name, model in models.items()}
+    sides = settings.windows or WINDOWS.get(first.config.data.dataset, PHOTO_WINDOWS)
+    found, open_image = {name: [] for name in runs}, None
+    with ExitStack() as stack:
+        stack.enter_context(without_tf32())
+        for model in models.values():
+            stack.enter_context(evaluation_mode(model))
+        for number, item in enumerate(tqdm(objects, desc=", ".join(runs), unit="object")):
             if item.image != open_image:
                 picture, labels = dataset[item.image]
                 open_image, labels = item.image, torch.as_tensor(labels)
-                image = padded(run.normalization(picture), run.config.data)
-                occlusion = session.on(image)
-                logits = resize_logits(occlusion.score_map[None], tuple(image.shape[-2:]))
-                classes = logits[0, :, : labels.shape[0], : labels.shape[1]].argmax(0)
+                image = padded(first.normalization(picture), first.config.data)
+                occlusions = {name: session.on(image) for name, session in sessions.items()}
+                classes = {
+                    name: _classes(occlusion, tuple(image.shape[-2:]), tuple(labels.shape))
+                    for name, occlusion in occlusions.items()
+                }
             mask = mask_of(labels, item)
+            inside = padded(mask, first.config.data)
             used = sides if number < settings.repeated else sides[:1]
-            found.append(
-                ObjectField(
-                    item,
-                    bool(classes[item.pixel] == item.kind),
-                    *scores(classes, labels, mask, item.kind),
-                    {
-                        side: measures(
-                            occlusion, padded(mask, run.config.data), item, side, settings
-                        )
-                        for side in used
-                    },
-                )
-            )
+            measured = {
+                side: measures(runs, occlusions, image, inside, item, side, settings)
+                for side in used
+            }
+            for name, ids in classes.items():
+                right = bool(ids[item.pixel] == item.kind)
+                by_side = {side: by_name[name] for side, by_name in measured.items()}
+                scored = scores(ids, labels, mask, item.kind)
+                found[name].append(ObjectField(item, right, *scored, by_side))
     return found
+
+
+def _classes(
+    occlusion: Occlusion, size: tuple[int, int], unpadded: tuple[int, int]
+) -> Int[Tensor, "height width"]:
+    """The predicted ids of an image of `size`, without its padding."""
+    logits = resize_logits(occlusion.score_map[None], size)
+    return logits[0, :, : unpadded[0], : unpadded[1]].argmax(0)
 
 
 def padded(map_: Shaped[Tensor, "... _ _"], data: DataConfig) -> Shaped[Tensor, "... _ _"]:
@@ -156,25 +184,48 @@ def scores(
 
 
 def measures(
-    occlusion: Occlusion,
+    runs: dict[str, TrainedRun],
+    occlusions: dict[str, Occlusion],
+    image: Float[Tensor, "3 height width"],
     mask: Bool[Tensor, "height width"],
     item: LabelledObject,
     side: int,
     settings: Settings,
-) -> dict[str, dict[str, Numbers]]:
-    """Quantity → measure → numbers, with windows of one side."""
-    size = tuple(mask.shape)
+) -> dict[str, dict[str, dict[str, Numbers]]]:
+    """Network → quantity → measure → numbers, with windows of one side."""
+    grid, found = OcclusionGrid(tuple(mask.shape), side, side // 2), {}
+    for name, drops in _drops(runs, occlusions, image, item, side, settings).items():
+        found[name] = {}
+        score_map = occlusions[name].score_map
+        clean = score_map[:, *unit_at(item.pixel, tuple(mask.shape), tuple(score_map.shape[-2:]))]
+        for quantity in QUANTITIES:
+            drop = drop_of(clean, drops, item.kind, quantity)
+            fields = grid.spread(drop), without_largest(drop, grid)
+            read = [numbers(one, item.pixel, mask) for one in fields]
+            found[name][quantity] = {m: tuple(values[m] for values in read) for m in MEASURES}
+    return found
+
+
+def _drops(
+    runs: dict[str, TrainedRun],
+    occlusions: dict[str, Occlusion],
+    image: Tensor,
+    item: LabelledObject,
+    side: int,
+    settings: Settings,
+) -> dict[str, Float[Tensor, "rows columns classes"]]:
+    """The drop of every class's logit for each window, by network."""
+    size = tuple(image.shape[-2:])
+    if len(runs) > 1:
+        models = [run.model for run in runs.values()]
+        kernel_sizes = [run.config.model.kernel_size for run in runs.values()]
+        grid, batch = OcclusionGrid(size, side, side // 2), settings.batch
+        drops = drops_together(models, kernel_sizes, image, item.pixel, grid, batch_size=batch)
+        return dict(zip(runs, drops))
+    ((name, occlusion),) = occlusions.items()
     unit = unit_at(item.pixel, size, tuple(occlusion.score_map.shape[-2:]))
     occluder = OcclusionSettings(side, side // 2, method=settings.method, batch_size=settings.batch)
-    drops = occlusion.drops(unit, occluder)
-    clean, grid = occlusion.score_map[:, *unit], OcclusionGrid(size, side, side // 2)
-    found = {}
-    for quantity in QUANTITIES:
-        drop = drop_of(clean, drops, item.kind, quantity)
-        fields = grid.spread(drop), without_largest(drop, grid)
-        read = [numbers(one, item.pixel, mask) for one in fields]
-        found[quantity] = {name: tuple(values[name] for values in read) for name in MEASURES}
-    return found
+    return {name: occlusion.drops(unit, occluder)}
 
 
 def without_largest(
@@ -216,44 +267,59 @@ class Command:
     settings: Settings = field(default_factory=Settings)
 
     def __call__(self) -> None:
+        files = result_files(self.runs, self.out)
+        missing = {path: result for path, result in files.items() if not result.exists()}
+        loaded = {path: load_run(path, self.device) for path in missing}
         chosen: dict[Any, tuple[Dataset, list[LabelledObject]]] = {}
-        for path, result in result_files(self.runs, self.out).items():
-            if result.exists():
-                continue
-            started = time.perf_counter()
-            run = load_run(path, self.device)
-            data = run.config.data
+        for group in self._together(loaded):
+            started, data = time.perf_counter(), loaded[group[0]].config.data
             if self.root is not None:
                 data = replace(data, root=self.root)
             if data not in chosen:
                 dataset = open_dataset(data, self.settings.split)
                 least, count = self.settings.least_depth, self.settings.objects
                 chosen[data] = dataset, choose_objects(dataset, least, count, self.settings.seed)
-            objects = measure(run, *chosen[data], self.settings, path.name)
-            model = run.config.model
-            record = provenance(
-                seeds=[run.config.training.seed, self.settings.seed],
-                dataset=data.dataset,
-                split=self.settings.split,
-                device=next(run.model.parameters()).device,
-                seconds=time.perf_counter() - started,
-            )
-            write_json(
-                {
-                    "network": path.name,
-                    "head": model.head,
-                    "kernel_size": model.kernel_size,
-                    "refine": model.refine,
-                    "backbone": model.backbone,
-                    "seed": run.config.training.seed,
-                    "settings": asdict(self.settings),
-                    "objects": as_json(objects),
-                    "provenance": record,
-                },
-                result,
-                indent=None,
-            )
-            print(result)
+            runs = {path.name: loaded[path] for path in group}
+            measured = measure(runs, *chosen[data], self.settings)
+            seconds = time.perf_counter() - started
+            for path in group:
+                self._write(runs[path.name], path, measured[path.name], missing[path], seconds)
+
+    def _together(self, loaded: dict[Path, TrainedRun]) -> list[list[Path]]:
+        """The runs in groups that are measured together: those with one frozen backbone."""
+        groups: dict[Any, list[Path]] = {}
+        for path, run in loaded.items():
+            key = path if self.settings.method != "plain" else backbone_key(run.model)
+            groups.setdefault((key, run.config.data), []).append(path)
+        return list(groups.values())
+
+    def _write(
+        self, run: TrainedRun, path: Path, found: list[ObjectField], result: Path, seconds: float
+    ) -> None:
+        model = run.config.model
+        record = provenance(
+            seeds=[run.config.training.seed, self.settings.seed],
+            dataset=run.config.data.dataset,
+            split=self.settings.split,
+            device=next(run.model.parameters()).device,
+            seconds=seconds,
+        )
+        write_json(
+            {
+                "network": path.name,
+                "head": model.head,
+                "kernel_size": model.kernel_size,
+                "refine": model.refine,
+                "backbone": model.backbone,
+                "seed": run.config.training.seed,
+                "settings": asdict(self.settings),
+                "objects": as_json(found),
+                "provenance": record,
+            },
+            result,
+            indent=None,
+        )
+        print(result)
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def run(folder):
 def test_measures_are_those_of_single_fields(run, method):
     scenes = Shapes("val", 8, 64)
     objects = choose_objects(scenes, 8, 3, 0)
-    found = measure(run, scenes, objects, replace(QUICK, method=method))
+    found = measure({"run": run}, scenes, objects, replace(QUICK, method=method))["run"]
     assert [list(o.measures) for o in found] == [[16, 24], [16], [16]]
     for item, one in zip(objects, found):
         picture, labels = scenes[item.image]
@@ -147,7 +147,7 @@ def test_the_command_writes_a_result_with_provenance_once(run, folder, tmp_path,
     path = tmp_path / "out" / "tiny.json"
     read, record = read_fields(path).objects, json.loads(path.read_text())
     scenes = Shapes("val", None, 64)
-    expected = measure(run, scenes, choose_objects(scenes, 8, 3, 0), QUICK)
+    expected = measure({"tiny": run}, scenes, choose_objects(scenes, 8, 3, 0), QUICK)["tiny"]
     for one, other in zip(read, expected, strict=True):
         assert one.item.pixel == other.item.pixel
         for side, quantity, name in [(16, "margin", "radius"), (16, "logit", "area_mass")]:
@@ -166,3 +166,35 @@ def test_a_damaged_result_is_named(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"a\.json: damaged"):
             read_fields(path)
+
+
+@pytest.mark.slow
+def test_networks_on_one_frozen_backbone_are_measured_together():
+    data = DataConfig(image_size=64, train_images=4, crop=(96, 96), pad=True)
+    training, runs = TrainingConfig(epochs=1, batch_size=4), {}
+    for head in ("conv1x1", "gcn"):
+        model = ModelConfig(
+            head=head, kernel_size=3, refine=False, frozen_backbone=True, weights="mini-seed0"
+        )
+        runs[head] = train(RunConfig(model, data, training), progress=False)
+    scenes = Shapes("val", 8, 64)
+    objects = choose_objects(scenes, 8, 3, 0)
+    together = measure(runs, scenes, objects, QUICK)
+    for name, run in runs.items():
+        alone = measure({name: run}, scenes, objects, QUICK)[name]
+        for one, other in zip(alone, together[name], strict=True):
+            assert (one.item, one.right, one.inside, one.iou) == (
+                other.item,
+                other.right,
+                other.inside,
+                other.iou,
+            )
+            for side, by_quantity in one.measures.items():
+                for quantity, read in by_quantity.items():
+                    radius = other.measures[side][quantity]["radius"]
+                    assert radius == pytest.approx(read["radius"], rel=1e-3, nan_ok=True)
+    runs["trained"] = train(
+        RunConfig(ModelConfig(head="conv1x1", refine=False), data, training), progress=False
+    )
+    with pytest.raises(ValueError, match="share one frozen backbone"):
+        measure(runs, scenes, objects, QUICK)
