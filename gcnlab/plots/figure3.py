@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from gcnlab.experiments.figure3 import SizedField
 from gcnlab.plots.pictures import draw_region
 from gcnlab.plots.style import figure_style
+from gcnlab.receptive.regions import region_text
 
 
 def plot_fields_at_scales(rows: Sequence[Sequence[SizedField]]) -> Figure:
@@ -37,4 +38,5 @@ def plot_fields_at_scales(rows: Sequence[Sequence[SizedField]]) -> Figure:
             line[0].spines[:].set_visible(False)
         for found, axis in zip(rows[0], axes[0]):
             axis.set_title(f"× {found.placed.scale:g}: {axis.get_title()}")
+        figure.supxlabel(f"bright: {region_text()}", fontsize=8)
     return figure

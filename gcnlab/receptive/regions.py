@@ -3,9 +3,21 @@
 The paper thresholds the discrepancy map and does not say how; neither do Zhou et al. There are two
 rules:
 
-- "maximum": the region is where |field| ≥ threshold × its maximum;
 - "mass": the smallest region that holds the share `threshold` of the sum of |field|. Of pixels with
   equal values, which are common in an occlusion field, either all belong to it or none.
+- "maximum": the region is where |field| ≥ threshold × its maximum.
+
+The default is 80 % of the mass. Under the other rule a single number, the maximum, decides the whole
+region, and often a single window decides the maximum. On 60 large objects of Shapes, under a 1×1
+head and under GCN with k = 7 (three seeds each), more of the object is covered under GCN by 80 % of
+the mass for all 60, by 2.4 standard deviations of the paired difference; by 0.2 of the maximum for
+47, by 0.6. Without the window of the largest drop the area changes by 0.6 % (maximum: 2.5 %), and
+two seeds rank the areas of the objects alike with a correlation of 0.76 (0.48). These are fields of
+the logit. The margin's tell the two heads apart about as well, but their coverage agrees less
+between seeds (0.58 instead of 0.67); the probability hardly changes where the network is certain,
+and its coverage tells the heads apart by 1.2 standard deviations. `radius` needs no threshold: it
+is larger under GCN for all 60 objects, by 3.3. The numbers are in `data/results/fields/quick`, and
+`gcnlab.experiments.field_measures` computes them.
 """
 
 from collections.abc import Iterable

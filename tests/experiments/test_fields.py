@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from gcnlab.datasets import Shapes
 from gcnlab.evaluation import boundary_mask, predict
@@ -102,20 +103,29 @@ def run(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["plain", "exact"])
-def test_measures_are_those_of_single_fields(run, method):
-    scenes = Shapes("val", 8, 64)
+@pytest.mark.parametrize(
+    ("method", "size"), [("plain", None), ("exact", None), ("exact", (80, 72))]
+)
+def test_measures_are_those_of_single_fields(run, method, size):
+    """Also where images are padded at the bottom and right before the network sees them."""
+    scenes, bottom, right = Shapes("val", 8, 64), 0, 0
+    if size is not None:
+        data = replace(run.config.data, crop=size, pad=True)
+        run = replace(run, config=replace(run.config, data=data))
+        bottom, right = size[0] - 64, size[1] - 64
     objects = choose_objects(scenes, 8, 3, 0)
     found = measure({"run": run}, scenes, objects, replace(QUICK, method=method))["run"]
     assert [list(o.measures) for o in found] == [[16, 24], [16], [16]]
     for item, one in zip(objects, found):
         picture, labels = scenes[item.image]
-        image, mask = run.normalization(picture), mask_of(labels, item)
-        classes = predict(run.model, image[None])[0]
+        image = F.pad(run.normalization(picture), (0, right, 0, bottom))
+        mask = mask_of(labels, item)
+        padded = F.pad(mask, (0, right, 0, bottom))
+        classes = predict(run.model, image[None])[0, :64, :64]
         assert one.right == (classes[item.pixel] == item.kind)
         inner = mask & ~boundary_mask(labels, 7)
-        right = (classes == item.kind)[inner].double().mean().item()
-        assert one.inside == pytest.approx(100 * right, nan_ok=True)
+        share = (classes == item.kind)[inner].double().mean().item()
+        assert one.inside == pytest.approx(100 * share, nan_ok=True)
         for side, by_quantity in one.measures.items():
             for quantity, measured in by_quantity.items():
                 field = valid_field(
@@ -131,9 +141,9 @@ def test_measures_are_those_of_single_fields(run, method):
                 expected = {
                     "radius": field.radius(),
                     "area_mass": 100 * field.area(0.8, "mass"),
-                    "coverage_mass": 100 * field.coverage(mask, 0.8, "mass"),
+                    "coverage_mass": 100 * field.coverage(padded, 0.8, "mass"),
                     "area_maximum": 100 * field.area(0.2, "maximum"),
-                    "coverage_maximum": 100 * field.coverage(mask, 0.2, "maximum"),
+                    "coverage_maximum": 100 * field.coverage(padded, 0.2, "maximum"),
                 }
                 assert {n: v[0] for n, v in measured.items()} == pytest.approx(expected, rel=1e-2)
 
