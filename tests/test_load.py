@@ -1,14 +1,18 @@
 """`gcnlab.load` gives a trained network ready to use, by name or folder, from any directory."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 import gcnlab
+import gcnlab.datasets
 from gcnlab.pretrained import resolve
 from tests.python import run_python
 
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
@@ -64,3 +68,14 @@ print(sorted(slow & sys.modules.keys()))
     done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_the_cat_is_segmented_as_the_readme_says():
+    """No network was trained on the photograph."""
+    image, cat = gcnlab.datasets.cat_photograph()
+    run = gcnlab.load("photos-gcn11-br", "cpu")
+    classes = run.predictor().class_ids(run.normalization(image))
+    found = classes == run.labels.names.index("cat")
+    iou = (found & cat).sum() / (found | cat).sum()
+    shown = re.search(r"placed by eye is (\d\.\d+)", (ROOT / "README.md").read_text())
+    assert round(iou.item(), 2) == float(shown[1])

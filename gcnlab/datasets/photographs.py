@@ -1,4 +1,4 @@
-"""A photograph of a cat that comes with scikit-image, and a mask of it that was drawn by hand.
+"""A photograph of a cat that comes with scikit-image, and the outline of the cat, placed by eye.
 
 No network of this package was trained on the photograph, and its licence (CC0) allows it in
 committed outputs. The outline is a polygon in `data/cat/outline.json`; `data/README.md` says how it
