@@ -210,8 +210,8 @@ def coverage_correlations(runs: report.Runs) -> Rows:
 
 
 def field_measures_on_shapes(runs: report.Runs) -> Rows:
-    """What each measure of a field does over large objects of Shapes."""
-    return _field_measures("fields/shapes", "conv1x1", "gcn7")
+    """What each measure of a field does over large objects of Shapes, three seeds."""
+    return _field_measures("fields/quick", "conv1x1", "gcn7")
 
 
 def field_measures_on_photographs(runs: report.Runs) -> Rows:
@@ -233,6 +233,7 @@ def _field_measures(folder: str, worse: str, better: str) -> Rows:
         "p",
         "seeds",
         "windows",
+        "halved windows",
         "one window",
     ]
     rows = [["of", "measure", *columns, "with inside, 1×1", "with inside, GCN"]]
@@ -250,7 +251,7 @@ def _field_measures(folder: str, worse: str, better: str) -> Rows:
                 f"{heads.larger} of {heads.objects}",
                 _known(heads.effect),
                 f"{heads.p:.0e}",
-                *map(_known, [steady.seeds, steady.windows]),
+                *map(_known, [steady.seeds, steady.windows, steady.ratio]),
                 f"{steady.one_window:.1%}",
                 *map(_known, inside),
             ]

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gcnlab.experiments import coverage
+from gcnlab.experiments.field_measures import Measure, steadiness, tell_apart
+from gcnlab.experiments.field_results import read_fields
 from gcnlab.experiments.network_cost import table_networks
 from gcnlab.experiments.object_size import Settings, read_result
 from gcnlab.experiments.report import (
@@ -17,6 +19,8 @@ from gcnlab.experiments.report import (
     finished_runs,
 )
 from gcnlab.experiments.tables import paper_table
+from gcnlab.receptive import OcclusionSettings
+from gcnlab.receptive.settings import region_rule
 
 pytestmark = pytest.mark.slow
 
@@ -182,6 +186,38 @@ def test_large_objects_keep_their_inside_with_a_large_kernel():
 def test_objects_were_measured_with_four_quick_networks_of_each_head(head):
     found = [read_result(path) for path in QUICK_OBJECT_SIZES if path.stem.startswith(f"{head}-")]
     assert {result.seed for result in found} == {1, 2, 3, 4}
+
+
+def fields_of_large_objects(head):
+    paths = (ROOT / "data" / "results" / "fields" / "quick").glob(f"{head}-*.json")
+    return [read_fields(path) for path in sorted(paths)]
+
+
+def test_the_default_measure_of_a_field_is_the_better_one():
+    """Of the reasons in `gcnlab.receptive.regions`, each that is a comparison."""
+    heads = fields_of_large_objects("conv1x1"), fields_of_large_objects("gcn7")
+    assert [len(head) for head in heads] == [3, 3]
+
+    def told(quantity, name):
+        return tell_apart(*heads, Measure(quantity, name))
+
+    def steady(quantity, name):
+        return steadiness([*heads[0], *heads[1]], Measure(quantity, name))
+
+    rule, quantity = region_rule()[1], OcclusionSettings().quantity
+    assert (rule, quantity) == ("mass", "logit")
+    mass, maximum = told("logit", "coverage_mass"), told("logit", "coverage_maximum")
+    assert (mass.larger, mass.objects, maximum.larger) == (60, 60, 47)
+    assert (round(mass.effect, 1), round(maximum.effect, 1)) == (2.4, 0.6)
+    radius = told("logit", "radius")
+    assert (radius.larger, round(radius.effect, 1)) == (60, 3.3)
+    assert round(told("probability", "coverage_mass").effect, 1) == 1.2
+    areas = steady("logit", "area_mass"), steady("logit", "area_maximum")
+    assert [round(a.one_window, 3) for a in areas] == [0.006, 0.025]
+    assert [round(a.seeds, 2) for a in areas] == [0.76, 0.48]
+    assert [round(a.ratio, 2) for a in areas] == [0.86, 0.70]
+    coverages = steady("logit", "coverage_mass"), steady("margin", "coverage_mass")
+    assert [round(c.seeds, 2) for c in coverages] == [0.67, 0.58]
 
 
 @pytest.mark.parametrize("head", ["conv1x1", "gcn7"])
