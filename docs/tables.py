@@ -214,11 +214,6 @@ def field_measures_on_shapes(runs: report.Runs) -> Rows:
     return _field_measures("fields/quick", "conv1x1", "gcn7")
 
 
-def field_measures_on_photographs(runs: report.Runs) -> Rows:
-    """The same over the objects of photographs."""
-    return _field_measures("fields/photos", "conv1x1", "gcn11")
-
-
 def _field_measures(folder: str, worse: str, better: str) -> Rows:
     """A row per quantity and measure: two heads, paired by object, and how steady it is."""
     found = [read_fields(path) for path in sorted((results_folder() / folder).glob("*.json"))]
@@ -438,7 +433,6 @@ TABLES: dict[str, Callable[[report.Runs], Rows]] = {
         large_object_orderings,
         coverage_correlations,
         field_measures_on_shapes,
-        field_measures_on_photographs,
         crf,
         vrf_growth,
         vrf_networks,
