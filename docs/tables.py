@@ -27,6 +27,7 @@ from gcnlab.experiments.object_size import read_result
 from gcnlab.experiments.paper import results_folder
 from gcnlab.experiments.scales import Scale
 from gcnlab.experiments.tables import SCORES, Claim, paper_table
+from gcnlab.pretrained import data_folder, pretrained_networks
 from gcnlab.receptive.settings import QUANTITIES
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +116,25 @@ def boundary_and_interior(runs: report.Runs) -> Rows:
 
 def boundary_and_interior_on_photographs(runs: report.Runs) -> Rows:
     return _scores(5, "camvid", runs)
+
+
+def kernel_size_on_animals(runs: report.Runs) -> Rows:
+    return _scores(1, "photos", runs)
+
+
+def boundary_and_interior_on_animals(runs: report.Runs) -> Rows:
+    return _scores(5, "photos", runs)
+
+
+def networks_for_photographs(runs: report.Runs) -> Rows:
+    """The scores on the cards of the networks for photographs that come with the package."""
+    shown = {"miou": "mIoU %", "boundary_accuracy": "boundary %", "internal_accuracy": "internal %"}
+    rows = [["network", *shown.values()]]
+    for name in pretrained_networks():
+        if name.startswith("photos-"):
+            card = json.loads((data_folder("checkpoints") / name / "card.json").read_text())
+            rows.append([f"`{name}`", *(f"{card['scores'][score]:.1f}" for score in shown)])
+    return rows
 
 
 def kernel_size_at_512_px(runs: report.Runs) -> Rows:
@@ -426,6 +446,9 @@ TABLES: dict[str, Callable[[report.Runs], Rows]] = {
         boundary_and_interior,
         boundary_and_interior_on_photographs,
         kernel_size_at_512_px,
+        kernel_size_on_animals,
+        boundary_and_interior_on_animals,
+        networks_for_photographs,
         learning_rates,
         precision,
         pretrained_start,

@@ -36,7 +36,7 @@ class ShowTable:
     scale: Scale = "mini"
     """mini: 256 px, random start, about 9 CPU minutes per network; quick: 256 px, pretrained, 3
     minutes; large: 512 px, pretrained, with the paper's map of 16×16, 20 minutes; camvid: street
-    scenes, 40 minutes; photos: VOC animals, on features of a frozen EfficientNet-Lite0, 15 minutes;
+    scenes, 40 minutes; photos: VOC animals, on features of a frozen EfficientNet-Lite0, 4 minutes;
     photos-tuned: the same with the backbone trained, for a GPU; full: 512 px, ResNet-18, for a
     GPU."""
     seeds: int | None = None
