@@ -1,4 +1,4 @@
-from .examples import Example, choose_examples, image_score, show_example
+from .examples import Example, choose_examples, image_score, predict_classes, show_example
 from .figure3 import SizedField, fields_at_scales
 from .paper import published_table, results_folder
 from .scales import SCALES
@@ -13,6 +13,7 @@ __all__ = [
     "fields_at_scales",
     "image_score",
     "paper_table",
+    "predict_classes",
     "published_table",
     "results_folder",
     "show_example",

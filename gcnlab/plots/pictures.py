@@ -28,7 +28,7 @@ def plot_label_maps(
     """
     with figure_style():
         columns = 1 + len(maps)
-        figure = Figure(figsize=(2.6 * columns, 3.0))
+        figure = Figure(figsize=(2.6 * columns, 2.6 * _shape(image) + 0.4))
         axes = figure.subplots(1, columns, squeeze=False)[0]
         _show(axes[0], image, "image")
         present: set[int] = set()
@@ -63,7 +63,7 @@ def plot_regions(
             names it.
     """
     with figure_style():
-        figure = Figure(figsize=(2.6 * len(fields), 2.9))
+        figure = Figure(figsize=(2.6 * len(fields), 2.6 * _shape(image) + 0.3))
         for axis, (title, field) in zip(
             figure.subplots(1, len(fields), squeeze=False)[0], fields.items()
         ):
@@ -86,7 +86,7 @@ def plot_fields(
     """
     with figure_style():
         columns = 1 + len(fields)
-        figure = Figure(figsize=(2.6 * columns, 2.8))
+        figure = Figure(figsize=(2.6 * columns, 2.6 * _shape(image) + 0.2))
         axes = figure.subplots(1, columns, squeeze=False)[0]
         _show(axes[0], image, "image")
         _dot(axes[0], pixel)
@@ -138,6 +138,11 @@ def draw_region(
     _dot(axis, pixel)
     axis.set_title(title)
     axis.axis("off")
+
+
+def _shape(image: Tensor) -> float:
+    """Height of an image as a multiple of its width."""
+    return image.shape[-2] / image.shape[-1]
 
 
 def _show(axis: Axes, image: Tensor, title: str) -> None:
