@@ -19,7 +19,8 @@ _Run = tyro.extras.subcommand_type_from_defaults(
 class Train:
     """Train a network and score it on the validation split.
 
-    Start from a preset (shapes, quick, camvid, paper) and change any setting after it:
+    Start from a preset (shapes, quick, camvid, photos, photos-tuned, paper) and change any setting
+    after it:
 
         gcnlab train shapes --out runs/gcn7 --model.head gcn --model.kernel-size 7
         gcnlab train shapes --out runs/base --model.head conv1x1 --model.no-refine

@@ -24,8 +24,8 @@ class Vrf:
 
     An occluder is moved over the image. The region where it changes the pixel's logit (or margin,
     or probability) is drawn bright on the darkened image, with a red dot at the pixel. Writes
-    OUT.png, and OUT.npz with the map; for a folder of images, OUT/NAME.png and OUT/NAME.npz for each. Images that cannot be read
-    are named and skipped.
+    OUT.png, and OUT.npz with the map; for a folder of images, OUT/NAME.png and OUT/NAME.npz for
+    each. Images that cannot be read are named and skipped.
 
     Images are read as viewers show them: rotated by their EXIF tag, transparent parts on white.
     Row and column refer to the image as shown.
