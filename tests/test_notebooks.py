@@ -194,6 +194,7 @@ def test_timings_summarises_reports_by_notebook(tmp_path, capsys):
         *(("06_large_kernels", number, "mini") for number in (1, 2, 3, 4, 6)),
         ("06_large_kernels", 1, "quick"),
         ("06_large_kernels", 1, "large"),
+        *(("09_photographs", number, "photos") for number in (1, 5)),
     ],
 )
 def test_the_committed_tables_are_those_of_the_committed_results(notebook, number, scale):
