@@ -180,14 +180,21 @@ def deepest_pixel(mask: Bool[Tensor, "height width"]) -> tuple[int, int]:
     Raises:
         ValueError: the mask is empty.
     """
-    from scipy.ndimage import distance_transform_edt  # a bare GPU image has no scipy
-
     if not mask.any():
         raise ValueError("the mask is empty: it has no deepest pixel")
-    framed = F.pad(mask.detach().cpu(), (1, 1, 1, 1))
-    distances = distance_transform_edt(framed.numpy())[1:-1, 1:-1]
+    distances = depths(mask.detach().cpu())
     row, column = np.unravel_index(distances.argmax(), distances.shape)
     return int(row), int(column)
+
+
+def depths(mask: Bool[Tensor, "height width"]) -> Float[np.ndarray, "height width"]:
+    """The distance of every pixel of a mask to the nearest pixel outside of it, in pixels.
+
+    What is beyond the border of the image is outside.
+    """
+    from scipy.ndimage import distance_transform_edt  # a bare GPU image has no scipy
+
+    return distance_transform_edt(np.pad(mask.numpy(), 1))[1:-1, 1:-1]
 
 
 def plain_ground(

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gcnlab.annotations import Bool, Shaped, Tensor
+from gcnlab.datasets.cutout import depths
 from gcnlab.datasets.labels import IGNORE
 
 BACKGROUND = 0
@@ -54,9 +55,9 @@ def objects_in(
             mask = regions[box] == number
             if min(mask.shape) < 2 * least_depth - 1:
                 continue  # no circle of that radius fits
-            # The box is padded, since its border is an end of the object. So is the image's: no
-            # pixel beyond it supports the class.
-            depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+            # The border of the box is an end of the object. So is the image's: no pixel beyond it
+            # supports the class.
+            depth = depths(torch.from_numpy(mask))
             if depth.max() >= least_depth:
                 row, column = np.unravel_index(depth.argmax(), depth.shape)
                 pixel = int(row) + box[0].start, int(column) + box[1].start

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets.copies import FixedCopies
+from gcnlab.devices import without_tf32
 from gcnlab.models import SegmentationNet
 from gcnlab.models.logits import device_of
 from gcnlab.models.modes import evaluation_mode
@@ -159,7 +160,7 @@ class CachedFeatures(Dataset):
         )
         bar = tqdm(loader, desc="features", unit="img", initial=done, total=len(self))
         files = None
-        with evaluation_mode(backbone), _full_precision():
+        with evaluation_mode(backbone), without_tf32():
             for index, (images, labels) in enumerate(bar, start=done):
                 packed = pack(backbone(images.to(device_of(backbone)))).half().cpu()
                 if files is None:
@@ -211,11 +212,3 @@ def _images_done(folder: Path, key: dict[str, Any]) -> int:
     complete = all((folder / name).is_file() for name in (FEATURES, LABELS))
     done = found.pop("done", 0)
     return done if complete and found == key else 0
-
-
-def _full_precision():
-    """Convolutions in single precision without TF32 on a GPU, so that features do not depend on the
-    device."""
-    return torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, benchmark=False, allow_tf32=False
-    )

@@ -238,7 +238,7 @@ class Segmentation(Task):
         with evaluation_mode(model):
             for index in range(min(number, len(dataset))):
                 image, truth = (item.as_subclass(Tensor) for item in dataset[index])
-                predicted = predict(model, image[None], self.inference)[0]
+                predicted = predict(model, image[None], inference=self.inference)[0]
                 picture = (self.normalization.invert(image) * 255).round().to(torch.uint8)
                 maps = [self.labels.colorize(m).permute(2, 0, 1) for m in (truth, predicted)]
                 rows.append(torch.cat([picture, *maps], dim=2))

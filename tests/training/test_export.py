@@ -158,5 +158,8 @@ def test_a_name_works_wherever_a_folder_does(tmp_path, monkeypatch):
 
 
 def test_the_pretrained_networks_stay_small():
-    total = sum(path.stat().st_size for path in PRETRAINED.rglob("*") if path.is_file())
-    assert 0 < total < 25e6
+    def total(pattern):
+        return sum(path.stat().st_size for path in PRETRAINED.glob(f"{pattern}/*"))
+
+    assert 0 < total("photos-*") < 30e6
+    assert 0 < total("*") - total("photos-*") < 10e6
