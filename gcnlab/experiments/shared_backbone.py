@@ -17,6 +17,7 @@ from gcnlab.models.logits import device_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.models.segmenter import per_level
 from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.training.checkpoint import fingerprint
 
 REACH = {False: 2, True: 6}
 """With boundary refinement or without → how far around a unit of res-5 the score maps influence its
@@ -28,9 +29,7 @@ def backbone_key(model: SegmentationNet) -> tuple:
     """Equal for networks whose frozen backbones compute the same; unique for all others."""
     if not model.frozen_backbone:
         return (id(model),)
-    weights = model.backbone.state_dict()
-    sums = tuple(float(value.double().abs().sum()) for value in weights.values())
-    return (type(model.backbone).__name__, tuple(weights), sums)
+    return (type(model.backbone).__name__, fingerprint(model.backbone.state_dict()))
 
 
 @torch.no_grad()
