@@ -6,9 +6,10 @@ around the unit: the logits of one pixel depend on a small part of the score map
 score map on the features within half a kernel of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pixel
@@ -32,6 +33,17 @@ def backbone_key(model: SegmentationNet) -> tuple:
     return (type(model.backbone).__name__, fingerprint(model.backbone.state_dict()))
 
 
+Features = Callable[[Float[Tensor, "batch 3 height width"]], Sequence[Float[Tensor, "batch _ _ _"]]]
+"""Images → the maps of res-2 to res-5."""
+
+
+def compiled_backbone(backbone: nn.Module) -> Features:
+    """The backbone, compiled with its weights as constants: batch norm is folded into the
+    convolutions, and activations are computed with them. It needs a C++ compiler, and computes with
+    the weights that it has now. Call it without gradients, on one size of batch."""
+    return torch.compile(backbone, dynamic=False, options={"freezing": True})
+
+
 @torch.no_grad()
 def drops_together(
     models: Sequence[SegmentationNet],
@@ -41,10 +53,12 @@ def drops_together(
     grid: OcclusionGrid,
     fill: int | float = 0.0,
     batch_size: int = 32,
+    backbone: Features | None = None,
 ) -> list[Float[Tensor, "rows columns classes"]]:
     """For each network, the drop of every class's logit at a pixel for each window of a grid.
 
-    Equal to `Occlusion.drops` of the plain method up to rounding.
+    Equal to `Occlusion.drops` of the plain method up to rounding. Windows on pixels that have the
+    value of the window anyway, such as padding, change nothing and are not run.
 
     Args:
         models: networks with equal backbones (see `backbone_key`).
@@ -53,22 +67,23 @@ def drops_together(
         pixel: (row, column) in the image, at whose size the logits are.
         grid: positions of the window.
         fill: value of the window.
-        batch_size: largest number of occluded images at once.
+        batch_size: number of images at once: the clean one, and occluded ones.
+        backbone: computes what the networks' backbones compute; None is that of the first network.
     """
-    backbone, size = models[0].backbone, tuple(image.shape[-2:])
-    image = image.to(device_of(backbone))
-    windows = list(grid.windows())
+    size, backbone = tuple(image.shape[-2:]), models[0].backbone if backbone is None else backbone
+    image = image.to(device_of(models[0]))
+    windows = [(slice(*grid.rows[i]), slice(*grid.columns[j])) for i, j in grid.windows()]
+    changing = [n for n, place in enumerate(windows) if (image[:, *place] != fill).any()]
     found = [torch.zeros(len(windows), m.num_classes, dtype=torch.float64) for m in models]
-    with evaluation_mode(backbone):
-        clean = _read(models, kernel_sizes, backbone(image[None]), pixel, size)
-        for start in range(0, len(windows), batch_size):
-            batch = windows[start : start + batch_size]
-            images = image.repeat(len(batch), 1, 1, 1)
-            for one, (i, j) in zip(images, batch):
-                one[:, slice(*grid.rows[i]), slice(*grid.columns[j])] = fill
-            changed = _read(models, kernel_sizes, backbone(images), pixel, size)
-            for drops, before, after in zip(found, clean, changed):
-                drops[start : start + len(batch)] = before - after
+    with evaluation_mode(models[0].backbone):
+        for start in range(0, len(changing), batch_size - 1):
+            batch = changing[start : start + batch_size - 1]
+            images = image.repeat(batch_size, 1, 1, 1)  # one size, for a compiled backbone
+            for one, number in zip(images[1:], batch):
+                one[:, *windows[number]] = fill
+            features = [f[: len(batch) + 1] for f in backbone(images)]
+            for drops, logits in zip(found, _read(models, kernel_sizes, features, pixel, size)):
+                drops[batch] = logits[:1] - logits[1:]
     return [drops.reshape(*grid.shape, -1) for drops in found]
 
 

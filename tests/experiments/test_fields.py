@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from gcnlab.datasets import Shapes
 from gcnlab.evaluation import boundary_mask, predict
-from gcnlab.experiments import fields
+from gcnlab.experiments import fields, object_fields
 from gcnlab.experiments.field_results import read_fields
-from gcnlab.experiments.fields import Settings, measure, numbers, without_largest
+from gcnlab.experiments.object_fields import Settings, measure, numbers, without_largest
 from gcnlab.experiments.objects import choose_objects, mask_of
 from gcnlab.receptive import valid_field
 from gcnlab.receptive.grid import OcclusionGrid
@@ -66,7 +66,7 @@ def test_scores_of_an_object_by_hand():
     classes = torch.zeros(30, 60, dtype=torch.int64)
     classes[:15, :30] = 1  # half of the object, and 150 pixels of the background
     classes[:, 40:] = 1
-    inside, iou = fields.scores(classes, labels, mask, 1)
+    inside, iou = object_fields.scores(classes, labels, mask, 1)
     assert inside == pytest.approx(50)
     assert iou == pytest.approx(100 * 300 / (600 + 150))
 
@@ -75,7 +75,7 @@ def test_scores_of_an_object_by_hand():
     ("setting", "message"),
     [
         ({"objects": 0}, "objects must be at least 1, not 0"),
-        ({"batch": 0}, "batch"),
+        ({"batch": 1}, "batch must be at least 2"),
         ({"seed": -1}, "seed"),
         ({"windows": (32, 32)}, "different sides"),
         ({"windows": (1,)}, "2 px or more"),

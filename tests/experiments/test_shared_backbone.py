@@ -7,6 +7,7 @@ from gcnlab.experiments.shared_backbone import backbone_key, drops_together, log
 from gcnlab.models import SegmentationNet, build_backbone
 from gcnlab.receptive import Occlusion, OcclusionSettings
 from gcnlab.receptive.grid import OcclusionGrid
+from tests.python import run_python
 
 
 def network(head, k, refine, backbone=None):
@@ -53,12 +54,14 @@ def test_logits_at_a_pixel_are_those_of_the_whole_network(head, k, refine, size)
 
 @pytest.mark.slow
 def test_drops_of_many_networks_are_those_of_each():
+    """Also where the image has the value of the window, as in its padding."""
     backbone = build_backbone("mini")
     settings = [("conv1x1", 1), ("gcn", 5), ("gcn", 3)]
     models = [network(head, k, False, backbone) for head, k in settings]
     assert len({backbone_key(model) for model in models}) == 1
     assert backbone_key(network("gcn", 3, False)) != backbone_key(models[0])
     image = torch.randn(3, 96, 80)
+    image[:, 60:], image[:, :, 50:] = 0, 0
     grid, pixel = OcclusionGrid((96, 80), 24, 16), (40, 33)
     found = drops_together(models, [k for _, k in settings], image, pixel, grid, batch_size=5)
     for model, drops in zip(models, found):
@@ -74,3 +77,29 @@ def test_a_backbone_that_is_trained_is_not_shared():
     one, other = (SegmentationNet("mini", 4, kernel_size=3) for _ in range(2))
     other.load_state_dict(one.state_dict())
     assert backbone_key(one) != backbone_key(other)
+
+
+COMPILED = """
+import torch
+from gcnlab.experiments.shared_backbone import compiled_backbone
+from gcnlab.models import build_backbone
+
+torch.manual_seed(0)
+backbone = build_backbone("mini").eval()
+for module in backbone.modules():  # not the identity that it starts as
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.running_mean.uniform_(-1, 1)
+        module.running_var.uniform_(0.5, 2)
+images = torch.randn(3, 3, 64, 96)
+with torch.no_grad():
+    for found, expected in zip(compiled_backbone(backbone)(images), backbone(images)):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+print("equal")
+"""
+
+
+@pytest.mark.slow
+def test_the_compiled_backbone_computes_the_same():
+    """In a process of its own: the shape checks of the tests cannot be compiled."""
+    done = run_python(COMPILED)
+    assert done.stdout.strip() == "equal", done.stderr
