@@ -29,6 +29,7 @@ from gcnlab.datasets import Shapes
 from gcnlab.evaluation import boundary_mask, predict
 from gcnlab.experiments.command import result_files, run_command
 from gcnlab.experiments.object_size import INNER, inner_pixel
+from gcnlab.experiments.rank_correlation import Correlation, rank_correlation
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import OcclusionSession, OcclusionSettings
@@ -84,21 +85,6 @@ class ObjectCoverage:
     internal_accuracy: float
 
 
-@dataclass(frozen=True)
-class Correlation:
-    """Spearman's rank correlation of coverage and internal accuracy over a set of objects.
-
-    Attributes:
-        objects: number of objects.
-        rho: the correlation, −1 … 1; NaN if one of the two is constant.
-        p: p-value of the hypothesis that there is no correlation.
-    """
-
-    objects: int
-    rho: float
-    p: float
-
-
 def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list[ObjectCoverage]:
     """Coverage and accuracy of every object that has an interior.
 
@@ -143,14 +129,7 @@ def measure(run: TrainedRun, settings: Settings, name: str = "coverage") -> list
 
 def correlation(objects: list[ObjectCoverage]) -> Correlation:
     """Rank correlation of coverage and internal accuracy."""
-    from scipy.stats import spearmanr
-
-    coverage = [o.coverage for o in objects]
-    accuracy = [o.internal_accuracy for o in objects]
-    if len(set(coverage)) < 2 or len(set(accuracy)) < 2:
-        return Correlation(len(objects), float("nan"), float("nan"))
-    found = spearmanr(coverage, accuracy)
-    return Correlation(len(objects), float(found.statistic), float(found.pvalue))
+    return rank_correlation([o.coverage for o in objects], [o.internal_accuracy for o in objects])
 
 
 def correlations(objects: list[ObjectCoverage]) -> dict[str, Correlation]:

@@ -19,6 +19,7 @@ from itertools import combinations
 import numpy as np
 
 from gcnlab.experiments.field_results import FieldResult
+from gcnlab.experiments.rank_correlation import rank_correlation
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,18 @@ class Steadiness:
 
 
 def values(
-    result: FieldResult, measure: Measure, side: int | None = None, left_out: bool = False
+    result: FieldResult, measure: Measure | str, side: int | None = None, left_out: bool = False
 ) -> np.ndarray:
     """The measure of every object, (objects,); NaN where it is not measured.
 
     Args:
         result: the objects.
-        measure: what to read.
+        measure: what to read: a measure of the field, or "inside" or "iou" of the object.
         side: of the window; None is the first.
         left_out: without the window of the largest drop.
     """
+    if isinstance(measure, str):
+        return np.array([getattr(item, measure) for item in result.objects])
     side = sides(result)[0] if side is None else side
     return np.array(
         [
@@ -99,7 +102,7 @@ def sides(result: FieldResult) -> list[int]:
 
 
 def tell_apart(
-    one: Sequence[FieldResult], other: Sequence[FieldResult], measure: Measure
+    one: Sequence[FieldResult], other: Sequence[FieldResult], measure: Measure | str
 ) -> Comparison:
     """Compare two heads, of which each has networks of some seeds.
 
@@ -130,7 +133,7 @@ def steadiness(results: Sequence[FieldResult], measure: Measure) -> Steadiness:
     """
     check_same_objects(results)
     pairs = [
-        correlation(values(a, measure), values(b, measure))
+        rank_correlation(values(a, measure), values(b, measure)).rho
         for a, b in combinations(results, 2)
         if a.head == b.head
     ]
@@ -142,7 +145,7 @@ def steadiness(results: Sequence[FieldResult], measure: Measure) -> Steadiness:
         changes.append(float(np.median(change[np.isfinite(change)])))
         if len(sides(result)) > 1:
             large, small = (values(result, measure, f(sides(result))) for f in (max, min))
-            windows.append(correlation(large, small))
+            windows.append(rank_correlation(large, small).rho)
             both = np.isfinite(large) & np.isfinite(small)
             ratios.append(float(small[both].mean() / large[both].mean()))
     return Steadiness(_mean(pairs), _mean(windows), _mean(ratios), _mean(changes))
@@ -150,21 +153,7 @@ def steadiness(results: Sequence[FieldResult], measure: Measure) -> Steadiness:
 
 def with_inside(results: Sequence[FieldResult], measure: Measure) -> float:
     """Rank correlation with the share of the inside that is right; mean over the networks."""
-    return _mean(
-        correlation(values(r, measure), np.array([item.inside for item in r.objects]))
-        for r in results
-    )
-
-
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation over the objects that have both; NaN if one is constant."""
-    from scipy.stats import rankdata
-
-    both = np.isfinite(one) & np.isfinite(other)
-    ranks = [rankdata(column[both]) for column in (one, other)]
-    if any(len(set(r)) < 2 for r in ranks):
-        return float("nan")
-    return float(np.corrcoef(ranks)[0, 1])
+    return _mean(rank_correlation(values(r, measure), values(r, "inside")).rho for r in results)
 
 
 def check_same_objects(results: Sequence[FieldResult]) -> None:

@@ -33,7 +33,7 @@ class ObjectField:
         iou: intersection over union of the object and the pixels predicted as its class, in
             percent. Other objects of the class, and void, are left out.
         measures: side of the window, in pixels → quantity → measure → numbers. A number is NaN if
-            the field is zero.
+            the field is zero. Empty if only the predictions were scored.
     """
 
     item: LabelledObject
@@ -51,11 +51,14 @@ class FieldResult:
         network: name of the run, such as "gcn7-seed0".
         seed: seed of the run.
         objects: the objects.
+        lengths: the lengths at which each object is shown, in pixels, one after the other; () if
+            the objects are as they are in their images.
     """
 
     network: str
     seed: int
     objects: tuple[ObjectField, ...]
+    lengths: tuple[int, ...] = ()
 
     @property
     def head(self) -> str:
@@ -77,7 +80,8 @@ def read_fields(path: str | Path) -> FieldResult:
     try:
         values = json.loads(Path(path).read_text())
         objects = tuple(_object(item) for item in values["objects"])
-        return FieldResult(values["network"], values["seed"], objects)
+        lengths = tuple(values["settings"].get("lengths", ()))  # older results have none
+        return FieldResult(values["network"], values["seed"], objects, lengths)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: damaged or not a result of fields ({error!r})") from error
 

@@ -7,6 +7,7 @@ score map on the features within half a kernel of it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import nn
@@ -75,31 +76,19 @@ def drops_together(
     windows = [(slice(*grid.rows[i]), slice(*grid.columns[j])) for i, j in grid.windows()]
     changing = [n for n, place in enumerate(windows) if (image[:, *place] != fill).any()]
     found = [torch.zeros(len(windows), m.num_classes, dtype=torch.float64) for m in models]
-    with evaluation_mode(models[0].backbone):
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(evaluation_mode(model))
         for start in range(0, len(changing), batch_size - 1):
             batch = changing[start : start + batch_size - 1]
             images = image.repeat(batch_size, 1, 1, 1)  # one size, for a compiled backbone
             for one, number in zip(images[1:], batch):
                 one[:, *windows[number]] = fill
             features = [f[: len(batch) + 1] for f in backbone(images)]
-            for drops, logits in zip(found, _read(models, kernel_sizes, features, pixel, size)):
+            for drops, model, k in zip(found, models, kernel_sizes):
+                logits = logits_at(model, k, features, pixel, size).double().cpu()
                 drops[batch] = logits[:1] - logits[1:]
     return [drops.reshape(*grid.shape, -1) for drops in found]
-
-
-def _read(
-    models: Sequence[SegmentationNet],
-    kernel_sizes: Sequence[int | tuple[int, ...]],
-    features: Sequence[Tensor],
-    pixel: Pixel,
-    size: tuple[int, int],
-) -> list[Tensor]:
-    found = []
-    for model, kernel_size in zip(models, kernel_sizes):
-        with evaluation_mode(model):
-            logits = logits_at(model, kernel_size, features, pixel, size)
-        found.append(logits.double().cpu())
-    return found
 
 
 def logits_at(

@@ -10,7 +10,6 @@ from scipy.stats import spearmanr, ttest_1samp, wilcoxon
 
 from gcnlab.experiments.field_measures import (
     Measure,
-    correlation,
     steadiness,
     tell_apart,
     values,
@@ -127,7 +126,7 @@ def test_the_correlation_with_the_inside_is_the_mean_over_networks():
     assert with_inside(results, RADIUS) == pytest.approx(0)
 
 
-def test_the_correlation_is_that_of_the_ranks():
-    one, other = np.array([1, 5, np.nan, 2, 9.0]), np.array([2, 2, 1, 7, 4.0])
-    keep = [0, 1, 3, 4]
-    assert correlation(one, other) == pytest.approx(spearmanr(one[keep], other[keep]).statistic)
+def test_scores_are_read_like_measures():
+    found = result("a", 0, [1, 2, 3], inside=[10, 20, 90])
+    assert values(found, "inside").tolist() == [10, 20, 90]
+    assert values(found, "iou").tolist() == [50, 50, 50]
