@@ -40,15 +40,24 @@ def at_length(result: FieldResult, length: int) -> FieldResult:
     return replace(result, objects=result.objects[first::step], lengths=(length,))
 
 
-def mean_over_seeds(results: Sequence[FieldResult], measure: Measure | str) -> tuple[float, float]:
-    """The mean over objects: its mean and its standard deviation over the seeds of one head. The
-    deviation of one seed is NaN, and so are both if no object has a value."""
+def means_of_seeds(results: Sequence[FieldResult], measure: Measure | str) -> list[float]:
+    """For each network, the mean over the objects that have a value; NaN if none has."""
     means = []
     for result in results:
         known = values(result, measure)
         known = known[np.isfinite(known)]
-        means.append(known.mean() if len(known) else np.nan)
-    return float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+        means.append(float(known.mean()) if len(known) else float("nan"))
+    return means
+
+
+def by_size(
+    results: Sequence[FieldResult], measure: Measure | str, groups: Sequence[tuple[int, int]]
+) -> list[list[float]]:
+    """For each network, the mean over the objects of each group of sizes (see `of_size`)."""
+    by_group = [
+        means_of_seeds([of_size(result, *group) for result in results], measure) for group in groups
+    ]
+    return [list(means) for means in zip(*by_group)]
 
 
 def with_size(results: Sequence[FieldResult], measure: Measure | str) -> Correlation:

@@ -8,6 +8,7 @@ from .notebook import show
 from .object_size import plot_object_sizes
 from .pictures import draw_region, plot_fields, plot_label_maps, plot_mean_fields, plot_regions
 from .scores import plot_cost_and_score, plot_paper_and_ours, plot_score_against_learning_rate
+from .size_groups import plot_size_groups
 from .tiles import plot_tile_weights
 from .training import (
     LiveLoss,
@@ -43,6 +44,7 @@ __all__ = [
     "plot_paper_and_ours",
     "plot_regions",
     "plot_score_against_learning_rate",
+    "plot_size_groups",
     "plot_tile_weights",
     "show",
 ]

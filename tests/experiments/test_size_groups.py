@@ -8,7 +8,14 @@ import pytest
 from gcnlab.experiments.field_measures import Measure
 from gcnlab.experiments.field_results import FieldResult, ObjectField
 from gcnlab.experiments.objects import LabelledObject
-from gcnlab.experiments.size_groups import at_length, gains, mean_over_seeds, of_size, with_size
+from gcnlab.experiments.size_groups import (
+    at_length,
+    by_size,
+    gains,
+    means_of_seeds,
+    of_size,
+    with_size,
+)
 
 COVERAGE = Measure("logit", "coverage_mass")
 
@@ -41,15 +48,18 @@ def test_objects_at_one_length():
         at_length(whole, 40)
 
 
-def test_the_mean_over_objects_varies_with_the_seed():
+def test_the_mean_is_over_the_objects_that_have_a_value():
     one = result(0, [1, 2], [10, 30], [math.nan, 60])  # an object without an inside
     other = result(1, [1, 2], [20, 40], [50, 70])
-    assert mean_over_seeds([one, other], COVERAGE) == pytest.approx((25, math.sqrt(50)))
-    assert mean_over_seeds([one, other], "inside") == pytest.approx((60, 0))
-    mean, spread = mean_over_seeds([one], "inside")
-    assert mean == 60
-    assert math.isnan(spread)
-    assert math.isnan(mean_over_seeds([replace(one, objects=())], "inside")[0])
+    assert means_of_seeds([one, other], COVERAGE) == [20, 30]
+    assert means_of_seeds([one, other], "inside") == [60, 60]
+    assert math.isnan(means_of_seeds([replace(one, objects=())], "inside")[0])
+
+
+def test_means_of_each_group_and_seed():
+    results = [result(seed, [5, 10, 11, 30], [1, 3, 7, 9], [seed] * 4) for seed in (0, 1)]
+    assert by_size(results, COVERAGE, [(0, 10), (10, 40)]) == [[2, 8], [2, 8]]
+    assert by_size(results, "inside", [(0, 10), (10, 40)]) == [[0, 0], [1, 1]]
 
 
 def test_a_measure_that_grows_with_size():
