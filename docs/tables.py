@@ -14,17 +14,18 @@ import re
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from gcnlab.experiments import coverage, field_measures, report
-from gcnlab.experiments.field_results import read_fields
+from gcnlab.experiments import coverage, field_measures, report, size_groups
+from gcnlab.experiments.field_results import FieldResult, read_fields
 from gcnlab.experiments.network_cost import table_networks
 from gcnlab.experiments.object_size import read_result
 from gcnlab.experiments.paper import results_folder
+from gcnlab.experiments.rank_correlation import Correlation
 from gcnlab.experiments.scales import Scale
 from gcnlab.experiments.tables import SCORES, Claim, paper_table
 from gcnlab.pretrained import data_folder, pretrained_networks
@@ -43,6 +44,16 @@ FIELD_MEASURES = {
     "coverage_mass": "coverage, 80 % of the mass",
     "area_maximum": "area, ≥ 20 % of the maximum",
     "coverage_maximum": "coverage, ≥ 20 % of the maximum",
+}
+
+
+NETWORKS = HEADS | {"gcn11": "k = 11", "gcn11-br": "k = 11 + BR"}
+SIZES = (0, 60), (60, 110), (110, 160), (160, 1000)
+"""Groups of objects of photographs by size, the square root of the area, in pixels."""
+OF_FIELD = {
+    field_measures.Measure("logit", "radius"): "radius, px",
+    field_measures.Measure("logit", "area_mass"): "area, %",
+    field_measures.Measure("logit", "coverage_mass"): "covered, %",
 }
 
 
@@ -88,14 +99,15 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def summary(runs: report.Runs) -> Rows:
-    """Six of the paper's orderings, for the README."""
+    """Seven of the paper's orderings, for the README."""
     chosen: tuple[tuple[str, int, Scale, Claim], ...] = (
-        ("GCN, k = 7, against a 1×1 head", 5, "mini", Claim("gcn7", "conv1x1")),
-        ("… inside objects", 5, "mini", Claim("gcn7", "conv1x1", "internal_accuracy")),
+        ("Photographs: GCN, k = 11, against a 1×1 head", 5, "photos", Claim("gcn11", "conv1x1")),
+        ("… inside objects", 5, "photos", Claim("gcn11", "conv1x1", "internal_accuracy")),
+        ("… with boundary refinement, at boundaries", 5, "photos", Claim("gcn11-br", "gcn11", "boundary_accuracy")),
+        ("… k = 5 against k = 3", 1, "photos", Claim("gcn5", "gcn3")),
+        ("Shapes: GCN, k = 7, against a 1×1 head", 5, "mini", Claim("gcn7", "conv1x1")),
         ("… with boundary refinement, at boundaries", 5, "mini", Claim("gcn7-br", "gcn7", "boundary_accuracy")),
-        ("k = 7 against k = 3, at 512 px", 1, "large", Claim("gcn7", "gcn3")),
-        ("k = 15 against k = 7, at 512 px", 1, "large", Claim("gcn15", "gcn7")),
-        ("GCN against a k×k convolution, k = 7", 2, "mini", Claim("gcn7", "conv7")),
+        ("… k = 7 against k = 3, at 512 px", 1, "large", Claim("gcn7", "gcn3")),
     )  # fmt: skip
     rows = [["comparison", "score", "paper", "ours", "the paper's ordering"]]
     for words, number, scale, claim in chosen:
@@ -126,6 +138,15 @@ def boundary_and_interior_on_animals(runs: report.Runs) -> Rows:
     return _scores(5, "photos", runs)
 
 
+def other_heads_on_animals(runs: report.Runs) -> Rows:
+    dense, stacks = (_scores(number, "photos", runs) for number in (2, 3))
+    return [*dense, *(row for row in stacks if row not in dense)]
+
+
+def kernel_size_per_level(runs: report.Runs) -> Rows:
+    return _scores("levels", "photos", runs)
+
+
 def networks_for_photographs(runs: report.Runs) -> Rows:
     """The scores on the cards of the networks for photographs that come with the package."""
     shown = {"miou": "mIoU %", "boundary_accuracy": "boundary %", "internal_accuracy": "internal %"}
@@ -141,7 +162,7 @@ def kernel_size_at_512_px(runs: report.Runs) -> Rows:
     return _scores(1, "large", runs)
 
 
-def _scores(number: int, scale: Scale, runs: report.Runs) -> Rows:
+def _scores(number: int | str, scale: Scale, runs: report.Runs) -> Rows:
     table = paper_table(number, scale)
     rows = [["network", *(f"{SCORES[score]} %" for score in table.scores), "seeds"]]
     for cell in table.cells:
@@ -274,8 +295,136 @@ def _field_measures(folder: str, worse: str, better: str) -> Rows:
     return rows
 
 
+def field_measures_on_photographs(runs: report.Runs) -> Rows:
+    return _field_measures("fields/photos", "conv1x1", "gcn11")
+
+
 def _known(number: float) -> str:
     return "" if number != number else f"{number:.2f}"  # NaN: not measured
+
+
+# --- Figure 3 on photographs
+
+
+def inside_by_size(runs: report.Runs) -> Rows:
+    """The share of the inside that is right, by the size of the object."""
+    return _by_size("inside")
+
+
+def iou_by_size(runs: report.Runs) -> Rows:
+    return _by_size("iou")
+
+
+def _by_size(score: str) -> Rows:
+    found = _networks("object_scores/photos")
+    first = next(iter(found.values()))[0]
+    counts = [len(size_groups.of_size(first, *group).objects) for group in SIZES]
+    rows = [["network", *_sizes(), "with size"], ["objects", *map(str, counts), ""]]
+    for name, results in found.items():
+        means = map(_mean_and_spread, zip(*size_groups.by_size(results, score, SIZES)))
+        rows.append([NETWORKS[name], *means, _rho(size_groups.with_size(results, score))])
+    return rows
+
+
+def fields_by_size(runs: report.Runs) -> Rows:
+    """Radius, area and coverage of the valid field, by the size of the object."""
+    found = _networks("fields/photos")
+    first = next(iter(found.values()))[0]
+    counts = [len(size_groups.of_size(first, *group).objects) for group in SIZES[1:]]
+    rows = [["measure", "network", *_sizes()[1:], "with size"]]
+    rows.append(["objects", "", *map(str, counts), ""])
+    for measure, title in OF_FIELD.items():
+        for name, results in found.items():
+            means = map(_mean_and_spread, zip(*size_groups.by_size(results, measure, SIZES[1:])))
+            size = _rho(size_groups.with_size(results, measure))
+            rows.append([title, NETWORKS[name], *means, size])
+    return rows
+
+
+def lead_by_size(runs: report.Runs) -> Rows:
+    """How much more GCN, k = 11, has than another head; in how many objects; Wilcoxon's test."""
+    scores, fields = (_networks(f"{n}/photos") for n in ("object_scores", "fields"))
+    measures = [("inside", "right inside, points", scores)]
+    measures += [(measure, title, fields) for measure, title in OF_FIELD.items()]
+    rows = [["k = 11 has more of", "than", *_sizes()]]
+    for (measure, title, found), worse in product(measures, ("conv1x1", "gcn3")):
+        heads = [
+            [[size_groups.of_size(r, *group) for r in found[name]] for name in (worse, "gcn11")]
+            for group in SIZES
+        ]
+        cells = [_lead(*pair, measure) if pair[0][0].objects else "" for pair in heads]
+        rows.append([title, NETWORKS[worse], *cells])
+    return rows
+
+
+def _lead(
+    one: list[FieldResult], other: list[FieldResult], measure: field_measures.Measure | str
+) -> str:
+    heads = field_measures.tell_apart(one, other, measure)
+    difference = heads.means[1] - heads.means[0]
+    return f"{difference:+.1f} ({heads.larger} of {heads.objects}, p {report.p_value(heads.p)})"
+
+
+def same_objects_by_length(runs: report.Runs) -> Rows:
+    """The same objects at several sizes: right inside, and covered by the field."""
+    found = _networks("fields/photos-pasted")
+    lengths = next(iter(found.values()))[0].lengths
+    rows = [["", "network", *(f"{length} px" for length in lengths)]]
+    coverage = field_measures.Measure("logit", "coverage_mass")
+    radius = field_measures.Measure("logit", "radius")
+    for measure, title in (("inside", "right inside, %"), (coverage, "covered, %"), (radius, "radius, px")):  # fmt: skip
+        for name, results in found.items():
+            shown = [[size_groups.at_length(r, length) for r in results] for length in lengths]
+            means = [_mean_and_spread(size_groups.means_of_seeds(g, measure)) for g in shown]
+            rows.append([title, NETWORKS[name], *means])
+    return rows
+
+
+def why_right_inside(runs: report.Runs) -> Rows:
+    """Rank correlations of each measure with the share of the inside that is right."""
+    found = _networks("fields/photos")
+    rows = [["measure", *(NETWORKS[name] for name in found), "gains", "of the gains"]]
+    for measure, title in OF_FIELD.items():
+        each = (field_measures.with_inside(results, measure) for results in found.values())
+        gain = size_groups.gains(found["conv1x1"], found["gcn11"], measure)
+        rows.append([title, *(f"{rho:+.2f}" for rho in each), _rho(gain), f"p {report.p_value(gain.p)}"])
+    return rows
+
+
+def accuracy_by_distance(runs: report.Runs) -> Rows:
+    """The accuracy of the pixels at each distance from a boundary, on photographs."""
+    distances = (1, 3, 7, 15, 30, 40)
+    rows = [["network", *(f"{distance} px" for distance in distances)]]
+    for name, title in NETWORKS.items():
+        files = sorted((results_folder() / "distance/photos").glob(f"{name}-seed*.json"))
+        if files:
+            curves = [json.loads(f.read_text())["scores"]["curve"]["at"] for f in files]
+            columns = zip(*([curve[d - 1] for d in distances] for curve in curves))
+            rows.append([title, *(_mean_and_spread(column) for column in columns)])
+    return rows
+
+
+def _networks(folder: str) -> dict[str, list[FieldResult]]:
+    """Name of a network → its results of all seeds."""
+    found = [read_fields(path) for path in sorted((results_folder() / folder).glob("*.json"))]
+    by_name = {name: [r for r in found if r.head == name] for name in NETWORKS}
+    return {name: results for name, results in by_name.items() if results}
+
+
+def _sizes() -> list[str]:
+    last = len(SIZES) - 1
+    return [f"over {a} px" if i == last else f"{a}–{b} px" for i, (a, b) in enumerate(SIZES)]
+
+
+def _mean_and_spread(seeds: Iterable[float]) -> str:
+    return report.mean_and_spread(list(seeds))
+
+
+def _rho(found: Correlation) -> str:
+    return f"{found.rho:+.2f}"
+
+
+# --- Dense CRF
 
 
 def crf(runs: report.Runs) -> Rows:
@@ -448,6 +597,8 @@ TABLES: dict[str, Callable[[report.Runs], Rows]] = {
         kernel_size_at_512_px,
         kernel_size_on_animals,
         boundary_and_interior_on_animals,
+        other_heads_on_animals,
+        kernel_size_per_level,
         networks_for_photographs,
         learning_rates,
         precision,
@@ -456,6 +607,14 @@ TABLES: dict[str, Callable[[report.Runs], Rows]] = {
         large_object_orderings,
         coverage_correlations,
         field_measures_on_shapes,
+        field_measures_on_photographs,
+        inside_by_size,
+        iou_by_size,
+        fields_by_size,
+        lead_by_size,
+        same_objects_by_length,
+        why_right_inside,
+        accuracy_by_distance,
         crf,
         vrf_growth,
         vrf_networks,

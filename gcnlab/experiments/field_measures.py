@@ -85,7 +85,8 @@ def values(
     """
     if isinstance(measure, str):
         return np.array([getattr(item, measure) for item in result.objects])
-    side = sides(result)[0] if side is None else side
+    if side is None and result.objects:
+        side = sides(result)[0]
     return np.array(
         [
             item.measures[side][measure.quantity][measure.name][int(left_out)]

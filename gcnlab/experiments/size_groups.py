@@ -2,8 +2,8 @@
 
 The paper explains with Figure 3 why a large k helps: the valid receptive field of a conventional
 network covers a small object and only a part of a large one, and therefore the class of the large
-one is lost. That is a chain of four claims, each of which can be counted on many objects
-(`gcnlab.experiments.fields`):
+one is lost. These are four claims, and each can be counted on many objects
+(`gcnlab.experiments.fields`; what came out is in docs/photographs.md):
 
 1. a 1×1 head gets less right inside large objects than inside small ones;
 2. its field covers less of them;

@@ -53,7 +53,8 @@ def test_the_mean_is_over_the_objects_that_have_a_value():
     other = result(1, [1, 2], [20, 40], [50, 70])
     assert means_of_seeds([one, other], COVERAGE) == [20, 30]
     assert means_of_seeds([one, other], "inside") == [60, 60]
-    assert math.isnan(means_of_seeds([replace(one, objects=())], "inside")[0])
+    for measure in ("inside", COVERAGE):
+        assert math.isnan(means_of_seeds([replace(one, objects=())], measure)[0])
 
 
 def test_means_of_each_group_and_seed():
