@@ -387,7 +387,9 @@ def why_right_inside(runs: report.Runs) -> Rows:
     for measure, title in OF_FIELD.items():
         each = (field_measures.with_inside(results, measure) for results in found.values())
         gain = size_groups.gains(found["conv1x1"], found["gcn11"], measure)
-        rows.append([title, *(f"{rho:+.2f}" for rho in each), _rho(gain), f"p {report.p_value(gain.p)}"])
+        rows.append(
+            [title, *(f"{rho:+.2f}" for rho in each), _rho(gain), f"p {report.p_value(gain.p)}"]
+        )
     return rows
 
 
