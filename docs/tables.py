@@ -257,10 +257,10 @@ def field_measures_on_shapes(runs: report.Runs) -> Rows:
 
 def _field_measures(folder: str, worse: str, better: str) -> Rows:
     """A row per quantity and measure: two heads, paired by object, and how steady it is."""
-    found = [read_fields(path) for path in sorted((results_folder() / folder).glob("*.json"))]
-    by_head = {name: [r for r in found if r.head == name] for name in (worse, better)}
-    if missing := [name for name, results in by_head.items() if not results]:
+    found = _networks(folder)
+    if missing := [name for name in (worse, better) if name not in found]:
         raise ValueError(f"data/results/{folder} has no network {' or '.join(missing)}")
+    by_head = {name: found[name] for name in (worse, better)}
     columns = [
         "1×1",
         f"k = {better[3:]}",
@@ -370,9 +370,8 @@ def same_objects_by_length(runs: report.Runs) -> Rows:
     found = _networks("fields/photos-pasted")
     lengths = next(iter(found.values()))[0].lengths
     rows = [["", "network", *(f"{length} px" for length in lengths)]]
-    coverage = field_measures.Measure("logit", "coverage_mass")
-    radius = field_measures.Measure("logit", "radius")
-    for measure, title in (("inside", "right inside, %"), (coverage, "covered, %"), (radius, "radius, px")):  # fmt: skip
+    of_field = {m: OF_FIELD[m] for m in OF_FIELD if m.name in ("coverage_mass", "radius")}
+    for measure, title in {"inside": "right inside, %", **of_field}.items():
         for name, results in found.items():
             shown = [[size_groups.at_length(r, length) for r in results] for length in lengths]
             means = [_mean_and_spread(size_groups.means_of_seeds(g, measure)) for g in shown]

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gcnlab.annotations import Tensor, UInt8
-from gcnlab.datasets.cutout import Placed, at_scales, cut_out, textured_ground
+from gcnlab.datasets.cutout import cut_out, paste, textured_ground
 from gcnlab.experiments.objects import LabelledObject, mask_of, objects_in
 
 
@@ -36,8 +36,12 @@ class PastedObjects(Dataset):
         if not 0 <= index < len(self):
             raise IndexError(index)
         number, which = divmod(index, len(self.lengths))
-        placed = self._place(number, self.lengths[which])
-        return placed.image, placed.mask.to(torch.uint8) * self.sources[number].kind
+        source, side = self.sources[number], max(self.lengths)
+        image, labels = (torch.as_tensor(part) for part in self.dataset[source.image])
+        item = cut_out(image.as_subclass(Tensor), mask_of(labels, source))
+        ground = textured_ground(side, side, seed=number)
+        image, mask = paste(item, ground, scale=self.lengths[which] / max(item.size))
+        return image, mask.to(torch.uint8) * source.kind
 
     def objects(self) -> list[LabelledObject]:
         """The object of each image. If the resized mask falls apart, its largest part counts."""
@@ -45,12 +49,3 @@ class PastedObjects(Dataset):
             max(objects_in(labels, index), key=lambda item: item.size)
             for index, (_, labels) in enumerate(self[i] for i in range(len(self)))
         ]
-
-    def _place(self, number: int, length: int) -> Placed:
-        source = self.sources[number]
-        image, labels = (torch.as_tensor(item) for item in self.dataset[source.image])
-        item = cut_out(image.as_subclass(Tensor), mask_of(labels, source))
-        side = max(self.lengths)
-        ground = textured_ground(side, side, seed=number)
-        (placed,) = at_scales(item, ground, [length / max(item.size)])
-        return placed
