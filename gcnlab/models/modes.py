@@ -166,7 +166,19 @@ def _random_state_kept() -> Iterator[None]:
         _set_random_state(before)
 
 
-class _Drawing(TorchDispatchMode):
+class DispatchMode(TorchDispatchMode):
+    """A mode that sees every operation, without loading PyTorch's compiler.
+
+    By default PyTorch keeps its compiler away from such a mode, and imports it for that at the
+    first operation, which takes seconds.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _Drawing(DispatchMode):
     """Records whether an operation of this thread draws random numbers."""
 
     drew = False

@@ -17,6 +17,8 @@ from gcnlab.annotations import Tensor
 from gcnlab.arguments import first_line
 from gcnlab.models.logits import device_of, dtype_of, extract_logits
 from gcnlab.models.modes import evaluation_mode, restored_attributes
+from gcnlab.receptive.capture import Capture, capture
+from gcnlab.receptive.export import export
 from gcnlab.receptive.locality import Axes, axes_of
 from gcnlab.receptive.nodes import (
     SHAPED,
@@ -81,40 +83,11 @@ class Graph:
         """
         self.checked, self.unusable = False, ""
         image = image.to(device_of(model), dtype_of(model) or image.dtype)
-        try:
-            with (
-                warnings.catch_warnings(),
-                evaluation_mode(model),
-                restored_attributes(model),
-                torch.no_grad(),
-            ):
-                warnings.simplefilter("ignore")
-                model(
-                    image.clone()
-                )  # not traced, so that tensors that the network caches have values
-                program = torch.export.export(_Scores(model), (image,), strict=False)
-                program = program.run_decompositions({})
-        except Exception as error:  # PyTorch raises many types here
-            raise NotTraceable(
-                f"{type(model).__name__} cannot be exported: {first_line(error)}"
-            ) from error
-        signature = program.graph_signature
-        values = {**program.state_dict, **program.constants}
-        names = {
-            **signature.inputs_to_parameters,
-            **signature.inputs_to_buffers,
-            **signature.inputs_to_lifted_tensor_constants,
-        }
-        placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-        (self.image,) = (node for node in placeholders if node.name in signature.user_inputs)
-        self.constants = {n: values[names[n.name]] for n in placeholders if n.name in names}
-        (output,) = (node for node in program.graph.nodes if node.op == "output")
-        self.output = output.args[0][-1]
+        captured = _captured(model, image) or _exported(model, image)
+        self.image, self.output = captured.image, captured.output
+        self.constants = captured.constants
         with torch.no_grad():
-            self.operations = self._operations(program.graph)
-        if any(module._forward_hooks for module in model.modules()):
-            with evaluation_mode(model), torch.no_grad():
-                model(image.clone())  # replaces traced tensors that hooks have recorded
+            self.operations = self._operations(captured.graph)
 
     def _operations(self, graph: torch.fx.Graph) -> list[Operation]:
         wanted = {self.output}
@@ -153,6 +126,43 @@ def _proven_axes(
         return axes_of(node, inputs, local, users)
     except Exception:
         return None
+
+
+def _captured(model: nn.Module, image: Tensor) -> Capture | None:
+    """The operations from one pass; None if that is not enough."""
+    try:
+        with warnings.catch_warnings(), evaluation_mode(model), restored_attributes(model):
+            warnings.simplefilter("ignore")
+            return capture(_Scores(model), image)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception:  # any that the network raises
+        return None
+
+
+def _exported(model: nn.Module, image: Tensor) -> Capture:
+    """The operations from an export.
+
+    Raises:
+        NotTraceable: the network cannot be exported.
+    """
+    try:
+        with (
+            warnings.catch_warnings(),
+            evaluation_mode(model),
+            restored_attributes(model),
+            torch.no_grad(),
+        ):
+            warnings.simplefilter("ignore")
+            exported = export(_Scores(model), image)
+    except Exception as error:  # PyTorch raises many types here
+        raise NotTraceable(
+            f"{type(model).__name__} cannot be exported: {first_line(error)}"
+        ) from error
+    if any(module._forward_hooks for module in model.modules()):
+        with evaluation_mode(model), torch.no_grad():
+            model(image.clone())  # replaces traced tensors that hooks have recorded
+    return exported
 
 
 class _Scores(nn.Module):

@@ -46,8 +46,12 @@ def arguments(node: Node) -> dict[str, object]:
     """The arguments of an operation by name, without those that have their default values."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return {}
-    names = [argument.name for argument in node.target._schema.arguments]
-    return dict(zip(names, node.args)) | node.kwargs
+    return named(node.target, node.args, node.kwargs)
+
+
+def named(operation: torch._ops.OpOverload, args: tuple, kwargs: dict) -> dict[str, object]:
+    """The given arguments of an operation by name."""
+    return dict(zip((a.name for a in operation._schema.arguments), args)) | kwargs
 
 
 def evaluate(node: Node, values: dict[Node, object]) -> object:
