@@ -10,6 +10,7 @@ RESULTS = {
     "train": "bench/train.json",
     "infer": "bench/infer.json",
     "vrf": "bench/vrf.json",
+    "graph": "bench/graph.json",
     "data": "bench/data.json",
     "head_cost": "bench/cost.json",
     "network_cost": "cost.json",

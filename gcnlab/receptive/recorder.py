@@ -73,13 +73,13 @@ class Recorded(torch.Tensor):
     Attributes:
         value: a tensor of the same shape, type, strides and device; its values are of no meaning.
         node: the operation that computes it. An operation in place replaces both.
-        names: the tensors that share its memory; a tensor without views has one.
+        aliases: one item for each tensor that shares its memory, itself included.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, value: Tensor, node: Node, names: list):
+    def __new__(cls, value: Tensor, node: Node, aliases: list):
         made = torch.Tensor._make_wrapper_subclass(
             cls,
             value.shape,
@@ -88,7 +88,7 @@ class Recorded(torch.Tensor):
             dtype=value.dtype,
             device=value.device,
         )
-        made.value, made.node, made.names = value, node, names
+        made.value, made.node, made.aliases = value, node, aliases
         return made
 
     @property
@@ -214,7 +214,7 @@ class Recorder(DispatchMode):
         changed, functional = args[0], _not_in_place(func)
         if functional is None or not isinstance(changed, Recorded):
             raise Unclear(f"{func} changes a tensor in place")
-        if len(changed.names) > 1:
+        if len(changed.aliases) > 1:
             raise Unclear(f"{func} changes a part of a tensor, or a tensor with views")
         value, node = self._record(functional, args, kwargs)
         if _layout(value) != _layout(changed.value):
@@ -226,14 +226,14 @@ class Recorder(DispatchMode):
         """The result of an operation that has read `tensors`, which it may share memory with."""
         if not isinstance(value, torch.Tensor):
             raise Unclear(f"{node.target} returns a {type(value).__name__}")
-        names: list[None] = []
+        aliases: list[None] = []
         for tensor in tensors:
             if _memory(_value(tensor)) == _memory(value):
                 if not isinstance(tensor, Recorded):
                     raise Unclear(f"{node.target} returns a view of a constant")
-                names = tensor.names
-        names.append(None)
-        made = Recorded(value, node, names)
+                aliases = tensor.aliases
+        aliases.append(None)
+        made = Recorded(value, node, aliases)
         node.meta["val"] = _shape_of(value)
         self._made.append(weakref.ref(made))
         return made
