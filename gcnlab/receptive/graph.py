@@ -1,8 +1,9 @@
 """A network as a graph of operations, each with the geometry of its two axes.
 
-The network is exported once, for one image size (`torch.export`, which gives a `torch.fx` graph of
-ATen operations). For every operation that depends on the image, the graph holds which rows and
-columns of its inputs the rows and columns of its output read. If that is not proven
+The operations of the network are recorded once, for one image size: in one pass
+(`gcnlab.receptive.capture`), or, if that is not enough to be sure, by `torch.export`. Both give a
+`torch.fx` graph of ATen operations. For every operation that depends on the image, the graph holds
+which rows and columns of its inputs the rows and columns of its output read. If that is not proven
 (`gcnlab.receptive.locality`), every output may read every input, and `Operation.local` is False.
 """
 
@@ -36,7 +37,7 @@ class Operation:
     """One operation of the network.
 
     Attributes:
-        node: its node in the exported graph.
+        node: its node in the graph.
         inputs: the nodes it reads that depend on the image.
         size: rows and columns of its output; None if that is not a map.
         axes: for each input, the axis maps of rows and columns; None if not `local`.
@@ -76,7 +77,7 @@ class Graph:
     """
 
     def __init__(self, model: nn.Module, image: Tensor):
-        """Export `model`, in evaluation mode, for images of the size of `image`, (1, C, H, W).
+        """Record `model`, in evaluation mode, for images of the size of `image`, (1, C, H, W).
 
         Raises:
             NotTraceable: the network cannot be exported, or draws random numbers.

@@ -1,6 +1,6 @@
-"""Read the nodes of an exported graph (`torch.fx`): the operation, its arguments and its value.
+"""Read the nodes of a recorded graph (`torch.fx`): the operation, its arguments and its value.
 
-A *map* is a tensor (1, channels, rows, columns): the graph is exported for one image. A tensor of
+A *map* is a tensor (1, channels, rows, columns): the graph is recorded for one image. A tensor of
 another shape, or with parts of the image in the batch dimension, is not a map, and nothing is known
 about its rows and columns.
 """

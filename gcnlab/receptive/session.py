@@ -1,7 +1,8 @@
 """Valid fields of one network on many images.
 
-Exporting the network as a graph takes longer than the fields of one image (a second or several),
-and depends on the size of the image only. A session exports it once.
+The network's graph depends on the size of the image only: a session makes it once. That takes about
+a tenth of a second, or several seconds for a network that has to be exported
+(`gcnlab.receptive.graph`).
 """
 
 from torch import nn
@@ -37,10 +38,10 @@ class OcclusionSession:
         """
         check_image(image)
         if self.reuse and tuple(image.shape) != self._size:
-            self._graph, self._size = self._export(image), tuple(image.shape)
+            self._graph, self._size = self._graph_for(image), tuple(image.shape)
         return Occlusion(self.model, image, self.reuse, self._graph)
 
-    def _export(self, image: Tensor) -> Graph | NotTraceable:
+    def _graph_for(self, image: Tensor) -> Graph | NotTraceable:
         try:
             return Graph(self.model, image[None])
         except NotTraceable as error:
