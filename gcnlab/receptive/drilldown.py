@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from gcnlab.receptive.grid import OcclusionGrid, Window
+from gcnlab.receptive.grid import OcclusionGrid, Window, every_nth, interpolation
 from gcnlab.receptive.regions import level_of
 from gcnlab.receptive.settings import OcclusionSettings
 
@@ -54,7 +54,7 @@ def drill_down(
     estimate, error = np.zeros(grid.shape), np.full(grid.shape, np.inf)
     done = np.zeros(grid.shape, bool)
     while True:
-        lattice = [np.unique([*range(0, n, step), n - 1]) for n in grid.shape]
+        lattice = [every_nth(n, step) for n in grid.shape]
         doubt = doubts(grid, estimate, np.where(done, 0, error), settings)
         wanted = _most_doubtful(doubt, done, lattice, step, 1 - settings.agreement)
         more = bool(wanted)
@@ -98,10 +98,7 @@ def _most_doubtful(
 
 def _between(values: np.ndarray, lattice: list[np.ndarray]) -> np.ndarray:
     """Values at the windows of the lattice, interpolated linearly to all windows."""
-    down, across = (
-        np.array([np.interp(range(n), at, unit) for unit in np.eye(len(at))]).T
-        for n, at in zip(values.shape, lattice)
-    )
+    down, across = (interpolation(n, at) for n, at in zip(values.shape, lattice))
     return down @ values[np.ix_(*lattice)] @ across.T
 
 

@@ -98,6 +98,17 @@ class OcclusionGrid:
         return tall.repeat_interleave(torch.from_numpy(widths), 1)
 
 
+def every_nth(count: int, step: int) -> np.ndarray:
+    """Every `step`-th of `count` windows along one axis, and the last."""
+    return np.unique([*range(0, count, step), count - 1])
+
+
+def interpolation(count: int, at: np.ndarray) -> np.ndarray:
+    """The weights of linear interpolation from the windows `at` of one axis to all of them,
+    (count, windows in `at`)."""
+    return np.array([np.interp(range(count), at, unit) for unit in np.eye(len(at))]).T
+
+
 def _place(length: int, window: int, stride: int) -> list[Interval]:
     count = math.ceil((length - window) / stride) + 1
     return [(i * stride, min(i * stride + window, length)) for i in range(count)]

@@ -156,7 +156,7 @@ class IncrementalNet:
         rows: Sequence[Interval],
         columns: Sequence[Interval],
         windows: Sequence[Window],
-        pixel: tuple[int, int],
+        pixel: tuple[int, int] | None,
         batch_size: int,
     ) -> ExecutionPlan:
         """The cheapest blocks for some changes of the image. Nothing is run.
@@ -164,10 +164,14 @@ class IncrementalNet:
         Args:
             rows, columns: the intervals of the changed rectangles.
             windows: the rectangles: (i, j) is rows[i] × columns[j].
-            pixel: (row, column) of the score map, where the logits are read.
+            pixel: (row, column) of the score map, where the logits are read; None to read them
+                everywhere.
             batch_size: largest number of changes per batch.
         """
-        needed = [self._needed(axis, pixel[axis]) for axis in (0, 1)]
+        read = [(0, n) for n in self.score_map.shape[-2:]]
+        if pixel is not None:
+            read = [(position, position + 1) for position in pixel]
+        needed = [self._needed(axis, read[axis]) for axis in (0, 1)]
         shapes = [shape for shape in SHAPES if math.prod(shape) <= batch_size]
         plans = (self._plan((rows, columns), windows, needed, shape) for shape in shapes)
         return min(plans, key=lambda plan: plan.seconds)
@@ -182,7 +186,7 @@ class IncrementalNet:
         """Compute the change of the logits when rectangles of the image are filled.
 
         Args:
-            plan: a plan for the same rows and columns.
+            plan: a plan for the same rows and columns, and one pixel.
             rows, columns: the intervals of the changed rectangles.
             fill: value of a changed rectangle, in all channels.
 
@@ -192,13 +196,39 @@ class IncrementalNet:
         Raises:
             NotReusable: one of the operations failed.
         """
+        for windows, patch in self.patches(plan, rows, columns, fill):
+            if patch is None:
+                yield windows, self.score_map.new_zeros(len(windows), len(self.score_map))
+            else:
+                yield windows, patch.delta.reshape(len(windows), -1)
+
+    def patches(
+        self,
+        plan: ExecutionPlan,
+        rows: Sequence[Interval],
+        columns: Sequence[Interval],
+        fill: int | float,
+    ) -> Iterator[tuple[list[Window], Patch | None]]:
+        """Compute the change of the score map when rectangles of the image are filled.
+
+        Args:
+            plan, rows, columns, fill: see `changes`; the plan may be for all positions.
+
+        Yields:
+            Some of the plan's windows, and changed − clean of every class on one rectangle of the
+            score map, outside of which no window of these changes anything that was asked for. None
+            if they change nothing.
+
+        Raises:
+            NotReusable: one of the operations failed.
+        """
         for block, windows in plan.blocks.items():
             rectangles = [(rows[i], columns[j]) for i, j in windows]
             with (
                 torch.inference_mode()
             ):  # ends before the yield, so that the caller is not affected
-                changes = self._run(plan.boxes(block), rectangles, fill)
-            yield windows, changes
+                patch = self._run(plan.boxes(block), rectangles, fill)
+            yield windows, patch
 
     def _run_clean(self) -> dict[Node, object]:
         """Run the clean image; keep the values that changes need."""
@@ -243,10 +273,10 @@ class IncrementalNet:
                 passes.append(difference_of(operation, self._values, scale) if local else None)
         return passes
 
-    def _needed(self, axis: int, position: int) -> dict[Node, Interval]:
-        """The backward cone: the interval of each map on which one position of the score map
-        depends."""
-        needed = {self.graph.output: (position, position + 1)}
+    def _needed(self, axis: int, read: Interval) -> dict[Node, Interval]:
+        """The backward cone: the interval of each map on which some positions of the score map
+        depend."""
+        needed = {self.graph.output: read}
         for operation in reversed(self.operations):
             start, stop = needed.get(operation.node, (0, 0))
             if start >= stop:
@@ -317,7 +347,7 @@ class IncrementalNet:
 
     def _run(
         self, boxes: dict[Node, Box], rectangles: Sequence[Box], fill: int | float
-    ) -> Float[Tensor, "changes classes"]:
+    ) -> Patch | None:
         """Propagate the differences of one block of changes from the image to the logits."""
         state: dict[Node, Patch | FullValues] = {}
         if self.graph.image in boxes:
@@ -334,10 +364,7 @@ class IncrementalNet:
             for node in operation.inputs:
                 if self._last_use[node] == i:
                     state.pop(node, None)
-        classes = len(self.score_map)
-        if self.graph.output not in state:
-            return self.score_map.new_zeros(len(rectangles), classes)
-        return self._patch(self.graph.output, state, boxes, -1).delta.reshape(-1, classes)
+        return self._patch(self.graph.output, state, boxes, -1)
 
     def _filled(self, box: Box, rectangles: Sequence[Box], fill: int | float) -> Patch:
         """The difference of the image with each rectangle filled, on the box that contains them

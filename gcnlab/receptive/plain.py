@@ -6,7 +6,7 @@ training mode that `eval()` does not reach, a slice of the batch), or takes one 
 image is run separately.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
@@ -27,12 +27,14 @@ class PlainNet:
         image: (channels, height, width), the model's input.
 
     Attributes:
+        memory_format: of the occluded images in memory.
         note: a restriction that the network imposed (images run separately, random logits); empty
             if there was none.
     """
 
     def __init__(self, model: nn.Module, image: Float[Tensor, "channels height width"]):
         self.model, self.note = model, ""
+        self.memory_format = torch.contiguous_format
         self._batches: dict[float, bool] = {}  # by fill: whether images can go in batches
         self.image = image.to(device_of(model), dtype_of(model) or image.dtype)
 
@@ -69,21 +71,49 @@ class PlainNet:
             ValueError: a change is not finite.
         """
         row, column = pixel
+        clean = self.score_map[:, row, column].double()
+        # Read at the unit before the copy to the CPU: a batch of score maps is large.
+        read = lambda logits: logits[:, :, row, column]  # noqa: E731
+        for batch, logits in self.readings(grid, windows, read, fill, batch_size):
+            yield batch, logits.double() - clean
+
+    def readings(
+        self,
+        grid: OcclusionGrid,
+        windows: list[Window],
+        read: Callable[[Tensor], Tensor],
+        fill: int | float,
+        batch_size: int,
+    ) -> Iterator[tuple[list[Window], Float[Tensor, "changes *_"]]]:
+        """Run the network with windows of the image filled, and read a part of each score map.
+
+        Args:
+            windows, fill, batch_size: see `changes`.
+            read: takes a batch of score maps on the model's device; the first axis of its result
+                is that of the batch.
+
+        Yields:
+            A batch of `windows`, and what `read` returns for them, on the CPU, in at least single
+            precision.
+
+        Raises:
+            ValueError: a value that was read is not finite.
+        """
         if batch_size > 1 and fill not in self._batches:
             self._batches[fill] = self._takes_batches(fill)
         size = batch_size if batch_size > 1 and self._batches[fill] else 1
         for start in range(0, len(windows), size):
             batch = windows[start : start + size]
-            # Read at the unit before the copy to the CPU: a batch of score maps is large.
-            logits = self._on_cpu(self._logits(self.occluded(grid, batch, fill))[:, :, row, column])
-            _check_finite_changes(logits, grid, batch, fill)
-            yield batch, logits.double() - self.score_map[:, row, column].double()
+            found = self._on_cpu(read(self._logits(self.occluded(grid, batch, fill))))
+            _check_finite_changes(found.flatten(1), grid, batch, fill)
+            yield batch, found
 
     def occluded(
         self, grid: OcclusionGrid, windows: list[Window], fill: int | float
     ) -> Float[Tensor, "changes channels height width"]:
         """One copy of the image for each window, with that window filled."""
         images = self.image.repeat(len(windows), 1, 1, 1)
+        images = images.contiguous(memory_format=self.memory_format)
         for image, (i, j) in zip(images, windows):
             image[:, slice(*grid.rows[i]), slice(*grid.columns[j])] = fill
         return images
