@@ -1,13 +1,16 @@
+from .atlas import FieldAtlas
 from .gradient import gradient_field, mean_gradient_field
 from .graph import NotTraceable
 from .occlusion import Occlusion, valid_field
 from .regions import area, area_share, centred, coverage, mean_field, radius, region, square_share
 from .session import OcclusionSession
-from .settings import OcclusionSettings
+from .settings import AtlasSettings, OcclusionSettings
 from .theoretical import TheoreticalField, theoretical_field
 from .validfield import ValidField
 
 __all__ = [
+    "AtlasSettings",
+    "FieldAtlas",
     "NotTraceable",
     "Occlusion",
     "OcclusionSession",

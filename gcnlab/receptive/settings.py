@@ -6,7 +6,7 @@ This module imports no PyTorch, so that the command line can show the settings a
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gcnlab.arguments import number, pair, shown, whole
+from gcnlab.arguments import items, number, pair, shown, whole
 
 Method = Literal["exact", "drilldown", "plain"]
 METHODS = ("exact", "drilldown", "plain")
@@ -17,6 +17,10 @@ THRESHOLDS = {"maximum": 0.2, "mass": 0.8}
 """Rule → its threshold, where none is given."""
 Quantity = Literal["logit", "margin", "probability"]
 QUANTITIES = ("logit", "margin", "probability")
+Precision = Literal["float32", "float16", "int8"]
+PRECISIONS = ("float32", "float16", "int8")
+EVERY = (1, 2, 4, 8)
+"""Distances, in pixels, between the units that an atlas can keep."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,58 @@ class OcclusionSettings:
     def region(self) -> tuple[float, str]:
         """Threshold and rule of the region; the defaults where they are None."""
         return region_rule(self.threshold, self.rule)
+
+
+@dataclass(frozen=True)
+class AtlasSettings:
+    """Which valid fields an atlas holds, and how they are measured and stored.
+
+    Raises:
+        ValueError: a value is out of its range. Whether the window fits the image, and the target
+            the network's classes, is checked later.
+    """
+
+    window: int | tuple[int, int] = 32
+    """Side of the occluder, or its height and width, in pixels; at most the image's."""
+    stride: int | tuple[int, int] = 16
+    """Distance between neighbouring positions of the occluder, or the distances along rows and
+    columns, in pixels; at most the occluder's side."""
+    fill: int | float = 0.0
+    """Value of the occluder in every channel of the normalised image; 0 is the mean colour."""
+    target: int | tuple[int, ...] | None = None
+    """Class whose logit is measured at every unit, or several classes; None: at each unit the class
+    that is predicted there."""
+    every: int = 4
+    """Distance between the units that are kept, in pixels along rows and columns: 1, 2, 4 or 8."""
+    precision: Precision = "float32"
+    """How a complete atlas stores the drops. float32: as computed; float16: with an error of at
+    most 1/2048, int8: of at most 1/254 of the largest drop of the same unit and class."""
+
+    def __post_init__(self):
+        target, several = self.target, items(self.target)
+        if several is not None:
+            target = tuple(whole("target", one) for one in several)
+            if not target or len(set(target)) < len(target):
+                raise ValueError(
+                    f"target must be one or more different class ids, not {shown(self.target)}"
+                )
+        elif target is not None:
+            target = whole("target", target)
+        values = {
+            "window": pair("window", self.window, 1),
+            "stride": pair("stride", self.stride, 1),
+            "fill": _fill(self.fill),
+            "target": target,
+            "every": whole("every", self.every),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # the dataclass is frozen
+        if self.every not in EVERY:
+            raise ValueError(f"every must be 1, 2, 4 or 8 pixels, not {self.every}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"unknown precision {shown(self.precision)}; choose {', '.join(PRECISIONS)}"
+            )
 
 
 def region_rule(threshold: Any = None, rule: Any = None) -> tuple[float, str]:
