@@ -1,4 +1,5 @@
 from .atlas import FieldAtlas
+from .atlas_maps import FieldMaps, field_maps, fields_at
 from .gradient import gradient_field, mean_gradient_field
 from .graph import NotTraceable
 from .occlusion import Occlusion, valid_field
@@ -11,6 +12,7 @@ from .validfield import ValidField
 __all__ = [
     "AtlasSettings",
     "FieldAtlas",
+    "FieldMaps",
     "NotTraceable",
     "Occlusion",
     "OcclusionSession",
@@ -21,6 +23,8 @@ __all__ = [
     "area_share",
     "centred",
     "coverage",
+    "field_maps",
+    "fields_at",
     "gradient_field",
     "mean_field",
     "mean_gradient_field",

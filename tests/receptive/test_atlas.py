@@ -38,7 +38,7 @@ pytestmark = [
 
 
 def small(classes=4, seed=0):
-    """A network that is exported quickly; its units see 22 px or so of the image."""
+    """A network that is exported quickly."""
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
