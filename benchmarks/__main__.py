@@ -11,6 +11,7 @@ RESULTS = {
     "infer": "bench/infer.json",
     "vrf": "bench/vrf.json",
     "graph": "bench/graph.json",
+    "atlas": "bench/atlas.json",
     "data": "bench/data.json",
     "head_cost": "bench/cost.json",
     "network_cost": "cost.json",

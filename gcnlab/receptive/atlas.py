@@ -30,7 +30,6 @@ with the same network and image (`load`). The same arguments give the same atlas
 """
 
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -48,7 +47,7 @@ from gcnlab.receptive.atlas_file import load_table, save_table
 from gcnlab.receptive.atlas_passes import AtlasPasses, UnitReader
 from gcnlab.receptive.atlas_table import AtlasTable, kept_units
 from gcnlab.receptive.graph import Graph, NotTraceable
-from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.receptive.grid import OcclusionGrid, Window
 from gcnlab.receptive.selfcheck import CHECKED
 from gcnlab.receptive.settings import AtlasSettings
 from gcnlab.receptive.unit import check_image, middle_pixel
@@ -140,6 +139,8 @@ class FieldAtlas:
         self._reader = UnitReader(
             rows, columns, _classes(score_map, rows, columns, settings.target)
         )
+        # Windows that the plain method has run and that are to be run again.
+        self._rough: set[Window] = set()
 
     @property
     def settings(self) -> AtlasSettings:
@@ -212,6 +213,7 @@ class FieldAtlas:
         """
         if not self.complete:
             yield from self._run_missing()
+        self._passes = None  # with the kept activations
         if self.complete and self.table.precision != self.settings.precision:
             self.table = self.table.stored_as(self.settings.precision)
 
@@ -224,21 +226,26 @@ class FieldAtlas:
         passes, table = self._passes, self.table
         grid, fill = table.grid, table.settings.fill
         first, *finer = table.steps()
-        coarse = [(int(i), int(j)) for i, j in itertools.product(*table.level(first))]
         compared = []
-        if not passes.checked:
+        if passes.unchecked:
             # An atlas that goes on has its coarse windows already: others are compared.
             middle = tuple(side // 2 for side in table.image_size)
             compared = table.missing(first) or grid.sample(CHECKED, middle)
             for batch, drops in passes.plain(grid, compared, self._reader, fill):
                 table.put(batch, drops)
+                self._rough.update(batch)
                 yield table.evaluated
-        passes.prepare(grid, compared, self._reader, fill, self._known(compared))
-        # Once more from the kept activations.
-        coarse = list(dict.fromkeys(coarse + compared)) if passes.reuses else table.missing(first)
+        known = self._known(compared)
+        for batch, drops in passes.prepare(grid, compared, self._reader, fill, known):
+            table.put(batch, drops)
+            self._rough.difference_update(batch)
+        if not passes.reuses:
+            self._rough.clear()
+        coarse = table.missing(first) + sorted(self._rough)
         for windows in (coarse, *map(table.missing, finer)):
             for batch, drops in passes.run(grid, windows, self._reader, fill):
                 table.put(batch, drops)
+                self._rough.difference_update(batch)
                 self._update_note()
                 yield table.evaluated
         self._update_note()
@@ -353,6 +360,8 @@ class FieldAtlas:
         if table.settings.target is None:
             # The classes of the file: where two logits are equal, rounding decides which is larger.
             atlas._reader.classes = table.predicted[None]
+        down, across = (at.tolist() for at in table.level(table.steps()[0]))
+        atlas._rough = {(i, j) for i in down for j in across if table.done[i, j]}
         score = atlas._reader.everywhere(score_map[None])[0].float()
         if (score - table.score).abs().max() > SAME * score_map.abs().max():
             raise ValueError(other)

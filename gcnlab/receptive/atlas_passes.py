@@ -127,9 +127,10 @@ class AtlasPasses:
         return self._net is not None
 
     @property
-    def checked(self) -> bool:
-        """Whether the graph that was passed has already been compared with the plain method."""
-        return isinstance(self.graph, Graph) and self.graph.checked
+    def unchecked(self) -> bool:
+        """Whether `prepare` is going to compare reuse with the plain method."""
+        checked = isinstance(self.graph, Graph) and self.graph.checked
+        return not (self._prepared or checked)
 
     def plain(
         self, grid: OcclusionGrid, windows: list[Window], reader: UnitReader, fill: int | float
@@ -180,7 +181,7 @@ class AtlasPasses:
         reader: UnitReader,
         fill: int | float,
         plain: Float[Tensor, "windows targets rows columns"],
-    ) -> None:
+    ) -> Drops:
         """Export the network, and compare reuse with the plain method on some windows.
 
         If the two disagree, all windows are run by the plain method from then on; a warning and
@@ -189,6 +190,10 @@ class AtlasPasses:
         Args:
             windows: the windows to compare; none if the graph has been compared before.
             plain: the drops of these windows, computed by the plain method.
+
+        Yields:
+            The windows that were compared, with their drops from the kept activations, if the two
+            methods agree.
         """
         if self._prepared:
             return
@@ -211,10 +216,12 @@ class AtlasPasses:
             self._give_up(str(error))
             return
         finite = torch.isfinite(found.flatten(1)).all(1)  # `run` runs the others the plain way
-        if why := self._disagreement(found[finite], plain[finite], reader):
+        found = found[finite]
+        if why := self._disagreement(found, plain[finite], reader):
             self._give_up(why)
-        else:
-            self._net.graph.checked = True
+            return
+        self._net.graph.checked = True
+        yield [window for window, good in zip(windows, finite.tolist()) if good], found
 
     def _reused(
         self, grid: OcclusionGrid, windows: list[Window], reader: UnitReader, fill: int | float

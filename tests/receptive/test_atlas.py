@@ -28,6 +28,7 @@ from gcnlab.receptive.incremental import IncrementalNet, NotReusable
 from gcnlab.receptive.plain import PlainNet
 from tests.receptive import others
 from tests.receptive.networks import random_network
+from tests.receptive.test_others import WEEKLY
 
 pytestmark = [
     # PyTorch says so once for convolutions that random networks may well have.
@@ -85,8 +86,9 @@ def agree(ours, theirs):
     torch.testing.assert_close(ours / scale, theirs / scale, atol=1e-4, rtol=0)
 
 
-def equals_valid_field(atlas, occlusion, settings, targets=(None,), count=50):
-    for pixel in some_units(atlas, count):
+def equals_valid_field(atlas, occlusion, settings, targets=(None,)):
+    """At 50 units, for each of some targets."""
+    for pixel in some_units(atlas, 50):
         for target in targets:
             ours, theirs = atlas.field(pixel, target), occlusion.field(pixel, target, settings)
             agree(ours.discrepancy, theirs.discrepancy)
@@ -126,33 +128,32 @@ def test_random_networks_equal_valid_field(seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("size", "window", "stride", "fill", "every"),
+    ("size", "window", "stride", "fill", "target", "every"),
     [
-        ((64, 64), 16, 8, 0.0, 4),
-        ((61, 83), 17, 9, 0.0, 8),  # the last windows are cut at the border
-        ((50, 47), (20, 11), (7, 11), -1.5, 1),
-        ((40, 40), 40, 40, 0.0, 2),  # one window: the whole image
+        ((64, 64), 16, 8, 0.0, None, 4),
+        ((61, 83), 17, 9, 0.0, (0, 3), 8),  # the last windows are cut at the border
+        ((50, 47), (20, 11), (7, 11), -1.5, 2, 1),
+        ((40, 40), 40, 40, 0.0, None, 2),  # one window: the whole image
     ],
 )
-@pytest.mark.parametrize("target", [None, 2, (0, 3)])
-def test_a_gcn_equals_valid_field(gcn, size, window, stride, fill, every, target):
+def test_a_gcn_equals_valid_field(gcn, size, window, stride, fill, target, every):
     image = torch.randn(3, *size)
-    atlas = FieldAtlas(gcn, image, window, stride, fill, target, every).build()
-    if isinstance(target, tuple):
-        targets = target
-    else:
-        targets = (target,) if target is None else (target, None)
-    settings, occlusion = OcclusionSettings(window, stride, fill), Occlusion(gcn, image)
-    for wanted in targets:
-        for pixel in some_units(atlas, 50):
-            theirs = occlusion.field(pixel, target if wanted is None else wanted, settings)
-            ours = atlas.field(pixel, wanted)
-            agree(ours.discrepancy, theirs.discrepancy)
-            assert ours.target == theirs.target
+    graph = Graph(gcn, image[None])
+    atlas = FieldAtlas(gcn, image, window, stride, fill, target, every, graph=graph).build()
+    occlusion, settings = (
+        Occlusion(gcn, image, graph=graph),
+        OcclusionSettings(window, stride, fill),
+    )
+    equals_valid_field(
+        atlas, occlusion, settings, target if isinstance(target, tuple) else (target,)
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", others.OTHERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.weekly] if n in WEEKLY else []) for n in others.OTHERS],
+)
 def test_networks_of_other_libraries_at_every_unit(name):
     model = others.build(name).double()
     image = torch.randn(3, others.SIDE, others.SIDE, dtype=torch.float64)
@@ -313,6 +314,29 @@ def test_it_is_built_coarse_to_fine_and_may_be_stopped(net, image, atlas):
     assert part.field(pixel).evaluated == 1
     torch.testing.assert_close(part.table.values, atlas.table.values, atol=1e-6, rtol=1e-4)
     assert list(part.steps()) == []
+
+
+def test_stopping_runs_no_window_again(net, image, monkeypatch):
+    reused, plain, right, readings = [], [], IncrementalNet.patches, PlainNet.readings
+
+    def counted(self, *args):
+        for windows, patch in right(self, *args):
+            reused.extend(windows)
+            yield windows, patch
+
+    def counted_plain(self, *args):
+        for windows, found in readings(self, *args):
+            plain.extend(windows)
+            yield windows, found
+
+    monkeypatch.setattr(IncrementalNet, "patches", counted)
+    monkeypatch.setattr(PlainNet, "readings", counted_plain)
+    part = FieldAtlas(net, image, window=8, stride=4)
+    coarse = part.table.missing(part.table.steps()[0])
+    while not part.complete:
+        next(part.steps())
+    assert plain == coarse
+    assert sorted(reused) == part.table.grid.windows()
 
 
 def test_windows_of_the_next_level_replace_the_interpolation(net, image):
