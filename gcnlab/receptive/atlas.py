@@ -211,7 +211,7 @@ class FieldAtlas:
         Raises:
             ValueError: windows are missing, and the atlas was loaded without its network.
         """
-        if not self.complete:
+        if not self.complete or self._rough:
             yield from self._run_missing()
         self._passes = None  # with the kept activations
         if self.complete and self.table.precision != self.settings.precision:
@@ -341,7 +341,7 @@ class FieldAtlas:
                 image.
         """
         atlas = cls.__new__(cls)
-        atlas.table, atlas._passes = load_table(path), None
+        atlas.table, atlas._passes, atlas._rough = load_table(path), None, set()
         if model is None and image is None:
             return atlas
         if model is None or image is None:
@@ -361,7 +361,8 @@ class FieldAtlas:
             # The classes of the file: where two logits are equal, rounding decides which is larger.
             atlas._reader.classes = table.predicted[None]
         down, across = (at.tolist() for at in table.level(table.steps()[0]))
-        atlas._rough = {(i, j) for i in down for j in across if table.done[i, j]}
+        if not table.complete:  # which method has run them is not in the file
+            atlas._rough = {(i, j) for i in down for j in across if table.done[i, j]}
         score = atlas._reader.everywhere(score_map[None])[0].float()
         if (score - table.score).abs().max() > SAME * score_map.abs().max():
             raise ValueError(other)
