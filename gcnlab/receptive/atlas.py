@@ -141,6 +141,8 @@ class FieldAtlas:
         )
         # Windows that the plain method has run and that are to be run again.
         self._rough: set[Window] = set()
+        # Those of them on which the two methods are compared.
+        self._compared: list[Window] = []
 
     @property
     def settings(self) -> AtlasSettings:
@@ -226,17 +228,17 @@ class FieldAtlas:
         passes, table = self._passes, self.table
         grid, fill = table.grid, table.settings.fill
         first, *finer = table.steps()
-        compared = []
         if passes.unchecked:
-            # An atlas that goes on has its coarse windows already: others are compared.
-            middle = tuple(side // 2 for side in table.image_size)
-            compared = table.missing(first) or grid.sample(CHECKED, middle)
-            for batch, drops in passes.plain(grid, compared, self._reader, fill):
+            wanted = table.missing(first)
+            if not wanted and not self._compared:  # an atlas from a file: other windows will do
+                wanted = grid.sample(CHECKED, tuple(side // 2 for side in table.image_size))
+            for batch, drops in passes.plain(grid, wanted, self._reader, fill):
                 table.put(batch, drops)
                 self._rough.update(batch)
+                self._compared += batch
                 yield table.evaluated
-        known = self._known(compared)
-        for batch, drops in passes.prepare(grid, compared, self._reader, fill, known):
+        known = self._known(self._compared)
+        for batch, drops in passes.prepare(grid, self._compared, self._reader, fill, known):
             table.put(batch, drops)
             self._rough.difference_update(batch)
         if not passes.reuses:
