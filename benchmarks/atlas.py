@@ -7,9 +7,9 @@ Per case, all in one run and in turns:
 - *plain*: the whole network for every window, in the better of batches of 1 and of 8, channels last
   in memory. Its time per window depends neither on the number of windows nor on their size, so it
   is timed on 16 windows and scaled to all of them.
-- *one field*: the exact field of one unit, as `valid_field` computes it, without the export.
-- *atlas*: the fields of all units, with the export of the network and the check against the plain
-  method; *without export* it is given the network's graph, as for the second image of a size.
+- *one field*: the exact field of one unit, as `valid_field` computes it, with the graph known.
+- *atlas*: the fields of all units, with the recording of the network's graph and the check against
+  the plain method; *atlas with graph* is given a graph, as for the second image of a size.
 - *first picture*: from the creation of the atlas to its first level of windows.
 - *look-up*: one field from the complete atlas.
 - *bound*: multiply-adds of the plain method, divided by those of the atlas.
@@ -80,7 +80,7 @@ def measure(case: Case, rounds: int) -> dict:
     built: dict[str, FieldAtlas] = {}
     graph: list[Graph] = []
 
-    def export() -> None:
+    def record() -> None:
         graph[:] = [Graph(model, image[None])]
 
     def atlas() -> None:
@@ -97,12 +97,12 @@ def measure(case: Case, rounds: int) -> dict:
         )
 
     works: dict[str, Callable[[], None]] = {
-        "export": export,
+        "graph": record,
         **{f"plain_{size}": partial(plain_windows, model, image, case, size) for size in BATCHES},
         "one_field": one_field,
         "first_picture": partial(first_picture, model, image, case),
         "atlas": atlas,
-        "atlas_without_export": atlas_with_graph,
+        "atlas_with_graph": atlas_with_graph,
     }
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
@@ -130,8 +130,8 @@ def measure(case: Case, rounds: int) -> dict:
         "seconds": found,
         "all_seconds": times,
         "plain_by_atlas": found["plain"] / found["atlas"],
-        "plain_by_atlas_without_export": found["plain"] / found["atlas_without_export"],
-        "atlas_without_export_by_one_field": found["atlas_without_export"] / found["one_field"],
+        "plain_by_atlas_with_graph": found["plain"] / found["atlas_with_graph"],
+        "atlas_with_graph_by_one_field": found["atlas_with_graph"] / found["one_field"],
         "bound": bound(model, image, built["warm"], graph[0]),
         "note": built["cold"].note,
         "difference": largest_difference(built["warm"], model, image, graph[0]),
@@ -288,13 +288,13 @@ def print_row(row: dict) -> None:
     for name, ratio in (
         ("plain", ""),
         ("one_field", ""),
-        ("export", ""),
+        ("graph", ""),
         ("first_picture", ""),
         ("atlas", f"  plain × {1 / row['plain_by_atlas']:.2f}"),
         (
-            "atlas_without_export",
-            f"  plain × {1 / row['plain_by_atlas_without_export']:.2f}, one field × "
-            f"{row['atlas_without_export_by_one_field']:.1f}; multiply-adds allow plain / "
+            "atlas_with_graph",
+            f"  plain × {1 / row['plain_by_atlas_with_graph']:.2f}, one field × "
+            f"{row['atlas_with_graph_by_one_field']:.1f}; multiply-adds allow plain / "
             f"{row['bound']:.1f}",
         ),
     ):

@@ -19,18 +19,20 @@ the first level has at most 5 × 5 windows. Each level contains the one before, 
 wasted and the last level is the exact result. (Larger windows on a coarser grid would measure
 something else, and each of their passes would be run in addition.) Missing windows are interpolated.
 
-**The first picture needs no export.** Exporting the network for the reuse of activations takes
-longer than a few passes of a small network, so the plain method runs the first level. Then this level
-is run again from the kept activations: the two methods are compared at every unit, and the result
-has the precision of differences. If they disagree, or activations cannot be reused, the plain method runs
+**The first picture needs no graph.** Recording the network's graph, for the reuse of activations,
+takes as long as a few passes, so the plain method runs the first level. Then this level is run again
+from the kept activations: the two methods are compared at every unit, and the result has the
+precision of differences. If they disagree, or activations cannot be reused, the plain method runs
 all windows, and `note` says so.
 
 **It can be stopped at any time**: the windows that have been run are kept, and a saved atlas goes on
-with the same network and image (`load`). The same arguments give the same atlas, up to rounding.
+with the same network and image (`load`). `build(path=...)` saves it while it is built. The same
+arguments give the same atlas, up to rounding.
 """
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +54,9 @@ from gcnlab.receptive.selfcheck import CHECKED
 from gcnlab.receptive.settings import AtlasSettings
 from gcnlab.receptive.unit import check_image, middle_pixel
 from gcnlab.receptive.validfield import ValidField
+
+SAVE_SECONDS = 30
+"""Seconds between two saves while an atlas is built; 20 times the time of a save, if that is more."""
 
 SAME = 1e-3
 """A saved atlas continues if the clean logits agree with its own within this share of the largest."""
@@ -77,8 +82,8 @@ class FieldAtlas:
         batch_size: largest number of windows per batch.
         reuse: reuse the activations of the clean image; False runs the whole network for every
             window.
-        graph: the network's graph for images of this size, or the error of its export, if it was
-            exported before; None exports the network after the first picture.
+        graph: the network's graph for images of this size, or the error of recording it, if that
+            was done before; None records it after the first picture.
 
     Attributes:
         table: the numbers (`gcnlab.receptive.atlas_table.AtlasTable`).
@@ -175,7 +180,10 @@ class FieldAtlas:
         return self.table.nbytes
 
     def build(
-        self, progress: bool = False, on_progress: Callable[[float], None] | None = None
+        self,
+        progress: bool = False,
+        on_progress: Callable[[float], None] | None = None,
+        path: str | Path | None = None,
     ) -> "FieldAtlas":
         """Run all windows that are missing, and store them with the precision of the settings.
 
@@ -185,6 +193,8 @@ class FieldAtlas:
         Args:
             progress: show a progress bar.
             on_progress: called after every batch with the share of the windows that have been run.
+            path: save the atlas to this file every half minute and at the end. After a crash,
+                `FieldAtlas.load(path, model, image).build(path=path)` goes on from there.
 
         Returns:
             This atlas.
@@ -193,12 +203,20 @@ class FieldAtlas:
             ValueError: windows are missing, and the atlas was loaded without its network.
         """
         count = math.prod(self.table.grid.shape)
+        saved, pause = time.monotonic(), SAVE_SECONDS
         with tqdm(total=count, desc="atlas", disable=not progress) as bar:
             bar.update(int(self.table.done.sum()))
             for share in self.steps():
                 bar.update(round(share * count) - bar.n)
                 if on_progress is not None:
                     on_progress(share)
+                if path is not None and time.monotonic() - saved >= pause:
+                    begun = time.monotonic()
+                    self.save(path)
+                    saved = time.monotonic()
+                    pause = max(SAVE_SECONDS, 20 * (saved - begun))
+        if path is not None:
+            self.save(path)
         return self
 
     def steps(self) -> Iterator[float]:

@@ -7,7 +7,7 @@ plus the receptive field, and where that is the whole image, the last layers are
 everywhere.
 
 The plain method runs the whole network for batches of occluded images. It is used for the first
-picture, since it needs no export of the network, and for networks where reuse fails or saves
+picture, since it needs no graph of the network, and for networks where reuse fails or saves
 nothing.
 """
 
@@ -85,8 +85,8 @@ class AtlasPasses:
         image: (channels, height, width), the model's input.
         batch_size: largest number of windows per batch.
         reuse: reuse the activations of the clean image.
-        graph: the network's graph for images of this size, or the error of its export, if it was
-            exported before.
+        graph: the network's graph for images of this size, or the error of recording it, if that
+            was done before.
 
     Attributes:
         score_map: logits of the clean image, (classes, rows, columns), on the CPU.
@@ -182,7 +182,7 @@ class AtlasPasses:
         fill: int | float,
         plain: Float[Tensor, "windows targets rows columns"],
     ) -> Drops:
-        """Export the network, and compare reuse with the plain method on some windows.
+        """Record the network's graph, and compare reuse with the plain method on some windows.
 
         If the two disagree, all windows are run by the plain method from then on; a warning and
         `note` say so.

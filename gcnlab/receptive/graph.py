@@ -60,7 +60,7 @@ class Operation:
 
 
 class NotTraceable(RuntimeError):
-    """The network cannot be exported as a graph, or its logits are random."""
+    """The network cannot be recorded as a graph, or its logits are random."""
 
 
 class Graph:
@@ -80,7 +80,8 @@ class Graph:
         """Record `model`, in evaluation mode, for images of the size of `image`, (1, C, H, W).
 
         Raises:
-            NotTraceable: the network cannot be exported, or draws random numbers.
+            NotTraceable: the network can neither be recorded in one pass nor exported, or it draws
+                random numbers.
         """
         self.checked, self.unusable = False, ""
         image = image.to(device_of(model), dtype_of(model) or image.dtype)

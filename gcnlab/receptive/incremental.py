@@ -109,14 +109,14 @@ class IncrementalNet:
     """A network with the kept activations of one image, for many small changes of that image.
 
     Args:
-        model: maps images to score maps; exported in evaluation mode. Its weights must not change
+        model: maps images to score maps; recorded in evaluation mode. Its weights must not change
             afterwards.
         image: (channels, height, width), the model's input.
-        graph: the model's graph for images of this size, or the error of its export, if it was
-            exported before; None exports the model.
+        graph: the model's graph for images of this size, or the error of recording it, if that
+            was done before; None records it.
 
     Raises:
-        NotTraceable: the network cannot be exported as a graph.
+        NotTraceable: the network cannot be recorded as a graph.
         NotReusable: the result of an operation is discontinuous, or its difference function cannot
             be built.
 

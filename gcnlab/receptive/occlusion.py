@@ -14,7 +14,7 @@ Three methods compute the map:
   edge (`gcnlab.receptive.drilldown`).
 
 The first field of a network is compared with the plain method on a few windows. If the two
-disagree, if an operation fails, or if the network cannot be exported as a graph, the plain method
+disagree, if an operation fails, or if the network cannot be recorded as a graph, the plain method
 is used from then on, and the field's note says so.
 """
 
@@ -65,9 +65,9 @@ class Occlusion:
             must not change while this object is used.
         image: (channels, height, width), the model's input (already normalised).
         reuse: reuse the activations of the clean image. If False, or if the network cannot be
-            exported as a graph, every method runs the whole network for every window.
-        graph: the network's graph for images of this size, or the error of its export, if it was
-            exported before; None exports the network.
+            recorded as a graph, every method runs the whole network for every window.
+        graph: the network's graph for images of this size, or the error of recording it, if that
+            was done before; None records it.
 
     Attributes:
         score_map: logits of the clean image, (classes, rows, columns), on the CPU.

@@ -112,14 +112,14 @@ def theoretical_field(
 
     Raises:
         ValueError: there is no submodule `at` whose output is a map.
-        NotTraceable: the network cannot be exported as a graph.
+        NotTraceable: the network cannot be recorded as a graph.
     """
     size, channels = pair("input_size", input_size, 1), whole("channels", channels, 1)
     return field_of(Graph(model, torch.zeros(1, channels, *size)), at)
 
 
 def field_of(graph: Graph, at: str | None = None) -> TheoreticalField:
-    """Compute the field from an exported graph (see `theoretical_field`)."""
+    """Compute the field from a recorded graph (see `theoretical_field`)."""
     last = len(graph.operations) - 1 if at is None else _last_of(graph, at)
     operations = graph.operations[: last + 1]
     name = at or "scores"

@@ -183,7 +183,7 @@ class Session:
     Args:
         model: maps images to logits; it runs in evaluation mode and its state is restored.
         image: the input of the model (already normalised).
-        graph: the exported model for images of this size, to avoid another export.
+        graph: the model's graph for images of this size, if it was recorded before.
     """
 
     def __init__(
@@ -197,10 +197,10 @@ class Session:
 
     @cached_property
     def graph(self) -> Graph:
-        """The exported graph of the model's operations.
+        """The graph of the model's operations.
 
         Raises:
-            NotTraceable: the model cannot be exported.
+            NotTraceable: the model cannot be recorded as a graph.
         """
         if self._graph is None:
             self._graph = Graph(self.model, self.image[None])
@@ -208,7 +208,7 @@ class Session:
 
     @property
     def traceable(self) -> bool:
-        """Whether the model has been exported."""
+        """Whether the model's graph has been recorded."""
         return self._graph is not None
 
     @cached_property
@@ -237,7 +237,7 @@ class Session:
 
         Raises:
             ValueError, TypeError: the question does not fit the image, or the model does not fit.
-            NotTraceable: the theoretical field needs an export, which failed.
+            NotTraceable: the theoretical field needs a graph, which cannot be recorded.
         """
         spent = 0.0
         answers = self._answers(question, on_progress)

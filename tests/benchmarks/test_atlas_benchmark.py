@@ -29,8 +29,8 @@ def test_a_row_describes_its_case(row):
 def test_the_ratios_are_those_of_the_seconds(row):
     spent = row["seconds"]
     assert row["plain_by_atlas"] == pytest.approx(spent["plain"] / spent["atlas"])
-    assert spent["atlas"] > spent["atlas_without_export"] > 0
-    assert row["all_seconds"]["export"] == [spent["export"]]
+    assert spent["atlas"] > spent["atlas_with_graph"] > 0
+    assert row["all_seconds"]["graph"] == [spent["graph"]]
     per_window = min(row["all_seconds"]["plain_1"][0] / 16, row["all_seconds"]["plain_8"][0] / 21)
     assert spent["plain"] == pytest.approx(25 * per_window)
 

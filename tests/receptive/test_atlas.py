@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from gcnlab.models import SegmentationNet
 from gcnlab.models.logits import logits_of
 from gcnlab.receptive import FieldAtlas, Occlusion, OcclusionSettings, valid_field
+from gcnlab.receptive.atlas import SAVE_SECONDS
 from gcnlab.receptive.atlas_table import ERROR
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.incremental import IncrementalNet, NotReusable
@@ -39,7 +40,7 @@ pytestmark = [
 
 
 def small(classes=4, seed=0):
-    """A network that is exported quickly."""
+    """A network whose passes are quick."""
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
@@ -174,7 +175,7 @@ def test_networks_of_other_libraries_at_every_unit(name):
 def test_what_cannot_be_reused_is_run_plain_and_says_so(image):
     class Asking(nn.Conv2d):
         def forward(self, x):
-            return super().forward(x) * (2 if x.sum() > 0 else 1)  # cannot be exported
+            return super().forward(x) * (2 if x.sum() > 0 else 1)  # has no graph
 
     model = Asking(3, 2, 3, padding=1).eval()
     atlas = FieldAtlas(model, image, window=8, stride=8).build()
@@ -238,7 +239,7 @@ def test_a_failure_of_reuse_keeps_what_was_run(net, image, atlas, monkeypatch):
     torch.testing.assert_close(found.table.values, atlas.table.values, atol=1e-5, rtol=1e-4)
 
 
-def test_a_graph_that_was_exported_and_checked_runs_no_plain_window(net, image, atlas, monkeypatch):
+def test_a_graph_that_was_checked_before_runs_no_plain_window(net, image, atlas, monkeypatch):
     graph = Graph(net, image[None])
     FieldAtlas(net, image, window=24, stride=24, graph=graph).build()
     assert graph.checked
@@ -523,41 +524,68 @@ def test_a_part_is_saved_and_goes_on(net, image, atlas, tmp_path):
     torch.testing.assert_close(found.table.values, atlas.table.values, atol=1e-6, rtol=1e-4)
 
 
-KILLED = """
-import sys, torch
+BUILDING = """
+import os, sys, torch
 from gcnlab.models import SegmentationNet
-from gcnlab.receptive import FieldAtlas
+from gcnlab.receptive import FieldAtlas, atlas
+atlas.SAVE_SECONDS = 0
+folder = sys.argv[1]
+path = folder + "/part.atlas"
 torch.manual_seed(0)
 net = SegmentationNet("mini", 4, kernel_size=3).eval()
 image = torch.randn(3, 64, 64)
-torch.save({"net": net.state_dict(), "image": image}, sys.argv[1] + "/inputs.pt")
-atlas = FieldAtlas(net, image, window=8, stride=2, precision="float16")
-for share in atlas.steps():
-    atlas.save(sys.argv[1] + "/part.atlas")
-    print(share, flush=True)
+torch.save({"net": net.state_dict(), "image": image}, folder + "/inputs.pt")
+if os.path.exists(path):
+    found = FieldAtlas.load(path, net, image)
+else:
+    found = FieldAtlas(net, image, window=8, stride=2, precision="float16")
+print(found.evaluated, flush=True)
+found.build(on_progress=lambda share: print(share, flush=True), path=path)
 """
 
 
 @pytest.mark.slow
-def test_it_goes_on_after_a_kill(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if float(line) > 0.2:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
+def test_it_goes_on_after_kills(tmp_path):
+    """A process that saves while it builds is killed three times, at any point of its work."""
+    path, kept = tmp_path / "part.atlas", 0.0
+    for kill_at in (0.2, 0.4, 0.6):
+        command = [sys.executable, "-c", BUILDING, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert float(process.stdout.readline()) >= kept
+            for line in process.stdout:
+                if float(line) > kill_at:
+                    process.send_signal(signal.SIGKILL)
+                    break
+        assert process.returncode == -signal.SIGKILL
+        before, kept = kept, FieldAtlas.load(path).evaluated
+        assert before < kept < 1
     inputs = torch.load(tmp_path / "inputs.pt", weights_only=True)
     net = SegmentationNet("mini", 4, kernel_size=3).eval()
     net.load_state_dict(inputs["net"])
-    atlas = FieldAtlas.load(tmp_path / "part.atlas", net, inputs["image"])
-    assert 0.2 < atlas.evaluated < 1
-    atlas.build()
-    whole = FieldAtlas(net, inputs["image"], window=8, stride=2, precision="float16").build()
+    atlas = FieldAtlas.load(path, net, inputs["image"]).build(path=path)
+    assert [file.name for file in tmp_path.glob("*.atlas")] == ["part.atlas"]
+    assert FieldAtlas.load(path).complete
     assert atlas.table.precision == "float16"
-    for pixel in some_units(whole, 20):
+    whole = FieldAtlas(net, inputs["image"], window=8, stride=2, precision="float16").build()
+    for pixel in some_units(whole, 50):
         agree_in_half = atlas.field(pixel).discrepancy, whole.field(pixel).discrepancy
         torch.testing.assert_close(*agree_in_half, atol=1e-3, rtol=1e-3)
+
+
+def test_it_is_saved_while_it_is_built(net, image, tmp_path, monkeypatch):
+    path, saves, clock = tmp_path / "one.atlas", [], [0.0]
+    monkeypatch.setattr("gcnlab.receptive.atlas.time.monotonic", lambda: clock[0])
+    atlas = FieldAtlas(net, image, window=8, stride=4)
+
+    def tick(share):
+        clock[0] += SAVE_SECONDS / 2
+        saves.append(FieldAtlas.load(path).evaluated if path.exists() else None)
+
+    atlas.build(on_progress=tick, path=path)
+    assert saves[:3] == [None, None, saves[2]]  # the second batch is saved after its report
+    assert saves[2] > 0
+    assert len({*saves}) == math.ceil(len(saves) / 2)
+    assert FieldAtlas.load(path).complete
 
 
 def test_another_image_or_network_is_refused(net, image, atlas, tmp_path):
