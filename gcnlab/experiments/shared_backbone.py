@@ -45,6 +45,41 @@ def compiled_backbone(backbone: nn.Module) -> Features:
     return torch.compile(backbone, dynamic=False, options={"freezing": True})
 
 
+class Joined(nn.Module):
+    """Networks with equal backbones (see `backbone_key`) as one network, whose backbone runs once.
+
+    Its classes are those of the first network, then those of the second, and so on.
+
+    Args:
+        models: the networks.
+        compiled: the backbone, compiled (see `compiled_backbone`); None runs that of the first.
+        batch_size: a compiled backbone runs on batches of 1, 2 and this number of images only; other
+            batches are filled up.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[SegmentationNet],
+        compiled: Features | None = None,
+        batch_size: int = 8,
+    ):
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        self._compiled, self._batch_size = compiled, batch_size
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes height width"]:
+        if self._compiled is None:
+            features = self.models[0].backbone(images)
+        else:
+            count = len(images)
+            more = 0 if count in (1, 2) else self._batch_size - count
+            filled = torch.cat([images, images[:1].expand(more, -1, -1, -1)])
+            features = [feature[:count] for feature in self._compiled(filled.contiguous())]
+        return torch.cat([m.decode(features, images.shape[-2:]) for m in self.models], 1)
+
+
 @torch.no_grad()
 def drops_together(
     models: Sequence[SegmentationNet],

@@ -246,6 +246,8 @@ class FieldAtlas:
         passes, table = self._passes, self.table
         grid, fill = table.grid, table.settings.fill
         first, *finer = table.steps()
+        same = [window for window in table.missing(1) if passes.unchanged(grid, window, fill)]
+        table.put(same, torch.zeros(len(same), *table.score.shape))
         if passes.unchecked:
             wanted = table.missing(first)
             if not wanted and not self._compared:  # an atlas from a file: other windows will do

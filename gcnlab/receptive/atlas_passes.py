@@ -132,6 +132,11 @@ class AtlasPasses:
         checked = isinstance(self.graph, Graph) and self.graph.checked
         return not (self._prepared or checked)
 
+    def unchanged(self, grid: OcclusionGrid, window: Window, fill: int | float) -> bool:
+        """Whether the image has the value of the window everywhere in it, such as padding."""
+        (i, j), image = window, self._plain_net.image
+        return bool((image[:, slice(*grid.rows[i]), slice(*grid.columns[j])] == fill).all())
+
     def plain(
         self, grid: OcclusionGrid, windows: list[Window], reader: UnitReader, fill: int | float
     ) -> Drops:

@@ -1,0 +1,360 @@
+"""Does coverage fall off towards the middle of large objects, and do errors follow it?
+
+    python -m gcnlab.experiments.atlases photos-conv1x1 photos-gcn11 --out data/results/atlases/photos
+
+The paper's Figure 3 shows the field of one pixel. An atlas has the fields of all pixels of an image
+(`gcnlab.receptive.FieldAtlas`). For the true class of every object, each pixel's field is described
+by the share of the object that it covers, its size, and what of it is outside of the object
+(`gcnlab.receptive.field_maps`); the means in parts of the depth, from edge to middle, are kept, and
+the rank correlation of coverage with being right within each image
+(`gcnlab.experiments.atlas_results`).
+
+All networks get the same images, so they can be compared object by object. Networks on one frozen
+backbone are measured together, since the backbone takes most of the time. A result is written after
+every ten images, and the command goes on where it was stopped.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from gcnlab.annotations import Float, Int, Shaped, Tensor
+from gcnlab.datasets.cutout import depths
+from gcnlab.experiments.atlas_results import (
+    MEASURES,
+    PARTS,
+    AtlasResult,
+    ImageRanks,
+    ObjectParts,
+    as_json,
+    read_atlases,
+)
+from gcnlab.experiments.command import result_files, run_command
+from gcnlab.experiments.object_fields import padded
+from gcnlab.experiments.objects import LabelledObject, mask_of, objects_in
+from gcnlab.experiments.rank_correlation import rank_correlation
+from gcnlab.experiments.shared_backbone import Joined, backbone_key, compiled_backbone
+from gcnlab.models.logits import logits_of
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.provenance import provenance, write_json
+from gcnlab.receptive import FieldAtlas, field_maps
+from gcnlab.receptive.graph import Graph, NotTraceable
+from gcnlab.training import TrainedRun, load_run, open_dataset
+
+WINDOWS = {"shapes": 32}
+"""Data set → side of the occluder, in pixels; 48 for the other data sets."""
+
+BATCH = 8
+"""Windows at a time."""
+
+SAVED_AFTER = 10
+"""Images between two saves."""
+
+Measured = tuple[list[ObjectParts], ImageRanks]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The images, and how their fields are measured."""
+
+    images: int = 100
+    """Number of images with an object, in random order."""
+    split: str = "val"
+    """The split with the images."""
+    least_depth: int = 16
+    """Smallest radius of the largest circle inside an object, in pixels."""
+    window: int | None = None
+    """Side of the occluder, in pixels; it moves by half of its side. Default: 48, or 32 on
+    Shapes."""
+    every: int = 8
+    """Distance between the pixels whose fields are kept, in pixels: 1, 2, 4 or 8."""
+    seed: int = 0
+    """Seed of the order of the images."""
+    compile: bool = False
+    """Run the whole network for every window, with the backbone compiled, instead of reusing the
+    clean image's activations: quicker for several networks on one large frozen backbone."""
+
+    def __post_init__(self):
+        for name in ("images", "least_depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or positive, not {self.seed}")
+        if self.window is not None and self.window < 2:
+            raise ValueError(f"window must be at least 2, not {self.window}")
+
+
+class Measurement:
+    """Networks on one backbone, whose fields are measured image by image.
+
+    Args:
+        runs: the networks.
+        settings: how they are measured.
+
+    Raises:
+        ValueError: the networks do not share a backbone.
+    """
+
+    def __init__(self, runs: list[TrainedRun], settings: Settings):
+        models = [run.model for run in runs]
+        if len({backbone_key(model) for model in models}) > 1:
+            raise ValueError("the networks must share one frozen backbone to be measured together")
+        self.data, self.normalization = runs[0].config.data, runs[0].normalization
+        backbone = compiled_backbone(models[0].backbone) if settings.compile else None
+        self.settings, self.net = settings, Joined(models, backbone, BATCH)
+        self.counts = [model.num_classes for model in models]
+        self._graphs: dict[tuple[int, int], Graph | NotTraceable] = {}
+
+    def __call__(
+        self,
+        picture: Shaped[Tensor, "3 height width"],
+        labels: Shaped[Tensor, "height width"],
+        objects: list[LabelledObject],
+    ) -> list[Measured]:
+        """For each network, the objects and the correlations within the image."""
+        image = padded(self.normalization(picture), self.data)
+        number = padded(_numbered(labels, objects) + 1, self.data) - 1
+        depth = torch.full(number.shape, float("nan"), dtype=torch.float64)
+        for i in range(len(objects)):
+            own = depths(number == i)
+            depth[number == i] = torch.from_numpy(own / own.max())[number == i]
+        with evaluation_mode(self.net):
+            logits = logits_of(self.net, image[None])[0]
+        kinds = sorted({item.kind for item in objects})
+        starts = np.cumsum([0, *self.counts[:-1]]).tolist()
+        atlas = self._atlas(image, tuple(start + kind for start in starts for kind in kinds))
+        found = []
+        for start, count in zip(starts, self.counts):
+            predicted = logits[start : start + count].argmax(0)
+            units = {kind: _units(atlas, number, start + kind, predicted == kind) for kind in kinds}
+            found.append(_described(objects, units, number, depth))
+        return found
+
+    def _atlas(
+        self, image: Float[Tensor, "3 height width"], targets: tuple[int, ...]
+    ) -> FieldAtlas:
+        settings, size = self.settings, tuple(image.shape[-2:])
+        if size not in self._graphs and not settings.compile:
+            try:
+                self._graphs[size] = Graph(self.net, image[None])
+            except NotTraceable as error:
+                self._graphs[size] = error
+        window = settings.window or WINDOWS.get(self.data.dataset, 48)
+        atlas = FieldAtlas(
+            self.net,
+            image,
+            window,
+            window // 2,
+            target=targets,
+            every=settings.every,
+            batch_size=BATCH,
+            reuse=not settings.compile,
+            graph=self._graphs.get(size),
+        )
+        return atlas.build()
+
+
+def _numbered(
+    labels: Shaped[Tensor, "height width"], objects: list[LabelledObject]
+) -> Int[Tensor, "height width"]:
+    """The position in the list of the object at each pixel; −1 where there is none."""
+    found = torch.full(labels.shape, -1)
+    for i, item in enumerate(objects):
+        found[mask_of(labels, item)] = i
+    return found
+
+
+def _units(
+    atlas: FieldAtlas,
+    number: Int[Tensor, "height width"],
+    target: int,
+    right: Shaped[Tensor, "height width"],
+) -> dict[str, Tensor]:
+    """Measure → its value at each unit, and the units' pixels in the image."""
+    maps = field_maps(atlas, number, target=target)
+    rows, columns = maps.centres.unbind(-1)
+    return {
+        "pixels": maps.centres,
+        "right": 100 * right[rows, columns].double(),
+        **{name: 100 * getattr(maps, name).double() for name in ("coverage", "context", "area")},
+        **{name: getattr(maps, name).double() for name in ("radius", "offset")},
+    }
+
+
+def _described(
+    objects: list[LabelledObject],
+    units: dict[int, dict[str, Tensor]],
+    number: Int[Tensor, "height width"],
+    depth: Float[Tensor, "height width"],
+) -> Measured:
+    """The means in the parts of each object, and the correlations over the units on objects."""
+    parts, everywhere = [], []
+    for i, item in enumerate(objects):
+        values = units[item.kind]
+        rows, columns = values["pixels"].unbind(-1)
+        own = number[rows, columns] == i
+        deep = depth[rows, columns][own].numpy()
+        here = {name: values[name][own].numpy() for name in MEASURES}
+        part = np.ceil(deep * PARTS).astype(int) - 1
+        means = {
+            name: tuple(_mean(column[part == p]) for p in range(PARTS))
+            for name, column in here.items()
+        }
+        counts = tuple(int((part == p).sum()) for p in range(PARTS))
+        parts.append(ObjectParts(item, counts, means))
+        everywhere.append(np.stack([here["coverage"], here["right"], deep]))
+    coverage, right, deep = np.concatenate(everywhere, 1)
+    ranks = ImageRanks(
+        objects[0].image,
+        len(deep),
+        rank_correlation(coverage, right).rho,
+        rank_correlation(coverage, deep).rho,
+        rank_correlation(right, deep).rho,
+    )
+    return parts, ranks
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of those that are not NaN; NaN if there is none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def images_with_objects(
+    dataset: Dataset, settings: Settings
+) -> Iterator[tuple[Shaped[Tensor, "3 height width"], Tensor, list[LabelledObject]]]:
+    """Images in random order with their labels and objects; those without an object are left out."""
+    order = np.random.default_rng(settings.seed).permutation(len(dataset))
+    chosen = 0
+    for index in order.tolist():
+        picture, labels = dataset[index]
+        labels = torch.as_tensor(labels)
+        if objects := objects_in(labels, index, settings.least_depth):
+            yield picture, labels, objects
+            chosen += 1
+            if chosen == settings.images:
+                return
+
+
+@dataclass(frozen=True)
+class Command:
+    """Measure the fields of all pixels of objects; write OUT/NAME.json for each run."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of segmentation networks, or names of pretrained networks."""
+    out: Path = Path("data/results/atlases")
+    """Folder of the results; images that a result has are not measured again."""
+    root: Path | None = None
+    """Folder of the data sets; default: that with which the network was trained."""
+    device: str | None = None
+    """cpu, cuda, …; default: the GPU if there is one."""
+    settings: Settings = field(default_factory=Settings)
+
+    def __call__(self) -> None:
+        files = result_files(self.runs, self.out)
+        loaded = {path: load_run(path, self.device) for path in files}
+        groups: dict[Any, list[Path]] = {}
+        for path, run in loaded.items():
+            groups.setdefault((backbone_key(run.model), run.config.data), []).append(path)
+        for paths in groups.values():
+            self._measure({path: loaded[path] for path in paths}, files)
+
+    def _measure(self, runs: dict[Path, TrainedRun], files: dict[Path, Path]) -> None:
+        """Measure networks on one backbone."""
+        data, results = next(iter(runs.values())).config.data, []
+        if self.root is not None:
+            data = replace(data, root=self.root)
+        for path, run in runs.items():
+            results.append(_Result(path.name, run, files[path], self.settings))
+        measurement = Measurement(list(runs.values()), self.settings)
+        images = list(images_with_objects(open_dataset(data, self.settings.split), self.settings))
+        title, begun = ", ".join(path.name for path in runs), time.perf_counter()
+        for picture, labels, objects in tqdm(images, desc=title, unit="image"):
+            image = objects[0].image
+            if all(image in result.images for result in results):
+                continue
+            for result, measured in zip(results, measurement(picture, labels, objects)):
+                result.images[image] = measured
+            if len(results[0].images) % SAVED_AFTER == 0:
+                begun = self._save(results, begun)
+        self._save(results, begun)
+
+    def _save(self, results: list["_Result"], begun: float) -> float:
+        now = time.perf_counter()
+        for result in results:
+            result.seconds += now - begun
+            result.save()
+        return now
+
+
+class _Result:
+    """The file of one network.
+
+    Attributes:
+        images: index of an image → what was measured, in the order of measuring.
+        seconds: time of the measurement, which all networks of a group share.
+
+    Raises:
+        ValueError: the file has other settings.
+    """
+
+    def __init__(self, name: str, run: TrainedRun, path: Path, settings: Settings):
+        self.name, self.run, self.path, self.settings = name, run, path, settings
+        self.images: dict[int, Measured] = {}
+        self.seconds = 0.0
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        found, values = read_atlases(self.path), json.loads(self.path.read_text())
+        if values["settings"] | {"images": 0} != asdict(self.settings) | {"images": 0}:
+            raise ValueError(f"{self.path}: was measured with other settings: choose another --out")
+        self.seconds = values["provenance"]["wall_seconds"]
+        for ranks in found.images:
+            own = [item for item in found.objects if item.item.image == ranks.image]
+            self.images[ranks.image] = own, ranks
+
+    def save(self) -> None:
+        model, training = self.run.config.model, self.run.config.training
+        objects = tuple(item for own, _ in self.images.values() for item in own)
+        ranks = tuple(ranks for _, ranks in self.images.values())
+        record = provenance(
+            seeds=[training.seed, self.settings.seed],
+            dataset=self.run.config.data.dataset,
+            split=self.settings.split,
+            device=next(self.run.model.parameters()).device,
+            seconds=self.seconds,
+        )
+        write_json(
+            {
+                "network": self.name,
+                "head": model.head,
+                "kernel_size": model.kernel_size,
+                "refine": model.refine,
+                "backbone": model.backbone,
+                "seed": training.seed,
+                "settings": asdict(self.settings),
+                **as_json(AtlasResult(self.name, training.seed, objects, ranks)),
+                "provenance": record,
+            },
+            self.path,
+            indent=None,
+        )
+
+
+def main() -> None:
+    """Entry point of `python -m gcnlab.experiments.atlases`."""
+    run_command(Command, "gcnlab.experiments.atlases")
+
+
+if __name__ == "__main__":
+    main()
