@@ -201,8 +201,7 @@ def largest_difference(
 
 def stored(atlas: FieldAtlas, precision: str) -> dict[str, float]:
     """Size and error of the atlas with one precision."""
-    small = FieldAtlas.__new__(FieldAtlas)
-    small.table, small._passes = atlas.table.stored_as(precision), None
+    small = FieldAtlas.of_table(atlas.table.stored_as(precision))
     errors, agreements = [], []
     for unit in random_units(atlas, UNITS):
         exact, ours = atlas.field(unit), small.field(unit)

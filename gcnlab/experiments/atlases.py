@@ -42,12 +42,19 @@ from gcnlab.experiments.command import result_files, run_command
 from gcnlab.experiments.object_fields import padded
 from gcnlab.experiments.objects import LabelledObject, mask_of, objects_in
 from gcnlab.experiments.rank_correlation import rank_correlation
-from gcnlab.experiments.shared_backbone import Joined, backbone_key, compiled_backbone
+from gcnlab.experiments.shared_backbone import (
+    Joined,
+    backbone_key,
+    compiled_backbone,
+    tables_together,
+)
 from gcnlab.models.logits import logits_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import FieldAtlas, field_maps
+from gcnlab.receptive.atlas_table import AtlasTable
 from gcnlab.receptive.graph import Graph, NotTraceable
+from gcnlab.receptive.settings import AtlasSettings
 from gcnlab.training import TrainedRun, load_run, open_dataset
 
 WINDOWS = {"shapes": 32}
@@ -109,9 +116,8 @@ class Measurement:
         if len({backbone_key(model) for model in models}) > 1:
             raise ValueError("the networks must share one frozen backbone to be measured together")
         self.data, self.normalization = runs[0].config.data, runs[0].normalization
-        backbone = compiled_backbone(models[0].backbone) if settings.compile else None
-        self.settings, self.net = settings, Joined(models, backbone, BATCH)
-        self.counts = [model.num_classes for model in models]
+        self.settings, self.models = settings, models
+        self._compiled = compiled_backbone(models[0].backbone) if settings.compile else None
         self._graphs: dict[tuple[int, int], Graph | NotTraceable] = {}
 
     def __call__(
@@ -127,40 +133,56 @@ class Measurement:
         for i in range(len(objects)):
             own = depths(number == i)
             depth[number == i] = torch.from_numpy(own / own.max())[number == i]
-        with evaluation_mode(self.net):
-            logits = logits_of(self.net, image[None])[0]
-        kinds = sorted({item.kind for item in objects})
-        starts = np.cumsum([0, *self.counts[:-1]]).tolist()
-        atlas = self._atlas(image, tuple(start + kind for start in starts for kind in kinds))
+        kinds = tuple(sorted({item.kind for item in objects}))
+        window = self.settings.window or WINDOWS.get(self.data.dataset, 48)
+        atlas = AtlasSettings(window, window // 2, target=kinds, every=self.settings.every)
         found = []
-        for start, count in zip(starts, self.counts):
-            predicted = logits[start : start + count].argmax(0)
-            units = {kind: _units(atlas, number, start + kind, predicted == kind) for kind in kinds}
+        for table in self._tables(image, atlas):
+            units = {kind: _units(table, number, kind) for kind in kinds}
             found.append(_described(objects, units, number, depth))
         return found
 
-    def _atlas(
-        self, image: Float[Tensor, "3 height width"], targets: tuple[int, ...]
-    ) -> FieldAtlas:
-        settings, size = self.settings, tuple(image.shape[-2:])
-        if size not in self._graphs and not settings.compile:
+    def _tables(
+        self, image: Float[Tensor, "3 height width"], settings: AtlasSettings
+    ) -> list[AtlasTable]:
+        """The drops of all windows, for each network."""
+        if self._compiled is not None:
+            return tables_together(self.models, image, settings, BATCH, self._compiled)
+        net, size, kinds = Joined(self.models), tuple(image.shape[-2:]), settings.target
+        if size not in self._graphs:
             try:
-                self._graphs[size] = Graph(self.net, image[None])
+                self._graphs[size] = Graph(net, image[None])
             except NotTraceable as error:
                 self._graphs[size] = error
-        window = settings.window or WINDOWS.get(self.data.dataset, 48)
+        counts = [model.num_classes for model in self.models]
+        starts = np.cumsum([0, *counts[:-1]]).tolist()
         atlas = FieldAtlas(
-            self.net,
+            net,
             image,
-            window,
-            window // 2,
-            target=targets,
+            settings.window,
+            settings.stride,
+            target=tuple(start + kind for start in starts for kind in kinds),
             every=settings.every,
             batch_size=BATCH,
-            reuse=not settings.compile,
-            graph=self._graphs.get(size),
-        )
-        return atlas.build()
+            graph=self._graphs[size],
+        ).build()
+        with evaluation_mode(net), torch.no_grad():
+            logits = logits_of(net, image[None])[0].cpu()
+        rows, columns = (torch.from_numpy(at) for at in atlas.units)
+        tables = []
+        for n, (start, count) in enumerate(zip(starts, counts)):
+            own = slice(n * len(kinds), (n + 1) * len(kinds))
+            tables.append(
+                replace(
+                    atlas.table,
+                    settings=settings,
+                    values=atlas.table.values[own],
+                    scale=atlas.table.scale[own],
+                    score=atlas.table.score[own],
+                    predicted=logits[start : start + count].argmax(0)[rows[:, None], columns],
+                )
+            )
+        return tables
 
 
 def _numbered(
@@ -173,18 +195,12 @@ def _numbered(
     return found
 
 
-def _units(
-    atlas: FieldAtlas,
-    number: Int[Tensor, "height width"],
-    target: int,
-    right: Shaped[Tensor, "height width"],
-) -> dict[str, Tensor]:
-    """Measure → its value at each unit, and the units' pixels in the image."""
-    maps = field_maps(atlas, number, target=target)
-    rows, columns = maps.centres.unbind(-1)
+def _units(table: AtlasTable, number: Int[Tensor, "height width"], kind: int) -> dict[str, Tensor]:
+    """Measure → its value at each unit for a class, and the units' pixels in the image."""
+    maps = field_maps(FieldAtlas.of_table(table), number, target=kind)
     return {
         "pixels": maps.centres,
-        "right": 100 * right[rows, columns].double(),
+        "right": 100 * (table.predicted == kind).double(),
         **{name: 100 * getattr(maps, name).double() for name in ("coverage", "context", "area")},
         **{name: getattr(maps, name).double() for name in ("radius", "offset")},
     }

@@ -18,7 +18,10 @@ from gcnlab.models import SegmentationNet
 from gcnlab.models.logits import device_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.models.segmenter import per_level
+from gcnlab.receptive.atlas import hash_of
+from gcnlab.receptive.atlas_table import AtlasTable
 from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.receptive.settings import AtlasSettings
 from gcnlab.training.checkpoint import fingerprint
 
 REACH = {False: 2, True: 6}
@@ -49,35 +52,68 @@ class Joined(nn.Module):
     """Networks with equal backbones (see `backbone_key`) as one network, whose backbone runs once.
 
     Its classes are those of the first network, then those of the second, and so on.
-
-    Args:
-        models: the networks.
-        compiled: the backbone, compiled (see `compiled_backbone`); None runs that of the first.
-        batch_size: a compiled backbone runs on batches of 1, 2 and this number of images only; other
-            batches are filled up.
     """
 
-    def __init__(
-        self,
-        models: Sequence[SegmentationNet],
-        compiled: Features | None = None,
-        batch_size: int = 8,
-    ):
+    def __init__(self, models: Sequence[SegmentationNet]):
         super().__init__()
         self.models = nn.ModuleList(models)
-        self._compiled, self._batch_size = compiled, batch_size
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes height width"]:
-        if self._compiled is None:
-            features = self.models[0].backbone(images)
-        else:
-            count = len(images)
-            more = 0 if count in (1, 2) else self._batch_size - count
-            filled = torch.cat([images, images[:1].expand(more, -1, -1, -1)])
-            features = [feature[:count] for feature in self._compiled(filled.contiguous())]
+        features = self.models[0].backbone(images)
         return torch.cat([m.decode(features, images.shape[-2:]) for m in self.models], 1)
+
+
+@torch.no_grad()
+def tables_together(
+    models: Sequence[SegmentationNet],
+    image: Float[Tensor, "3 height width"],
+    settings: AtlasSettings,
+    batch_size: int = 8,
+    backbone: Features | None = None,
+) -> list[AtlasTable]:
+    """For each network, the numbers of `gcnlab.receptive.FieldAtlas`, by the plain method.
+
+    Windows that leave the image as it is, such as those in padding, are not run.
+
+    Args:
+        models: networks with equal backbones (see `backbone_key`), whose logits have the size of
+            the image.
+        image: the networks' input.
+        settings: the occluder, some classes, and the pixels to keep.
+        batch_size: number of images at once.
+        backbone: computes what the networks' backbones compute; None is that of the first network.
+    """
+    size, backbone = tuple(image.shape[-2:]), models[0].backbone if backbone is None else backbone
+    image, kinds = image.to(device_of(models[0])), list(settings.target)
+    clean, tables = [], []
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(evaluation_mode(model))
+        features = backbone(image.repeat(batch_size, 1, 1, 1))  # one size, for a compiled backbone
+        for model in models:
+            logits = model.decode([f[:1] for f in features], size)[0, :, :: settings.every]
+            logits = logits[..., :: settings.every].cpu()
+            clean.append(logits[kinds].double())
+            tables.append(
+                AtlasTable.empty(settings, size, clean[-1], logits.argmax(0), size, hash_of(image))
+            )
+        grid = tables[0].grid
+        place = {(i, j): (slice(*grid.rows[i]), slice(*grid.columns[j])) for i, j in grid.windows()}
+        changing = [w for w, at in place.items() if (image[:, *at] != settings.fill).any()]
+        for start in range(0, len(changing), batch_size):
+            batch = changing[start : start + batch_size]
+            images = image.repeat(batch_size, 1, 1, 1)
+            for one, window in zip(images, batch):
+                one[:, *place[window]] = settings.fill
+            features = [f[: len(batch)] for f in backbone(images)]
+            for model, before, table in zip(models, clean, tables):
+                logits = model.decode(features, size)[..., :: settings.every, :: settings.every]
+                table.put(batch, before - logits[:, kinds].double().cpu())
+        for table in tables:
+            table.done.fill_(True)
+    return tables
 
 
 @torch.no_grad()

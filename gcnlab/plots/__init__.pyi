@@ -2,6 +2,7 @@ from .coverage import plot_coverage
 from .distance import plot_distance_curves
 from .errors import plot_changes, plot_confusion, plot_error_kinds
 from .examples import plot_examples
+from .field_maps import plot_depth_profiles, plot_field_maps
 from .figure3 import plot_fields_at_scales
 from .kernels import plot_against_k, plot_kernels
 from .notebook import show
@@ -29,10 +30,12 @@ __all__ = [
     "plot_confusion",
     "plot_cost_and_score",
     "plot_coverage",
+    "plot_depth_profiles",
     "plot_distance_curves",
     "plot_epochs",
     "plot_error_kinds",
     "plot_examples",
+    "plot_field_maps",
     "plot_fields",
     "plot_fields_at_scales",
     "plot_kernels",

@@ -332,6 +332,13 @@ class FieldAtlas:
             centre=middle_pixel(unit, table.image_size, table.map_size),
         )
 
+    @classmethod
+    def of_table(cls, table: AtlasTable) -> "FieldAtlas":
+        """An atlas for look-ups, of numbers that were computed elsewhere."""
+        atlas = cls.__new__(cls)
+        atlas.table, atlas._passes, atlas._rough = table, None, set()
+        return atlas
+
     def save(self, path: str | Path) -> None:
         """Save the atlas as one safetensors file, which contains no code.
 
@@ -362,8 +369,7 @@ class FieldAtlas:
             ValueError: the file is damaged, or is not an atlas, or belongs to another network or
                 image.
         """
-        atlas = cls.__new__(cls)
-        atlas.table, atlas._passes, atlas._rough = load_table(path), None, set()
+        atlas = cls.of_table(load_table(path))
         if model is None and image is None:
             return atlas
         if model is None or image is None:
