@@ -20,12 +20,13 @@ from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from gcnlab.experiments import coverage, field_measures, report, size_groups
+from gcnlab.experiments import atlas_results, coverage, field_measures, report, size_groups
+from gcnlab.experiments.atlas_results import AtlasResult, Interval, read_atlases
 from gcnlab.experiments.field_results import FieldResult, read_fields
 from gcnlab.experiments.network_cost import table_networks
 from gcnlab.experiments.object_size import read_result
 from gcnlab.experiments.paper import results_folder
-from gcnlab.experiments.rank_correlation import Correlation
+from gcnlab.experiments.rank_correlation import Correlation, rank_correlation
 from gcnlab.experiments.scales import Scale
 from gcnlab.experiments.tables import SCORES, Claim, paper_table
 from gcnlab.pretrained import data_folder, pretrained_networks
@@ -425,6 +426,103 @@ def _rho(found: Correlation) -> str:
     return f"{found.rho:+.2f}"
 
 
+# --- The fields of all pixels of objects
+
+OF_PART = {
+    "coverage": "covered, %",
+    "right": "right, %",
+    "context": "field outside, %",
+    "radius": "radius, px",
+}
+
+
+def edge_to_middle_on_shapes(runs: report.Runs) -> Rows:
+    return _edge_to_middle("shapes", ((0, 80), (80, 1000)), ("conv1x1", "gcn15"))
+
+
+def edge_to_middle_on_photographs(runs: report.Runs) -> Rows:
+    return _edge_to_middle("photos", ((0, 110), (110, 1000)), ("conv1x1", "gcn11"))
+
+
+def _edge_to_middle(folder: str, groups: tuple[tuple[int, int], ...], heads: Iterable[str]) -> Rows:
+    """Means of fields from the edge to the middle of small and large objects."""
+    found = _atlases(folder)
+    ends = [n / atlas_results.PARTS for n in range(atlas_results.PARTS + 1)]
+    parts = [f"{a:.1g}–{b:.1g}" for a, b in pairwise(ends)]
+    rows = [["measure", "objects", "network", *parts, "middle − edge"]]
+    for (low, high), (measure, title) in product(groups, OF_PART.items()):
+        size = f"over {low} px" if low else f"up to {high} px"
+        for name in heads:
+            profile = atlas_results.profile(found[name], measure, low, high)
+            change = atlas_results.change(found[name], measure, low, high)
+            objects = f"{size}: {change.count}"
+            means = [f"{part.mean:.1f}" for part in profile]
+            rows.append([title, objects, NETWORKS[name], *means, _interval(change, 1)])
+    return rows
+
+
+def coverage_and_errors_on_shapes(runs: report.Runs) -> Rows:
+    return _coverage_and_errors("shapes")
+
+
+def coverage_and_errors_on_photographs(runs: report.Runs) -> Rows:
+    return _coverage_and_errors("photos")
+
+
+def _coverage_and_errors(folder: str) -> Rows:
+    """Rank correlations within images, over the pixels on objects."""
+    rows = [
+        [
+            "network",
+            "images",
+            "coverage, right",
+            "at equal depth",
+            "coverage, depth",
+            "right, depth",
+        ]
+    ]
+    for name, results in _atlases(folder).items():
+        names = ("coverage_right", "at_equal_depth", "coverage_depth", "right_depth")
+        found = [atlas_results.within_images(results, one) for one in names]
+        rows.append([NETWORKS[name], str(found[0].count), *(_interval(one, 2) for one in found)])
+    return rows
+
+
+def coverage_gains(runs: report.Runs) -> Rows:
+    """What the larger kernel adds to coverage and to what is right, in the same parts of the same
+    objects."""
+    rows = [["data", "objects", "part", "covered, points", "right, points", "rank correlation"]]
+    for data, folder, head, groups in (
+        ("Shapes, k = 15", "shapes", "gcn15", ((0, 80), (80, 1000))),
+        ("photographs, k = 11", "photos", "gcn11", ((0, 110), (110, 1000))),
+    ):
+        found = _atlases(folder)
+        pair = found["conv1x1"], found[head]
+        for (low, high), (part, title) in product(groups, ((0, "edge"), (-1, "middle"))):
+            gains = {
+                m: atlas_results.gains(*pair, m, low, high)[:, part] for m in ("coverage", "right")
+            }
+            together = rank_correlation(*gains.values())
+            cells = [_interval(atlas_results.interval(gain), 1) for gain in gains.values()]
+            size = f"over {low} px" if low else f"up to {high} px"
+            p = f"{together.rho:+.2f} (p {report.p_value(together.p)})"
+            rows.append([data, f"{size}: {together.objects}", title, *cells, p])
+    return rows
+
+
+def _atlases(folder: str) -> dict[str, list[AtlasResult]]:
+    """Name of a network → its results of all seeds."""
+    files = sorted((results_folder() / "atlases" / folder).glob("*.json"))
+    found = [read_atlases(path) for path in files]
+    by_name = {name: [r for r in found if r.head == name] for name in NETWORKS}
+    return {name: results for name, results in by_name.items() if results}
+
+
+def _interval(found: Interval, digits: int) -> str:
+    mean, low, high = (f"{n:+.{digits}f}" for n in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}]"
+
+
 # --- Dense CRF
 
 
@@ -616,6 +714,11 @@ TABLES: dict[str, Callable[[report.Runs], Rows]] = {
         same_objects_by_length,
         why_right_inside,
         accuracy_by_distance,
+        edge_to_middle_on_shapes,
+        edge_to_middle_on_photographs,
+        coverage_and_errors_on_shapes,
+        coverage_and_errors_on_photographs,
+        coverage_gains,
         crf,
         vrf_growth,
         vrf_networks,

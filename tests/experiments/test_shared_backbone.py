@@ -3,9 +3,15 @@
 import pytest
 import torch
 
-from gcnlab.experiments.shared_backbone import backbone_key, drops_together, logits_at
+from gcnlab.experiments.shared_backbone import (
+    Joined,
+    backbone_key,
+    drops_together,
+    logits_at,
+    tables_together,
+)
 from gcnlab.models import SegmentationNet, build_backbone
-from gcnlab.receptive import Occlusion, OcclusionSettings
+from gcnlab.receptive import AtlasSettings, FieldAtlas, Occlusion, OcclusionSettings
 from gcnlab.receptive.grid import OcclusionGrid
 from tests.python import run_python
 
@@ -103,3 +109,28 @@ def test_the_compiled_backbone_computes_the_same():
     """In a process of its own: the shape checks of the tests cannot be compiled."""
     done = run_python(COMPILED)
     assert done.stdout.strip() == "equal", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [1, 4])
+def test_tables_are_those_of_each_network_alone(every):
+    """Also where the image has the value of the window; batches of 8 do not divide the windows."""
+    backbone = build_backbone("mini")
+    models = [network("conv1x1", 1, False, backbone), network("gcn", 3, True, backbone)]
+    image = torch.randn(3, 96, 80)
+    image[:, 64:] = 0
+    settings = AtlasSettings(16, 8, target=(2, 0), every=every)
+    tables = tables_together(models, image, settings, 8)
+    with torch.no_grad():
+        joined = Joined(models)(image[None])
+    for i, (model, table) in enumerate(zip(models, tables)):
+        atlas = FieldAtlas(model, image, 16, 8, target=(2, 0), every=every, reuse=False).build()
+        assert table.complete
+        assert table.settings == atlas.settings
+        torch.testing.assert_close(table.values, atlas.table.values, atol=1e-4, rtol=1e-4)
+        for name in ("score", "predicted"):
+            torch.testing.assert_close(getattr(table, name), getattr(atlas.table, name))
+        assert (table.image_size, table.map_size) == ((96, 80), (96, 80))
+        assert table.image_hash == atlas.table.image_hash
+        with torch.no_grad():
+            torch.testing.assert_close(joined[:, 4 * i : 4 * i + 4], model(image[None]))

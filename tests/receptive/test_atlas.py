@@ -23,6 +23,7 @@ from gcnlab.models import SegmentationNet
 from gcnlab.models.logits import logits_of
 from gcnlab.receptive import FieldAtlas, Occlusion, OcclusionSettings, valid_field
 from gcnlab.receptive.atlas import SAVE_SECONDS
+from gcnlab.receptive.atlas_passes import AtlasPasses
 from gcnlab.receptive.atlas_table import ERROR
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.incremental import IncrementalNet, NotReusable
@@ -198,6 +199,30 @@ def test_reuse_that_saves_nothing_is_not_used(image):
     assert "reuse would save 0 % of the multiply-adds" in atlas.note
     exact = valid_field(model, image, (20, 24), window=8, stride=8)
     agree(atlas.field((20, 24)).discrepancy, exact.discrepancy)
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_windows_that_change_nothing_are_not_run(net, image, reuse, monkeypatch):
+    image, run = image.clone(), []
+    image[:, 24:, 16:] = 0.5
+    drops = drops_of_every_window(net, image, 8, 4, 0.5)
+    for name in ("_reused", "plain"):
+        own = getattr(AtlasPasses, name)
+
+        def counted(self, grid, windows, *args, own=own):
+            run.extend(windows)
+            return own(self, grid, windows, *args)
+
+        monkeypatch.setattr(AtlasPasses, name, counted)
+    atlas = FieldAtlas(net, image, window=8, stride=4, fill=0.5, reuse=reuse).build()
+    grid = atlas.table.grid
+    assert atlas.complete
+    assert len({*run}) == len(grid.windows()) - 5 * 9
+    assert not any(i >= 6 and j >= 4 for i, j in run)
+    classes, (rows, columns) = atlas.table.predicted, atlas.units
+    units = drops[..., rows[:, None], columns].permute(3, 4, 2, 0, 1)
+    wanted = units.gather(2, classes[..., None, None, None].expand(-1, -1, 1, *grid.shape))[:, :, 0]
+    agree(atlas.table.values[0], wanted)
 
 
 def test_without_reuse_it_is_the_same(net, image, atlas):
