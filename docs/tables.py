@@ -20,8 +20,9 @@ from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from gcnlab.experiments import atlas_results, coverage, field_measures, report, size_groups
-from gcnlab.experiments.atlas_results import AtlasResult, Interval, read_atlases
+from gcnlab.experiments import coverage, depth_profiles, field_measures, report, size_groups
+from gcnlab.experiments.atlas_results import PARTS, AtlasResult, read_atlases
+from gcnlab.experiments.depth_profiles import Interval
 from gcnlab.experiments.field_results import FieldResult, read_fields
 from gcnlab.experiments.network_cost import table_networks
 from gcnlab.experiments.object_size import read_result
@@ -447,14 +448,14 @@ def edge_to_middle_on_photographs(runs: report.Runs) -> Rows:
 def _edge_to_middle(folder: str, groups: tuple[tuple[int, int], ...], heads: Iterable[str]) -> Rows:
     """Means of fields from the edge to the middle of small and large objects."""
     found = _atlases(folder)
-    ends = [n / atlas_results.PARTS for n in range(atlas_results.PARTS + 1)]
+    ends = [n / PARTS for n in range(PARTS + 1)]
     parts = [f"{a:.1g}–{b:.1g}" for a, b in pairwise(ends)]
     rows = [["measure", "objects", "network", *parts, "middle − edge"]]
     for (low, high), (measure, title) in product(groups, OF_PART.items()):
         size = f"over {low} px" if low else f"up to {high} px"
         for name in heads:
-            profile = atlas_results.profile(found[name], measure, low, high)
-            change = atlas_results.change(found[name], measure, low, high)
+            profile = depth_profiles.profile(found[name], measure, low, high)
+            change = depth_profiles.change(found[name], measure, low, high)
             objects = f"{size}: {change.count}"
             means = [f"{part.mean:.1f}" for part in profile]
             rows.append([title, objects, NETWORKS[name], *means, _interval(change, 1)])
@@ -483,7 +484,7 @@ def _coverage_and_errors(folder: str) -> Rows:
     ]
     for name, results in _atlases(folder).items():
         names = ("coverage_right", "at_equal_depth", "coverage_depth", "right_depth")
-        found = [atlas_results.within_images(results, one) for one in names]
+        found = [depth_profiles.within_images(results, one) for one in names]
         rows.append([NETWORKS[name], str(found[0].count), *(_interval(one, 2) for one in found)])
     return rows
 
@@ -500,10 +501,10 @@ def coverage_gains(runs: report.Runs) -> Rows:
         pair = found["conv1x1"], found[head]
         for (low, high), (part, title) in product(groups, ((0, "edge"), (-1, "middle"))):
             gains = {
-                m: atlas_results.gains(*pair, m, low, high)[:, part] for m in ("coverage", "right")
+                m: depth_profiles.gains(*pair, m, low, high)[:, part] for m in ("coverage", "right")
             }
             together = rank_correlation(*gains.values())
-            cells = [_interval(atlas_results.interval(gain), 1) for gain in gains.values()]
+            cells = [_interval(depth_profiles.interval(gain), 1) for gain in gains.values()]
             size = f"over {low} px" if low else f"up to {high} px"
             p = f"{together.rho:+.2f} (p {report.p_value(together.p)})"
             rows.append([data, f"{size}: {together.objects}", title, *cells, p])

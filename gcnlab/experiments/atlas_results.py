@@ -1,5 +1,5 @@
-"""What was measured of the fields of all pixels of objects (`gcnlab.experiments.atlases`), its files,
-and what they say.
+"""What was measured of the fields of all pixels of objects (`gcnlab.experiments.atlases`), and its
+files.
 
 An object's pixels are divided by their *depth*: the distance to the nearest pixel outside of the
 object, divided by the largest such distance in the object. It is near 0 at the edge and 1 in the
@@ -7,12 +7,9 @@ middle of an object of any size.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from gcnlab.experiments.objects import LabelledObject
 
@@ -24,9 +21,6 @@ MEASURES = ("right", "coverage", "context", "area", "radius", "offset")
 share of the object in the field's region; context: share of the field outside of the object; area:
 share of the image in the region; all in percent. radius: RMS distance of the field from the unit;
 offset: distance of its centre from the unit; both in pixels."""
-
-RESAMPLED = 2000
-"""Bootstrap samples of a confidence interval."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +67,10 @@ class ImageRanks:
         return (self.coverage_right - self.coverage_depth * self.right_depth) / rest**0.5
 
 
+Measured = tuple[list[ObjectParts], ImageRanks]
+"""The objects of one image, and the correlations within it."""
+
+
 @dataclass(frozen=True)
 class AtlasResult:
     """The fields of all pixels of objects under one network.
@@ -93,109 +91,6 @@ class AtlasResult:
     def head(self) -> str:
         """The name of the run without its seed: "gcn7"."""
         return self.network.removesuffix(f"-seed{self.seed}")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with the confidence interval of 95 %.
-
-    Attributes:
-        mean, low, high: the mean and the ends; NaN if there is no value.
-        count: number of values.
-    """
-
-    mean: float
-    low: float
-    high: float
-    count: int
-
-    @property
-    def sign(self) -> int:
-        """1 or −1 if the interval is above or below zero; 0 if it contains zero."""
-        return int(self.low > 0) - int(self.high < 0)
-
-
-def profile(
-    results: Sequence[AtlasResult],
-    measure: str,
-    low: int | float = 0,
-    high: int | float = float("inf"),
-) -> list[Interval]:
-    """The mean of a measure in each part of the depth, over objects whose size, the square root of
-    their area, is above `low` and at most `high` pixels. Of each object the mean over the networks.
-
-    Raises:
-        ValueError: the networks were measured on different objects.
-    """
-    return [interval(column) for column in _by_object(results, measure, low, high).T]
-
-
-def change(
-    results: Sequence[AtlasResult],
-    measure: str,
-    low: int | float = 0,
-    high: int | float = float("inf"),
-) -> Interval:
-    """The last part of the depth minus the first: the middle against the edge of the same object.
-
-    Raises:
-        ValueError: the networks were measured on different objects.
-    """
-    found = _by_object(results, measure, low, high)
-    return interval(found[:, -1] - found[:, 0])
-
-
-def gain(
-    one: Sequence[AtlasResult],
-    other: Sequence[AtlasResult],
-    measure: str,
-    low: int | float = 0,
-    high: int | float = float("inf"),
-) -> list[Interval]:
-    """What another head adds to a measure in each part of the depth, over the same objects.
-
-    Raises:
-        ValueError: the networks were measured on different objects.
-    """
-    _check_same([*one, *other])
-    return [interval(column) for column in gains(one, other, measure, low, high).T]
-
-
-def gains(
-    one: Sequence[AtlasResult],
-    other: Sequence[AtlasResult],
-    measure: str,
-    low: int | float = 0,
-    high: int | float = float("inf"),
-) -> np.ndarray:
-    """What another head adds to a measure, (objects, parts); NaN where a part is empty."""
-    return _by_object(other, measure, low, high) - _by_object(one, measure, low, high)
-
-
-def within_images(results: Sequence[AtlasResult], correlation: str) -> Interval:
-    """The mean over images of a correlation within an image, of each image the mean over the
-    networks in which it exists.
-
-    Args:
-        results: the networks, measured on the same images.
-        correlation: an attribute of `ImageRanks`, also "at_equal_depth".
-
-    Raises:
-        ValueError: the networks were measured on different objects.
-    """
-    _check_same(results)
-    columns = [[getattr(image, correlation) for image in result.images] for result in results]
-    return interval(_mean_of_known(np.array(columns, float)))
-
-
-def interval(values: np.ndarray) -> Interval:
-    """The mean of the values that are not NaN, and its interval by the percentile bootstrap."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
-    rng = np.random.default_rng(0)
-    means = known[rng.integers(0, len(known), (RESAMPLED, len(known)))].mean(1)
-    return Interval(known.mean().item(), *np.percentile(means, (2.5, 97.5)).tolist(), len(known))
 
 
 def read_atlases(path: str | Path) -> AtlasResult:
@@ -222,37 +117,6 @@ def as_json(result: AtlasResult) -> dict[str, Any]:
         "objects": [_rounded(asdict(item)) for item in result.objects],
         "images": [_rounded(asdict(item)) for item in result.images],
     }
-
-
-def _by_object(
-    results: Sequence[AtlasResult], measure: str, low: int | float, high: int | float
-) -> np.ndarray:
-    """(objects, parts)"""
-    _check_same(results)
-    if measure not in MEASURES:
-        raise ValueError(f"unknown measure {measure!r}; choose one of {', '.join(MEASURES)}")
-    chosen = [
-        [o.measures[measure] for o in result.objects if low < o.item.size <= high]
-        for result in results
-    ]
-    return _mean_of_known(np.array(chosen, float).reshape(len(results), -1, PARTS))
-
-
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """The mean over the first axis of the values that are not NaN; NaN if there is none."""
-    known = np.isfinite(values)
-    count = known.sum(0)
-    total = np.where(known, values, 0).sum(0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _check_same(results: Sequence[AtlasResult]) -> None:
-    for result in results[1:]:
-        if [o.item for o in result.objects] != [o.item for o in results[0].objects]:
-            raise ValueError(
-                f"{result.network} and {results[0].network} were measured on different objects: "
-                "measure them with the same settings"
-            )
 
 
 def _object(values: dict[str, Any]) -> ObjectParts:

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gcnlab.annotations import Float, Tensor
-from gcnlab.experiments.atlas_results import PARTS, Interval
+from gcnlab.experiments.atlas_results import PARTS
+from gcnlab.experiments.depth_profiles import Interval
 from gcnlab.plots.style import STYLES, figure_style
 from gcnlab.receptive.atlas_maps import FieldMaps
 
@@ -90,7 +91,7 @@ def plot_depth_profiles(
 
     Args:
         panels: label of the vertical axis → network → the mean of each part of the depth
-            (`gcnlab.experiments.atlas_results.profile`).
+            (`gcnlab.experiments.depth_profiles.profile`).
 
     Raises:
         ValueError: `panels` is empty.

@@ -12,20 +12,17 @@ from gcnlab.datasets import Shapes
 from gcnlab.datasets.cutout import depths
 from gcnlab.evaluation import predict
 from gcnlab.experiments import atlas_results
+from gcnlab.experiments.atlas_measurement import Measurement, Settings, images_with_objects
 from gcnlab.experiments.atlas_results import (
     MEASURES,
     PARTS,
     AtlasResult,
     ImageRanks,
     ObjectParts,
-    change,
-    gain,
-    interval,
-    profile,
     read_atlases,
-    within_images,
 )
-from gcnlab.experiments.atlases import Command, Measurement, Settings, images_with_objects
+from gcnlab.experiments.atlases import Command
+from gcnlab.experiments.depth_profiles import change, gain, interval, profile, within_images
 from gcnlab.experiments.objects import LabelledObject, mask_of
 from gcnlab.receptive import valid_field
 from gcnlab.training import DataConfig, ModelConfig, RunConfig, TrainingConfig, train

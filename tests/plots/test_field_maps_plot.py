@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gcnlab.experiments.atlas_results import Interval
+from gcnlab.experiments.depth_profiles import Interval
 from gcnlab.plots import plot_depth_profiles, plot_field_maps
 from gcnlab.receptive import FieldMaps
 
