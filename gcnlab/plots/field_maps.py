@@ -76,7 +76,9 @@ def plot_field_maps(
                     extent=_extent(one),
                     interpolation="nearest",
                 )
-            bar = figure.colorbar(drawn, ax=column.tolist(), location="bottom", fraction=0.06)
+            bar = figure.colorbar(
+                drawn, ax=column.tolist(), location="bottom", fraction=0.06, shrink=0.9
+            )
             bar.set_label(LABELS[name], fontsize=8)
         for axis in axes.flat:
             axis.axis("off")
