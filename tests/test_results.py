@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gcnlab.experiments import coverage
+from gcnlab.experiments.atlas_results import read_atlases
+from gcnlab.experiments.depth_profiles import change, within_images
 from gcnlab.experiments.field_measures import Measure, steadiness, tell_apart
 from gcnlab.experiments.field_results import read_fields
 from gcnlab.experiments.network_cost import table_networks
@@ -226,3 +228,52 @@ def test_the_default_measure_of_a_field_is_the_better_one():
 def test_coverage_was_measured_with_four_quick_networks_of_each_head(head):
     paths = (ROOT / "data" / "results" / "coverage" / "quick").glob(f"{head}-*.json")
     assert len([coverage.read_result(path) for path in paths]) == 4
+
+
+# --- The fields of all pixels of objects
+
+ATLASES = {
+    "shapes": {"conv1x1": (0,), "gcn3": (0,), "gcn7": (0,), "gcn15": (0,)},
+    "photos": {"conv1x1": (0, 1, 2), "gcn11": (0, 1, 2)},
+}
+LARGE = {"shapes": 80, "photos": 110}
+"""Objects of a larger size than this, in pixels, are the large ones of the tables."""
+
+
+def atlases(folder):
+    paths = sorted((ROOT / "data" / "results" / "atlases" / folder).glob("*.json"))
+    found = [read_atlases(path) for path in paths]
+    return {head: [r for r in found if r.head == head] for head in ATLASES[folder]}
+
+
+@pytest.mark.parametrize("folder", ATLASES)
+def test_every_head_was_measured_on_the_same_hundred_images(folder):
+    found = atlases(folder)
+    assert {head: tuple(r.seed for r in results) for head, results in found.items()} == (
+        ATLASES[folder]
+    )
+    for results in found.values():
+        for result in results:
+            assert len(result.images) == 100
+            assert [o.item for o in result.objects] == [o.item for o in found["conv1x1"][0].objects]
+    for path in (ROOT / "data" / "results" / "atlases" / folder).glob("*.json"):
+        record = json.loads(path.read_text())["provenance"]
+        assert record["command"].startswith("python -m gcnlab.experiments.atlases ")
+        assert not record["commit"].endswith("+")
+
+
+@pytest.mark.parametrize("folder", ATLASES)
+def test_coverage_and_accuracy_rise_from_the_edge_to_the_middle_of_large_objects(folder):
+    for results in atlases(folder).values():
+        rises = {
+            m: change(results, m, LARGE[folder]).sign for m in ("coverage", "right", "context")
+        }
+        assert rises == {"coverage": 1, "right": 1, "context": -1}
+
+
+@pytest.mark.parametrize("folder", ATLASES)
+def test_at_equal_depth_coverage_hardly_goes_with_being_right(folder):
+    for results in atlases(folder).values():
+        found = within_images(results, "at_equal_depth")
+        assert abs(found.mean) < 0.1
+        assert within_images(results, "coverage_right").mean > found.mean

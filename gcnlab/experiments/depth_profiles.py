@@ -75,7 +75,6 @@ def gain(
     Raises:
         ValueError: the networks were measured on different objects.
     """
-    _check_same([*one, *other])
     return [interval(column) for column in gains(one, other, measure, low, high).T]
 
 
@@ -86,7 +85,12 @@ def gains(
     low: int | float = 0,
     high: int | float = float("inf"),
 ) -> np.ndarray:
-    """What another head adds to a measure, (objects, parts); NaN where a part is empty."""
+    """What another head adds to a measure, (objects, parts); NaN where a part is empty.
+
+    Raises:
+        ValueError: the networks were measured on different objects.
+    """
+    _check_same([*one, *other])
     return _by_object(other, measure, low, high) - _by_object(one, measure, low, high)
 
 
