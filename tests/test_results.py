@@ -234,7 +234,7 @@ ATLASES = {
     "shapes": {"conv1x1": (0,), "gcn3": (0,), "gcn7": (0,), "gcn15": (0,)},
     "photos": {"conv1x1": (0, 1, 2), "gcn11": (0, 1, 2)},
 }
-IMAGES = {"shapes": 100, "photos": 70}
+IMAGES = {"shapes": 100, "photos": 80}
 LARGE = {"shapes": 80, "photos": 110}
 """Objects of a larger size than this, in pixels, are the large ones of the tables."""
 
