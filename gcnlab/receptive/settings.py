@@ -102,7 +102,7 @@ class AtlasSettings:
     """Distance between the units that are kept, in pixels along rows and columns: 1, 2, 4 or 8."""
     precision: Precision = "float32"
     """How a complete atlas stores the drops. float32: as computed; float16: with an error of at
-    most 1/2048, int8: of at most 1/254 of the largest drop of the same unit and class."""
+    most 1/2048, int8: of at most 1/127 of the largest drop of the same unit and class."""
 
     def __post_init__(self):
         target, several = self.target, items(self.target)
