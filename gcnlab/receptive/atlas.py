@@ -87,6 +87,8 @@ class FieldAtlas:
 
     Attributes:
         table: the numbers (`gcnlab.receptive.atlas_table.AtlasTable`).
+        prediction: the class ids that the network predicts, (rows, columns) of the score map; None
+            if the atlas was loaded without its network.
 
     Raises:
         ValueError: an argument is out of its range, or the score map is not finite.
@@ -94,6 +96,7 @@ class FieldAtlas:
     """
 
     table: AtlasTable
+    prediction: Int[Tensor, "rows columns"] | None = None
 
     def __init__(
         self,
@@ -140,6 +143,7 @@ class FieldAtlas:
         batch_size = whole("batch_size", batch_size, 1)
         self._passes = AtlasPasses(model, image.detach(), batch_size, reuse, graph)
         score_map = self._passes.score_map
+        self.prediction = score_map.argmax(0)
         rows, columns = kept_units(settings.every, size, tuple(score_map.shape[-2:]))
         self._reader = UnitReader(
             rows, columns, _classes(score_map, rows, columns, settings.target)

@@ -177,27 +177,41 @@ class AtlasTable:
         values *= self.scale[index].double()[..., None, None]
         if done.all():
             return values
-        lattice = self._finest_level(done)
+        lattice = self.finest_level(done)
         down, across = (
             torch.from_numpy(interpolation(n, at)) for n, at in zip(self.grid.shape, lattice)
         )
         known = values[..., torch.from_numpy(lattice[0])[:, None], torch.from_numpy(lattice[1])]
         return torch.where(done, values, down @ known @ across.T)
 
-    def _finest_level(self, done: Tensor) -> list[np.ndarray]:
-        finest = None
-        for step in self.steps():
-            lattice = self.level(step)
-            if not done.numpy()[np.ix_(*lattice)].all():
-                break
-            finest = lattice
-        if finest is None:
+    def finest_level(self, done: Bool[Tensor, "down across"] | None = None) -> list[np.ndarray]:
+        """Rows and columns of the windows of the finest level that is complete.
+
+        Args:
+            done: the windows that have been run; None for those of the table.
+
+        Raises:
+            ValueError: the coarsest level is not complete.
+        """
+        done = self.done if done is None else done
+        step = self._finest_step(done)
+        if step is None:
             count = math.prod(map(len, self.level(self.steps()[0])))
             raise ValueError(
                 f"no field can be shown yet: only {int(done.sum())} windows of the atlas have been "
                 f"run, and the first picture needs {count}: call build()"
             )
-        return finest
+        return self.level(step)
+
+    @property
+    def finest_step(self) -> int | None:
+        """The distance between the windows of the finest level that is complete, in windows; None
+        if no level is complete."""
+        return self._finest_step(self.done)
+
+    def _finest_step(self, done: Tensor) -> int | None:
+        complete = [s for s in self.steps() if done.numpy()[np.ix_(*self.level(s))].all()]
+        return min(complete, default=None)
 
     def stored_as(self, precision: str) -> "AtlasTable":
         """The same table with its drops in "float32", "float16" or "int8".
