@@ -28,15 +28,20 @@ def show(figure: Figure, alt: str) -> None:
     display(picture_with_text(small_png(figure), alt), raw=True)
 
 
-def picture_with_text(png: bytes, alt: str) -> dict[str, str]:
-    """The argument of IPython's `display(…, raw=True)` for a PNG with a text alternative (see
+def picture_with_text(picture: bytes, alt: str, kind: str = "png") -> dict[str, str]:
+    """The argument of IPython's `display(…, raw=True)` for a picture with a text alternative (see
     `show`).
+
+    Args:
+        picture: the file.
+        alt: its text alternative.
+        kind: format of the file: "png" or "webp".
     """
     if not alt.strip():
         raise ValueError("alt is empty: a figure needs a text alternative that says what it shows")
     text = " ".join(alt.split())
-    data = base64.b64encode(png).decode("ascii")
-    tag = f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
+    data = base64.b64encode(picture).decode("ascii")
+    tag = f'<img alt="{html.escape(text)}" src="data:image/{kind};base64,{data}">'
     return {"text/html": tag, "text/plain": f"[{text}]"}
 
 
@@ -50,6 +55,15 @@ def small_png(figure: Figure) -> bytes:
     # them, so that large areas keep their exact colour.
     colours = Image.open(full).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     colours.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def small_webp(figure: Figure) -> bytes:
+    """The figure as a WebP with losses, a third of the size of `small_png`, for pages whose size
+    matters."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", bbox_inches="tight")
+    Image.open(full).convert("RGB").save(small, format="webp", quality=75, method=6)
     return small.getvalue()
 
 

@@ -1,20 +1,22 @@
-"""The base class of the explorers: rows of pictures, a background worker, and a static figure."""
+"""The base class of the explorers: a background worker and a static figure."""
 
 import threading
-from collections.abc import Callable
-from itertools import chain
 
 import ipywidgets
 from matplotlib.figure import Figure
 
-from gcnlab.plots.notebook import picture_with_text, small_png
-from gcnlab.widgets.picture import Picture
-from gcnlab.widgets.snapshot import plot_pictures
+from gcnlab.plots.notebook import picture_with_text, small_webp
+from gcnlab.widgets.snapshot import Still, plot_stills
 from gcnlab.widgets.worker import LatestWorker
+
+UNFINISHED = (
+    "<p>The explorer needs a kernel here: this notebook was saved before its pictures were complete. "
+    "A cell that ends with <code>explorer.wait()</code> saves them.</p>"
+)
 
 
 class Explorer(ipywidgets.VBox):
-    """Pictures that a background thread updates to answer `question`, which has a pixel.
+    """A widget whose background thread answers the latest request.
 
     A notebook displays the explorer. A saved notebook without a kernel displays its static figure.
     """
@@ -22,13 +24,13 @@ class Explorer(ipywidgets.VBox):
     _worker: LatestWorker | None = None
 
     def __init__(self):
-        self.lock, self._latest = threading.RLock(), 0.0
+        self.lock = threading.RLock()
         self._worker = LatestWorker(self._show, self._fail, self._finish, self.lock)
         super().__init__()
 
     @property
-    def rows(self) -> list[list[Picture]]:
-        """The pictures, by rows of the layout."""
+    def stills(self) -> list[list[Still]]:
+        """What the pictures show, by rows of the layout."""
         raise NotImplementedError
 
     def _show(self, generation: int, result) -> None:
@@ -36,39 +38,12 @@ class Explorer(ipywidgets.VBox):
         raise NotImplementedError
 
     def _fail(self, generation: int, error: Exception) -> None:
-        """Show in all pictures that the job failed."""
-        for picture in chain(*self.rows):
-            picture.show(busy=False, error=describe(error), generation=generation)
-
-    def _finish(self, generation: int) -> None:
-        for picture in chain(*self.rows):
-            picture.show(busy=False, progress=1.0, generation=generation)
-
-    def _move(self, pixel: tuple[int, int]) -> None:
-        """Handle the selection of a pixel."""
+        """Show that the request failed."""
         raise NotImplementedError
 
-    def _on_pixel(self, change: dict) -> None:
-        picture, pixel = change["owner"], tuple(change["new"])
-        with self.lock:
-            if len(pixel) != 2 or pixel == self.question.pixel:
-                return
-            if picture.moment < self._latest:
-                # A later click in another picture has arrived first.
-                picture.pixel = list(self.question.pixel)
-                return
-            self._latest = picture.moment
-            self._move(pixel)
-
-    def _progress_of(self, picture: Picture, check: Callable[[], None]) -> Callable[[float], None]:
-        """Return a function that shows progress in a picture, unless there is a newer request."""
-
-        def on_progress(share: float) -> None:
-            with self.lock:
-                check()
-                picture.progress = share
-
-        return on_progress
+    def _finish(self, generation: int) -> None:
+        """Show that the request is complete."""
+        raise NotImplementedError
 
     @property
     def idle(self) -> bool:
@@ -98,14 +73,23 @@ class Explorer(ipywidgets.VBox):
     def figure(self) -> Figure:
         """The current pictures as a matplotlib figure."""
         with self.lock:
-            return plot_pictures(self.rows)
+            return plot_stills(self.stills)
+
+    def still_html(self) -> str:
+        """The current pictures as an HTML image, with a text alternative that describes them."""
+        with self.lock:
+            text = " ".join(still.text for row in self.stills for still in row)
+            return picture_with_text(small_webp(self.figure()), text, "webp")["text/html"]
+
+    def page_part(self) -> str:
+        """What a saved notebook shows without a kernel, as HTML."""
+        return self.still_html()
 
     def _repr_mimebundle_(self, **options) -> dict:
         bundle = super()._repr_mimebundle_(**options) or {}
         with self.lock:
-            text = " ".join(picture.text for picture in chain(*self.rows))
-            still = picture_with_text(small_png(self.figure()), text)
-        return bundle | {"text/html": still["text/html"]}
+            # Drawing takes a second, in which the explorer could not answer.
+            return bundle | {"text/html": self.page_part() if self.idle else UNFINISHED}
 
 
 def describe(error: Exception) -> str:

@@ -1,10 +1,11 @@
 """Turn a field into a picture: pure functions for the live widget and the static figure.
 
-There are three views of a field on an image:
+There are four views of a field on an image:
 
 - "region": the region bright on the darkened image, as in the paper's Figure 3;
 - "contour": the unchanged image with the outline of the region;
-- "heat": a heat map of the square root of the field's magnitude, which also shows small values.
+- "heat": a heat map of the square root of the field's magnitude, which also shows small values;
+- "prediction": the outline of the region on the classes that are predicted (`tint`).
 
 Outlines are not painted into the picture. They are segments between pixels, so that they stay thin
 and sharp at any size of the picture.
@@ -20,7 +21,7 @@ from PIL import Image
 from gcnlab.annotations import Bool, Float, Shaped, Tensor, UInt8
 from gcnlab.datasets.labels import IGNORE
 
-VIEWS = ("region", "contour", "heat")
+VIEWS = ("region", "contour", "heat", "prediction")
 SHADE = 0.3
 """Brightness of the image outside the region, 0 … 1."""
 
@@ -40,7 +41,7 @@ def paint(
         image: RGB, 0 … 255.
         field: discrepancy or gradient; the heat map shows its magnitude.
         region: the mask of the region.
-        view: "region", "contour" or "heat".
+        view: "region", "contour", "heat" or "prediction"; for the last, `image` is the tinted one.
 
     Raises:
         ValueError: the view is unknown.

@@ -9,6 +9,7 @@ import traitlets
 
 from gcnlab.annotations import UInt8
 from gcnlab.widgets.painting import Segment, png, svg_path
+from gcnlab.widgets.snapshot import Still
 from gcnlab.widgets.worker import Lock
 
 HERE = Path(__file__).parent
@@ -58,11 +59,10 @@ class Picture(anywidget.AnyWidget):
         super().__init__(**traits)
 
     @property
-    def text(self) -> str:
-        """A description of the picture."""
-        place = f" at row {self.pixel[0]}, column {self.pixel[1]}" if self.pixel else ""
-        facts = "; ".join(f"{name}: {value}" for name, value in self.facts if value)
-        return f"{self.title}{place}: {self.error or facts or 'a picture'}."
+    def still(self) -> Still:
+        """What the picture shows."""
+        pixel = tuple(self.pixel) or None
+        return Still(self.title, self.raster, self.segments, pixel, self.facts, self.error)
 
     def set_state(self, sync_data: dict) -> None:
         """Receive changes from the browser, with the lock, because another thread shows results."""

@@ -21,15 +21,16 @@ from gcnlab.datasets.normalization import Normalization
 from gcnlab.datasets.shapes import ShapeObject
 from gcnlab.models.logits import check_network, resize_logits
 from gcnlab.receptive import coverage
-from gcnlab.widgets.base import Explorer, describe
+from gcnlab.widgets.base import describe
 from gcnlab.widgets.painting import edges, paint, tint
 from gcnlab.widgets.picture import Picture
+from gcnlab.widgets.pictures import PictureExplorer
 from gcnlab.widgets.session import Answer, Question, Session, private_copy, target_id
 from gcnlab.widgets.stage import PhotoObject, PhotoStage, ShapeStage, Stage, kind_of
 from gcnlab.widgets.worker import take_turns
 
 
-class ResizeExplorer(Explorer):
+class ResizeExplorer(PictureExplorer):
     """One object on a background, with sliders for its size, position and, for shapes, rotation.
 
     The object is a textured shape of the data set Shapes or, with `cutout`, an object of a

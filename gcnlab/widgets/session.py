@@ -24,13 +24,14 @@ from gcnlab.receptive import (
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.occlusion import ProgressCallback
 from gcnlab.receptive.regions import region_text
-from gcnlab.receptive.settings import region_rule
+from gcnlab.receptive.settings import QUANTITIES, region_rule
 from gcnlab.receptive.theoretical import field_of
 from gcnlab.receptive.unit import locate, middle_pixel, unit_at
+from gcnlab.widgets.atlases import Occluder
 from gcnlab.widgets.painting import VIEWS
 
 METHODS = {
-    "exact": "valid, exact",
+    "exact": "valid",
     "drilldown": "valid, drill-down",
     "gradient": "gradient",
     "theoretical": "theoretical",
@@ -44,7 +45,8 @@ class Question:
 
     Attributes:
         pixel: (row, column) in the image; it selects the unit whose area contains it.
-        method: "exact" or "drilldown" for the valid receptive field, "gradient" or "theoretical".
+        method: "exact" or "drilldown" for the valid receptive field, "gradient" or "theoretical"; or
+            several of them, each of which gets a row of pictures.
         target: class id; None means the class that each model predicts for the pixel.
         window, stride: side of the occluder and distance between its positions, in pixels.
         threshold, rule: definition of the region (see `gcnlab.receptive.regions`); by default the
@@ -61,7 +63,7 @@ class Question:
     """
 
     pixel: Pixel
-    method: str = "exact"
+    method: str | tuple[str, ...] = "exact"
     target: int | None = None
     window: int = 32
     stride: int = 16
@@ -75,9 +77,38 @@ class Question:
     def __post_init__(self):
         object.__setattr__(self, "pixel", pixel_of(self.pixel))
         self._complete_region()
-        for name, value, known in (("method", self.method, METHODS), ("view", self.view, VIEWS)):
+        asked = [("method", method, METHODS) for method in self.methods]
+        asked += [("view", self.view, VIEWS), ("quantity", self.quantity, QUANTITIES)]
+        for name, value, known in asked:
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose {', '.join(known)}")
+        if len(set(self.methods)) < max(1, len(self.methods)):
+            raise ValueError(f"method must name one or more different methods, not {self.method}")
+
+    @property
+    def occluder(self) -> Occluder:
+        """What an atlas measures to answer the question."""
+        return Occluder(self.window, self.stride, self.fill, self.target)
+
+    def in_atlas(self, method: str) -> bool:
+        """Whether an atlas answers the question by this method, for all pixels at once."""
+        return method == "exact" and self.quantity == "logit"
+
+    @property
+    def computed(self) -> "Question":
+        """The question without what needs no computation: two questions with the same one have the
+        same fields."""
+        question = replace(self, view=VIEWS[0])
+        if "drilldown" not in self.methods:  # it follows the edge of the region
+            question = replace(question, threshold=None, rule=None)
+        if all(map(self.in_atlas, self.methods)):
+            question = replace(question, pixel=(0, 0))
+        return question
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, in the order of the rows."""
+        return (self.method,) if isinstance(self.method, str) else tuple(self.method)
 
     def _complete_region(self) -> None:
         """Set what is None of threshold and rule; a value out of its range is left for the answer,
@@ -143,6 +174,14 @@ class Answer:
     seconds: int | float = 0.0
     unit: tuple[int, int] | None = None
     map_size: tuple[int, int] | None = None
+
+    def with_region(self) -> "Answer":
+        """The same with the region of its field by the question's threshold and rule; a theoretical
+        field has its own."""
+        if self.field is None or self.radius is None:
+            return self
+        own = region(self.field, self.question.threshold, self.question.rule)
+        return replace(self, region=own)
 
     @property
     def measure_facts(self) -> list[tuple[str, str]]:

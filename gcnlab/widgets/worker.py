@@ -130,8 +130,8 @@ class LatestWorker:
 
 
 def take_turns(
-    streams: dict[str, Iterator[Any]], first: int = 1
-) -> Iterator[tuple[str, Any | Exception | None]]:
+    streams: dict[Any, Iterator[Any]], first: int = 1
+) -> Iterator[tuple[Any, Any | Exception | None]]:
     """Yield the results of several iterators in turn, as (name, result).
 
     When an iterator ends, its result is None; when it fails, its result is the exception.

@@ -1,9 +1,10 @@
-"""The explorer in a real browser: JupyterLab, headless Chromium, clicks, keys, a slider.
+"""The explorer in a real browser: in JupyterLab with a kernel, and in a saved page without one.
 
-The page's own pixels are compared with what the pure functions give. The network's sums are exact in
-any order, so they have to be equal.
+The page's own pixels are compared with Python's regions. The network's sums are exact in any order,
+so they have to be equal.
 """
 
+import math
 import os
 import shutil
 import socket
@@ -16,10 +17,11 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 from models import Summing, integer_image
 
-from gcnlab.receptive import valid_field
-from gcnlab.widgets.painting import paint
+from gcnlab.receptive import FieldAtlas, gradient_field, region
+from gcnlab.widgets import VRFExplorer
 
 pytestmark = pytest.mark.slow
 
@@ -41,28 +43,17 @@ from gcnlab.widgets import VRFExplorer
 image = integer_image()
 explorer = VRFExplorer(
     {{name: Summing(radius) for name, radius in {RADII}.items()}},
-    image, (image * 60).byte(), window=8, stride=4, pixel=(20, 30),
+    image, torch.full_like(image, 255).byte(), window=8, stride=4, pixel=(20, 30),
 )
-
-def log(change):
-    with open("asked.txt", "a") as file:
-        question, generation = explorer.question, explorer._worker.generation
-        print(*question.pixel, question.threshold, generation, file=file)
-
-for picture in explorer.pictures.values():
-    picture.observe(log, "pixel")
-explorer._controls.fields["threshold"].observe(log, "value")
 explorer
-"""
+""".replace("import sys", "import sys, torch", 1)
 
-# What the <img> shows, as numbers: [height, width, red, green, blue, red, …].
-PIXELS = """image => {
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-    const context = canvas.getContext("2d");
-    context.drawImage(image, 0, 0);
-    const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
-    return [canvas.height, canvas.width, ...data.filter((_, i) => i % 4 < 3)];
+# The values of a canvas at the middle of every pixel of the image, [red of the first row, …].
+MIDDLES = """(canvas, [height, width]) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const rows = Array.from({ length: height }, (_, i) => Math.floor(((i + 0.5) * canvas.height) / height));
+    const columns = Array.from({ length: width }, (_, j) => Math.floor(((j + 0.5) * canvas.width) / width));
+    return rows.map((y) => columns.map((x) => data[4 * (y * canvas.width + x) + 2]));
 }"""
 
 
@@ -147,183 +138,275 @@ def page(browser, lab):
     page.get_by_text("| Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.locator(".gcnlab-frame").nth(1).wait_for()
+    page.locator('.frame[data-state="done"]').nth(1).wait_for()
     yield page
     context.close()
 
 
-class Explorer:
-    """The page: read its state and use its controls."""
+@pytest.fixture(scope="module")
+def saved(browser, tmp_path_factory):
+    """The page of an explorer that was saved, opened from its file, and the explorer."""
+    models = {name: Summing(radius) for name, radius in RADII.items()}
+    white = torch.full_like(IMAGE, 255).byte()
+    explorer = VRFExplorer(models, IMAGE, white, window=8, stride=4, pixel=(20, 30))
+    explorer.wait()
+    path = tmp_path_factory.mktemp("saved") / "fields.html"
+    explorer.ask(window=16, stride=8).wait()
+    explorer.ask(window=8, stride=4).wait()
+    explorer.save(path)
+    explorer.close()
+    context = browser.new_context(viewport={"width": 1300, "height": 1000}, offline=True)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("request", lambda request: page.errors.append(request.url))
+    page.goto(path.as_uri())
+    page.errors = [found for found in page.errors if found != path.as_uri()]
+    page.locator('[data-ready="true"]').wait_for()
+    yield page
+    assert [found for found in page.errors if not found.startswith(("data:", "blob:"))] == []
+    context.close()
 
-    def __init__(self, page, folder):
-        self.page, self.log = page, folder / "asked.txt"
+
+class Viewer:
+    """An explorer in a page: read what it shows and use its controls."""
+
+    def __init__(self, page, precision):
+        self.page, self.precision = page, precision
+        self.fields = {}
 
     def place(self, picture, row, column):
         """Where on the page the middle of a pixel is."""
-        frame = self.page.locator(".gcnlab-frame").nth(picture)
-        frame.scroll_into_view_if_needed()
-        box = frame.bounding_box()
+        canvas = self.page.locator(".frame canvas").nth(picture)
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
         height, width = IMAGE.shape[1:]
         x = box["x"] + (column + 0.5) / width * box["width"]
         return x, box["y"] + (row + 0.5) / height * box["height"]
 
+    def point(self, picture, row, column):
+        self.page.mouse.move(*self.place(picture, row, column))
+
     def click(self, picture, row, column):
         self.page.mouse.click(*self.place(picture, row, column))
 
-    def asked(self):
-        """(row, column), threshold and generation of everything that reached the kernel."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [((int(r), int(c)), float(t), int(g)) for r, c, t, g in map(str.split, lines)]
+    def release(self):
+        if (button := self.control("button", "Release pins")).is_enabled():
+            button.click()
 
-    def settle(self, pixel, generation=None):
-        """Wait until both pictures show the result for a pixel, and no work is in progress."""
-        done = f'.gcnlab-picture[data-busy="false"][data-pixel="{pixel[0]},{pixel[1]}"]'
-        if generation is not None:
-            done += f'[data-generation="{generation}"]'
-        self.page.wait_for_function(
-            """done => {
-                const shown = [...document.querySelectorAll(done)];
-                const images = shown.map((picture) => picture.querySelector("img"));
-                return shown.length === 2 && images.every((image) => image.complete)
-                    && new Set(shown.map((picture) => picture.dataset.generation)).size === 1;
-            }""",
-            arg=done,
-        )
+    def control(self, role, name):
+        return self.page.get_by_role(role, name=name, exact=True)
 
-    def check(self, pixel, threshold=0.8):
-        """The pictures are those of this pixel, to the last value."""
+    def settle(self, pixel):
+        """Wait until the text names the pixel and all pictures show it."""
+        self.page.locator(".where", has_text=f"row {pixel[0]}, column {pixel[1]}").wait_for()
+        self.page.locator('.frame[data-state="done"]').nth(1).wait_for()
+        self.page.evaluate("() => new Promise((go) => requestAnimationFrame(() => setTimeout(go)))")
+
+    def facts(self):
+        """The table, by network."""
+        rows = self.page.locator(".facts tr").all_inner_texts()
+        head, *lines = [row.split("\t") for row in rows]
+        return {name: dict(zip(head[1:], values)) for name, *values in lines}
+
+    def field(self, radius, pixel, window):
+        """What Python says: the exact field, or that of the atlas in eight bits."""
+        key = radius, window
+        if key not in self.fields:
+            atlas = FieldAtlas(Summing(radius), IMAGE, window, window // 2, every=1)
+            self.fields[key] = FieldAtlas.build(atlas)
+            self.fields[key].table = atlas.table.stored_as(self.precision)
+        return self.fields[key].field(pixel)
+
+    def check_at_last(self, *args, **options):
+        """The same when the kernel has answered."""
+        end = time.monotonic() + PATIENCE / 1000
+        while True:
+            try:
+                return self.check(*args, **options)
+            except (AssertionError, KeyError):
+                if time.monotonic() > end:
+                    raise
+
+    def check(self, pixel, threshold=0.8, rule="mass", window=8):
+        """Every pixel of the painted regions, and the facts, are those of Python."""
         self.settle(pixel)
-        images = self.page.locator(".gcnlab-frame img")
-        for number, radius in enumerate(RADII.values()):
-            field = valid_field(Summing(radius), IMAGE, pixel, None, 8, 4, method="plain")
-            wanted = paint((IMAGE * 60).byte(), field.discrepancy, field.region(threshold, "mass"))
-            height, width, *values = images.nth(number).evaluate(PIXELS)
-            shown = np.array(values, np.uint8).reshape(height, width, 3)
-            assert (shown == wanted).all(), f"picture {number} is not that of {pixel}"
+        canvases = self.page.locator(".frame canvas")
+        facts = self.facts()
+        rows, columns = np.indices(IMAGE.shape[1:])
+        # The dot hides what is below it.
+        seen = (abs(rows - pixel[0]) > 3) | (abs(columns - pixel[1]) > 3)
+        for number, (name, radius) in enumerate(RADII.items()):
+            field, own = self.field(radius, pixel, window), facts.get(name) or facts[f"{name} · A"]
+            region = field.region(threshold, rule).numpy()
+            painted = np.array(canvases.nth(number).evaluate(MIDDLES, list(IMAGE.shape[1:]))) > 160
+            assert (painted == region)[seen].all(), f"{name} is not that of {pixel}"
+            assert own["image"] == f"{math.floor(100 * region.mean() + 0.5)} %"
+            assert own["radius"] == f"{math.floor(field.radius() + 0.5)} px"
+            assert own["logit"] == f"{field.score:.2f}"
 
 
-@pytest.fixture(scope="module")
-def explorer(page, lab):
-    explorer = Explorer(page, lab[1])
-    explorer.settle((20, 30))
-    return explorer
+@pytest.fixture(params=["in JupyterLab", "in a saved page"])
+def viewer(request):
+    page = request.getfixturevalue("page" if request.param == "in JupyterLab" else "saved")
+    viewer = Viewer(page, "float32" if request.param == "in JupyterLab" else "int8")
+    viewer.release()
+    return viewer
 
 
-def test_first_pictures(explorer):
-    explorer.check((20, 30))
+def test_the_first_pictures(viewer):
+    viewer.point(0, 20, 30)
+    viewer.check((20, 30))
 
 
-def test_two_clicks_give_the_exact_pixel_and_its_picture(explorer):
-    explorer.click(0, 7, 50)
-    explorer.check((7, 50))
-    assert explorer.asked()[-1][0] == (7, 50)
-    explorer.click(1, 41, 3)
-    explorer.check((41, 3))
-    assert explorer.asked()[-1][0] == (41, 3)
+def test_every_picture_follows_the_mouse(viewer):
+    viewer.point(0, 20, 20)
+    for picture, pixel in ((0, (7, 50)), (1, (41, 3)), (0, (24, 32)), (1, (0, 63))):
+        viewer.point(picture, *pixel)
+        viewer.check(pixel)
 
 
-def test_corners_and_scaled_pages(explorer):
-    explorer.page.evaluate("document.body.style.zoom = 0.8")
-    explorer.click(0, 47, 63)
-    explorer.check((47, 63))
-    explorer.page.evaluate("document.body.style.zoom = 1")
-    explorer.click(1, 0, 0)
-    explorer.check((0, 0))
+def test_corners_and_scaled_pages(viewer):
+    viewer.page.evaluate("document.body.style.zoom = 0.8")
+    viewer.point(0, 47, 63)
+    viewer.check((47, 63))
+    viewer.page.evaluate("document.body.style.zoom = 1")
+    viewer.point(1, 0, 0)
+    viewer.check((0, 0))
 
 
-def test_arrow_keys_move_the_pixel(explorer):
-    explorer.click(0, 20, 20)
-    explorer.check((20, 20))
-    explorer.page.keyboard.press("ArrowDown")
-    explorer.page.keyboard.press("Shift+ArrowRight")
-    explorer.check((21, 30))
-    label = explorer.page.locator(".gcnlab-frame").first.get_attribute("aria-label")
+def test_two_hundred_moves_end_on_the_last(viewer):
+    for i in range(200):
+        viewer.point(i % 2, 5 + 7 * i % 40, 3 + 11 * i % 60)
+    viewer.check((5 + 7 * 199 % 40, 3 + 11 * 199 % 60))
+
+
+def test_a_pin_holds_and_two_pins_show_the_difference(viewer):
+    viewer.click(0, 20, 20)
+    viewer.point(1, 40, 40)
+    viewer.check((20, 20))
+    viewer.click(1, 40, 40)
+    viewer.page.locator(".where", has_text="B: row 40, column 40").wait_for()
+    near = Viewer.facts(viewer)
+    for name, radius in RADII.items():
+        for pin, pixel in (("A", (20, 20)), ("B", (40, 40))):
+            field = viewer.field(radius, pixel, 8)
+            assert near[f"{name} · {pin}"]["logit"] == f"{field.score:.2f}"
+        difference = viewer.field(radius, (20, 20), 8).discrepancy
+        difference = (difference - viewer.field(radius, (40, 40), 8).discrepancy).numpy()
+        number = list(RADII).index(name)
+        canvas = viewer.page.locator(".frame canvas").nth(number)
+        blue = np.array(canvas.evaluate(MIDDLES, list(IMAGE.shape[1:])))
+        # The map is blue where B has more, and red, with little blue, where A has.
+        strong = np.abs(difference) > 0.5 * np.abs(difference).max()
+        hidden = np.zeros_like(strong)
+        for row, column in ((20, 20), (40, 40)):
+            hidden[max(0, row - 4) : row + 5, max(0, column - 4) : column + 5] = True
+        strong &= ~hidden
+        assert strong.any()
+        assert ((blue > 80) == (difference < 0))[strong].all()
+    viewer.page.keyboard.press("Escape")
+    viewer.check((20, 20))
+    viewer.page.keyboard.press("Escape")
+    viewer.point(0, 10, 10)
+    viewer.check((10, 10))
+
+
+def test_the_keyboard_moves_pins_and_releases(viewer):
+    viewer.point(0, 20, 20)
+    frame = viewer.page.locator(".frame").first
+    frame.focus()
+    viewer.page.keyboard.press("ArrowDown")
+    viewer.page.keyboard.press("Shift+ArrowRight")
+    viewer.check((21, 30))
+    label = frame.get_attribute("aria-label")
     assert "Row 21, column 30" in label
-    ring = explorer.page.locator(".gcnlab-frame").first
-    assert ring.evaluate("frame => getComputedStyle(frame).outlineStyle") == "solid"
+    assert frame.evaluate("frame => getComputedStyle(frame).outlineStyle") == "solid"
+    viewer.page.keyboard.press("Enter")
+    viewer.page.keyboard.press("ArrowUp")
+    viewer.check((20, 30))
+    assert viewer.control("button", "Release pins").is_enabled()
+    viewer.page.keyboard.press("Escape")
+    assert viewer.control("button", "Release pins").is_disabled()
 
 
-# Which control or picture has the focus.
-FOCUSED = """() => {
-    const active = document.activeElement;
-    const pictures = [...document.querySelectorAll(".gcnlab-picture")];
-    const picture = pictures.indexOf(active.closest(".gcnlab-picture"));
-    if (picture >= 0) return `picture ${picture}`;
-    const control = active.closest(".gcnlab-controls > *");
-    return control && [...control.classList].find((name) => name.startsWith("gcnlab-")).slice(7);
-}"""
+def test_threshold_and_rule(viewer):
+    viewer.point(0, 20, 20)
+    slider = viewer.control("slider", "share")
+    slider.focus()
+    viewer.page.keyboard.press("ArrowLeft")
+    viewer.check((20, 20), 0.75)
+    viewer.control("combobox", "region").select_option("maximum")
+    viewer.check((20, 20), 0.2, "maximum")
+    viewer.control("combobox", "region").select_option("mass")
+    viewer.check((20, 20), 0.8)
 
 
-def test_tab_reaches_every_control_and_picture(explorer):
-    explorer.click(0, 20, 20)
-    explorer.check((20, 20))
-    keyboard = explorer.page.keyboard
-    explorer.page.locator(".gcnlab-method select").focus()
-    order = []
-    while "picture 1" not in order and len(order) < 30:
-        if (focused := explorer.page.evaluate(FOCUSED)) not in order:
-            order.append(focused)
-        if focused == "picture 0":
-            keyboard.press("Shift+ArrowDown")
-            keyboard.press("ArrowLeft")
-        keyboard.press("Tab")
-    controls = ["method", "target", "view", "window", "stride", "quantity", "rule", "threshold"]
-    assert order == [*controls, "picture 0", "picture 1"]
-    explorer.check((30, 19))
+def test_every_control_has_a_name_and_is_reached_by_tab(viewer):
+    viewer.point(0, 20, 20)
+    controls = {"view": "combobox", "region": "combobox", "share": "slider", "Pin": "button"}
+    for name, role in (controls | {"side by side": "checkbox"}).items():
+        assert viewer.control(role, name).count() == 1, name
+    viewer.control("combobox", "view").focus()
+    reached = 0
+    for _ in range(20):
+        viewer.page.keyboard.press("Tab")
+        inside = "() => { let a = document.activeElement; while (a?.shadowRoot?.activeElement) a = a.shadowRoot.activeElement; return a?.className }"
+        reached += viewer.page.evaluate(inside) == "frame"
+        if reached == 2:
+            break
+    assert reached == 2
 
 
-def test_arrow_keys_move_a_slider(explorer):
-    explorer.click(0, 20, 20)
-    explorer.check((20, 20))
-    before, changed = explorer.asked()[-1][1], len(explorer.asked())
-    explorer.page.locator(".gcnlab-threshold .noUi-handle").focus()
-    explorer.page.keyboard.press("ArrowRight")
-    end = time.monotonic() + PATIENCE / 1000
-    while len(explorer.asked()) == changed and time.monotonic() < end:
-        explorer.page.wait_for_timeout(50)
-    _, threshold, generation = explorer.asked()[-1]
-    assert threshold == pytest.approx(before + 0.05)
-    explorer.settle((20, 20), generation)
-    explorer.check((20, 20), threshold)
-    explorer.page.keyboard.press("ArrowLeft")
-    explorer.settle((20, 20), generation + 1)
-    explorer.check((20, 20), before)
+def test_another_occluder_in_a_saved_page(saved):
+    viewer = Viewer(saved, "int8")
+    viewer.release()
+    viewer.point(0, 24, 40)
+    viewer.control("combobox", "occluder").select_option("16 px every 8")
+    viewer.check((24, 40), window=16)
+    viewer.control("combobox", "occluder").select_option("8 px every 4")
+    viewer.check((24, 40))
 
 
-def test_a_dragged_pixel_and_a_dragged_slider(explorer):
-    explorer.click(0, 10, 10)
-    explorer.settle((10, 10))
-    mouse = explorer.page.mouse
-    mouse.move(*explorer.place(0, 10, 10))
-    mouse.down()
-    mouse.move(*explorer.place(0, 22, 33), steps=8)
-    mouse.up()
-    explorer.check((22, 33))
-    handle = explorer.page.locator(".gcnlab-threshold .noUi-handle")
-    track = explorer.page.locator(".gcnlab-threshold .noUi-target").bounding_box()
-    start = handle.bounding_box()
-    middle = start["y"] + start["height"] / 2
-    mouse.move(start["x"] + start["width"] / 2, middle)
-    mouse.down()
-    mouse.move(track["x"] + 0.6 * track["width"], middle, steps=8)
-    mouse.up()
-    readout = explorer.page.locator(".gcnlab-threshold .widget-readout")
-    end = time.monotonic() + PATIENCE / 1000
-    while f"{explorer.asked()[-1][1]:.2f}" != readout.inner_text() and time.monotonic() < end:
-        explorer.page.wait_for_timeout(50)  # the slider's last value is on its way
-    _, threshold, generation = explorer.asked()[-1]
-    assert 0.5 < threshold < 0.75
-    explorer.settle((22, 33), generation)
-    explorer.check((22, 33), threshold)
+def test_one_network_at_a_time_on_a_phone(saved):
+    saved.set_viewport_size({"width": 390, "height": 800})
+    viewer = Viewer(saved, "int8")
+    shown = saved.locator(".panel:visible")
+    expect = saved.locator(".panel:visible b")
+    saved.wait_for_function("document.querySelectorAll('.gcnlab-page').length === 1")
+    viewer.control("slider", "network").wait_for()
+    assert shown.count() == 1
+    assert expect.inner_text() == "near"
+    viewer.control("slider", "network").focus()
+    saved.keyboard.press("ArrowRight")
+    saved.locator(".panel:visible b", has_text="far").wait_for()
+    saved.set_viewport_size({"width": 1300, "height": 1000})
+    saved.locator(".panel:visible").nth(1).wait_for()
 
 
-def test_a_burst_of_fifty_clicks_ends_on_the_last(explorer):
-    threshold = explorer.asked()[-1][1] if explorer.asked() else 0.8
-    clicks = [(5 + 7 * i % 40, 3 + 11 * i % 60) for i in range(50)]
-    places = [explorer.place(i % 2, *pixel) for i, pixel in enumerate(clicks)]
-    for x, y in places:
-        explorer.page.mouse.click(x, y)
-    explorer.check(clicks[-1], threshold)
-    assert explorer.asked()[-1][0] == clicks[-1]
-    explorer.page.wait_for_timeout(500)  # nothing older comes after it
-    explorer.check(clicks[-1], threshold)
+def test_another_occluder_and_method_in_jupyterlab(page):
+    viewer = Viewer(page, "float32")
+    viewer.release()
+    viewer.point(0, 24, 40)
+    viewer.control("combobox", "field").select_option("gradient")
+    wanted = region(gradient_field(Summing(3), IMAGE, (24, 40))).numpy()
+    rows, columns = np.indices(wanted.shape)
+    seen = (abs(rows - 24) > 3) | (abs(columns - 40) > 3)
+    end, painted = time.monotonic() + PATIENCE / 1000, ~wanted
+    while (painted != wanted)[seen].any() and time.monotonic() < end:
+        viewer.settle((24, 40))
+        canvas = page.locator(".frame canvas").first
+        painted = np.array(canvas.evaluate(MIDDLES, list(wanted.shape))) > 160
+    assert (painted == wanted)[seen].all()
+    viewer.control("combobox", "field").select_option("exact")
+    viewer.check_at_last((24, 40))
+    viewer.control("slider", "stride").focus()
+    page.keyboard.press("End")  # the largest stride, and an occluder as large
+    viewer.control("slider", "occluder").focus()
+    while page.locator("label.window output").inner_text() != "8 px":
+        page.keyboard.press("ArrowLeft")
+    viewer.control("slider", "stride").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    viewer.check_at_last((24, 40))

@@ -1,5 +1,3 @@
-import base64
-import io
 import re
 import time
 
@@ -7,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from models import Broken, NotFinite, Quarter, Slow, Summing, integer_image
-from PIL import Image
 
 from gcnlab.datasets import SHAPES
 from gcnlab.receptive import gradient_field, region, valid_field
 from gcnlab.widgets import VRFExplorer
-from gcnlab.widgets.painting import edges, paint, svg_path
+from gcnlab.widgets.painting import edges, paint
+from gcnlab.widgets.viewer import FieldViewer
 
 pytestmark = pytest.mark.slow
 
@@ -21,14 +19,25 @@ SHOWN = (IMAGE * 60).byte()
 
 
 @pytest.fixture
-def explore():
-    """VRFExplorer on the integer image; closed at the end."""
+def sent(monkeypatch):
+    """The messages to the browser, once a view is open."""
+    messages = []
+    monkeypatch.setattr(
+        FieldViewer, "send", lambda self, content, buffers=None: messages.append((content, buffers))
+    )
+    return messages
+
+
+@pytest.fixture
+def explore(sent):
+    """VRFExplorer on the integer image, with one open view; closed at the end."""
     made = []
 
     def make(*models, **options):
         models = {f"model {i}": m for i, m in enumerate(models)}
-        options = {"picture": SHOWN, "window": 8, "stride": 4, "pixel": (20, 30)} | options
+        options = {"picture": SHOWN, "window": 8, "stride": 4, "pixel": (20, 32)} | options
         made.append(VRFExplorer(models, IMAGE, **options))
+        made[-1]._viewer._receive(None, {"kind": "ready", "view": "v"}, [])
         return made[-1]
 
     yield make
@@ -36,8 +45,13 @@ def explore():
         explorer.close()
 
 
-def raster(picture):
-    return np.array(Image.open(io.BytesIO(picture.png)))
+def change(explorer, **changes):
+    """What the browser reports when its user does something."""
+    explorer._viewer._receive(None, {"kind": "change", "changes": changes, "view": "v"}, [])
+
+
+def kinds(sent, kind):
+    return [content for content, _ in sent if content["kind"] == kind]
 
 
 def expected(model, pixel, threshold=0.8, rule="mass"):
@@ -48,14 +62,38 @@ def expected(model, pixel, threshold=0.8, rule="mass"):
 def test_shows_the_valid_field_of_every_model(explore):
     models = Summing(3), Summing(9)
     explorer = explore(*models).wait()
-    for model, picture in zip(models, explorer.pictures.values()):
-        field, area = expected(model, (20, 30))
-        assert (raster(picture) == paint(SHOWN, field.discrepancy, area)).all()
-        assert picture.region == svg_path(edges(area))
-        assert picture.pixel == [20, 30]
-        assert dict(picture.facts)["radius"] == f"{field.radius():.0f} px"
-        assert not picture.busy
-        assert picture.error == ""
+    for title, model in zip(explorer.answers, models):
+        field, area = expected(model, (20, 32))
+        answer = explorer.answer(title)
+        assert torch.equal(answer.field, field.discrepancy)
+        assert torch.equal(answer.region, area)
+        assert answer.radius == pytest.approx(field.radius())
+        assert answer.unit == (20, 32)
+    for still, model in zip(explorer.stills[0], models):
+        field, area = expected(model, (20, 32))
+        assert (still.raster == paint(SHOWN, field.discrepancy, area)).all()
+        assert still.segments["region"] == edges(area)
+        assert dict(still.facts)["radius"] == f"{field.radius():.0f} px"
+
+
+def test_every_pixel_is_answered_without_another_computation(explore):
+    explorer = explore(Summing(3)).wait()
+    generation = explorer._worker.generation
+    for pixel in ((0, 0), (47, 63), (12, 40)):
+        explorer.ask(pixel=pixel)
+        kept = expected(Summing(3), explorer.answer("model 0").unit)
+        assert torch.equal(explorer.answer("model 0").region, kept[1])
+    assert explorer._worker.generation == generation
+
+
+def test_the_pixel_is_answered_by_the_nearest_unit(sent):
+    """An image of more than 64 pixels: every second pixel is kept."""
+    image = integer_image(96, 80)
+    explorer = VRFExplorer({"model": Summing(3)}, image, window=8, stride=4, pixel=(21, 33)).wait()
+    field = valid_field(Summing(3), image, (20, 32), window=8, stride=4, method="plain")
+    assert explorer.answer("model").unit == (20, 32)
+    assert torch.equal(explorer.answer("model").field, field.discrepancy)
+    explorer.close()
 
 
 @pytest.mark.parametrize("method", ["exact", "drilldown", "gradient", "theoretical"])
@@ -64,33 +102,57 @@ def test_every_method_has_its_region(explore, method):
     explorer = explore(model, method=method, agreement=1.0).wait()
     answer = explorer.answers["model 0"]
     if method == "gradient":
-        assert (answer.region == region(gradient_field(model, IMAGE, (20, 30)))).all()
+        assert (answer.region == region(gradient_field(model, IMAGE, (20, 32)))).all()
     elif method == "theoretical":
         wanted = torch.zeros(48, 64, dtype=torch.bool)
-        wanted[15:26, 25:36] = True
+        wanted[15:26, 27:38] = True
         assert (answer.region == wanted).all()
     else:
-        assert (answer.region == expected(model, (20, 30))[1]).all()
+        assert (answer.region == expected(model, (20, 32))[1]).all()
+
+
+def test_several_methods_are_rows(explore, sent):
+    explorer = explore(Summing(3), Summing(9), method=("exact", "gradient")).wait()
+    rows = kinds(sent, "scene")[-1]["scene"]["rows"]
+    assert [row["method"] for row in rows] == ["atlas", "gradient"]
+    assert [len(row) for row in explorer.stills] == [2, 2]
+    explorer.ask(pixel=(8, 8)).wait()
+    wanted = region(gradient_field(Summing(9), IMAGE, (8, 8)))
+    assert torch.equal(explorer.answer("model 1", "gradient").region, wanted)
+    assert torch.equal(explorer.answer("model 1").region, expected(Summing(9), (8, 8))[1])
+    answers = [c for c in kinds(sent, "answer") if c["answer"]["pixel"] == [8, 8]]
+    assert {(c["row"], c["network"]) for c in answers} == {(1, 0), (1, 1)}
+    with pytest.raises(ValueError, match="one or more different methods"):
+        explorer.ask(method=("exact", "exact"))
+    with pytest.raises(ValueError, match="one or more different methods"):
+        explorer.ask(method=())
+
+
+def test_an_atlas_is_sent_once_per_level(explore, sent):
+    explorer = explore(Summing(3), method=("exact", "gradient")).wait()
+    shares = [message["facts"]["evaluated"] for message in kinds(sent, "atlas")]
+    assert shares == sorted(set(shares))
+    assert shares[-1] == 1
+    explorer.ask(pixel=(8, 8)).wait()
+    assert len(kinds(sent, "atlas")) == len(shares)
 
 
 @pytest.mark.parametrize("method", ["exact", "drilldown", "gradient", "theoretical"])
 @pytest.mark.parametrize("pixel", [(10, 10), (0, 63), (47, 5)])
 def test_a_map_of_another_size_is_asked_at_the_unit_that_holds_the_pixel(explore, method, pixel):
     explorer = explore(Quarter(), method=method, pixel=pixel, window=4, stride=4).wait()
-    answer, picture = explorer.answers["model 0"], explorer.pictures["model 0"]
+    answer = explorer.answers["model 0"]
     top, left = (p // 4 * 4 for p in pixel)
     wanted = torch.zeros(48, 64, dtype=torch.bool)
     wanted[top : top + 4, left : left + 4] = True
     assert torch.equal(answer.region, wanted)
     assert answer.logit == IMAGE[:, top : top + 4, left : left + 4].sum().item()
-    assert dict(picture.facts)["unit"] == f"({top // 4}, {left // 4}) of 12×16"
-    assert picture.pixel == list(pixel)
-    assert picture.error == ""
+    assert dict(explorer.stills[0][0].facts)["unit"] == f"({top // 4}, {left // 4}) of 12×16"
 
 
 def test_a_map_of_the_images_size_is_asked_without_a_word(explore):
     explorer = explore(Summing(3)).wait()
-    assert "unit" not in dict(explorer.pictures["model 0"].facts)
+    assert "unit" not in dict(explorer.stills[0][0].facts)
 
 
 def test_the_network_may_be_trained_while_the_explorer_works(explore):
@@ -103,80 +165,70 @@ def test_the_network_may_be_trained_while_the_explorer_works(explore):
     explorer.wait()
     assert model.training
     assert (model.conv.weight[0] == 5).all()
-    field = valid_field(Slow(2), IMAGE, (20, 30), window=16, stride=16)
+    field = valid_field(Slow(2), IMAGE, (20, 32), window=16, stride=16)
     assert torch.equal(explorer.answers["model 0"].field, field.discrepancy)
 
 
-def test_a_selected_pixel_is_asked_of_all_models(explore):
+def test_what_the_user_selects_becomes_the_question(explore, sent):
     explorer = explore(Summing(3), Summing(9)).wait()
-    first, second = explorer.pictures.values()
-    first.set_state({"pixel": [5, 60]})  # as the browser does
-    explorer.wait()
+    change(explorer, pixel=[5, 60])
     assert explorer.question.pixel == (5, 60)
-    assert second.pixel == [5, 60]
-    assert (explorer.answers["model 1"].region == expected(Summing(9), (5, 60))[1]).all()
+    change(explorer, pixel=[8, 8], pins=[[4, 4], [8, 8]])
+    assert explorer.pins == [(4, 4), (8, 8)]
+    # The view that reported it takes over only what the kernel decides.
+    assert kinds(sent, "state")[-1]["origin"] == "v"
+    explorer.ask(pixel=(20, 20))
+    assert explorer.pins == []
+    assert kinds(sent, "state")[-1]["origin"] is None
+    assert kinds(sent, "state")[-1]["state"]["pixel"] == [20, 20]
 
 
-def test_a_click_that_was_overtaken_by_a_later_one_is_not_followed(explore):
-    explorer = explore(Summing(3), Summing(9)).wait()
-    first, second = explorer.pictures.values()
-    second.set_state({"pixel": [5, 60], "moment": 2000.0})
-    first.set_state({"pixel": [9, 9], "moment": 1000.0})
-    assert explorer.question.pixel == (5, 60)
-    assert first.pixel == second.pixel == [5, 60]
-    first.set_state({"pixel": [9, 9], "moment": 3000.0})
-    assert explorer.question.pixel == (9, 9)
-
-
-def test_controls_change_the_question_and_follow_it(explore):
+def test_controls_change_the_question(explore, sent):
     explorer = explore(Summing(3)).wait()
-    fields = explorer._controls.fields
-    fields["threshold"].value = 0.5
-    fields["target"].value = 1
-    fields["stride"].value = 12  # pushes the occluder
+    change(explorer, threshold=0.5)
+    change(explorer, target="1")
+    change(explorer, window=12, stride=12)
     explorer.wait()
     assert explorer.question.threshold == 0.5
     assert explorer.question.target == 1
     assert (explorer.question.stride, explorer.question.window) == (12, 12)
-    explorer.ask(method="gradient", target=None)
-    assert fields["method"].value == "gradient"
-    assert fields["target"].label == "as predicted"
-    assert fields["window"].disabled
+    assert kinds(sent, "atlas")[-1]["facts"]["occluder"] == "12 px every 12, class 1"
+    change(explorer, target="-1")
+    assert explorer.question.target is None
 
 
 def test_a_new_rule_gets_its_own_threshold(explore):
     model = Summing(3)
     explorer = explore(model).wait()
-    fields = explorer._controls.fields
-    assert (fields["rule"].value, fields["threshold"].value) == ("mass", 0.8)
-    fields["rule"].value = "maximum"
-    explorer.wait()
-    assert (explorer.question.threshold, fields["threshold"].value) == (0.2, 0.2)
-    wanted = expected(model, (20, 30), 0.2, "maximum")[1]
+    assert (explorer.question.rule, explorer.question.threshold) == ("mass", 0.8)
+    explorer.ask(rule="maximum")
+    assert explorer.question.threshold == 0.2
+    wanted = expected(model, (20, 32), 0.2, "maximum")[1]
     assert (explorer.answers["model 0"].region == wanted).all()
-    explorer.ask(threshold=0.4).wait()
+    explorer.ask(threshold=0.4)
     assert explorer.question.rule == "maximum"
-    explorer.ask(rule="mass", threshold=0.5).wait()
-    wanted = expected(model, (20, 30), 0.5)[1]
+    explorer.ask(rule="mass", threshold=0.5)
+    wanted = expected(model, (20, 32), 0.5)[1]
     assert (explorer.answers["model 0"].region == wanted).all()
 
 
 def test_a_threshold_alone_is_a_share_of_the_maximum(explore):
     explorer = explore(Summing(3), threshold=0.4).wait()
     assert explorer.question.rule == "maximum"
-    assert dict(explorer.pictures["model 0"].facts)["region"] == "≥ 40 % of the maximum"
+    assert dict(explorer.stills[0][0].facts)["region"] == "≥ 40 % of the maximum"
 
 
 @pytest.mark.parametrize("quantity", ["margin", "probability"])
-def test_the_quantity_is_that_of_the_field(explore, quantity):
+def test_the_quantity_is_that_of_the_field(explore, sent, quantity):
     model = Summing(3)
-    explorer = explore(model).wait()
-    explorer._controls.fields["quantity"].value = quantity
+    explorer = explore(model, pixel=(20, 30)).wait()
+    change(explorer, quantity=quantity)
     explorer.wait()
+    assert kinds(sent, "scene")[-1]["scene"]["rows"][0]["method"] == "exact"  # not an atlas
     field = valid_field(
         model, IMAGE, (20, 30), window=8, stride=4, method="plain", quantity=quantity
     )
-    answer, facts = explorer.answers["model 0"], dict(explorer.pictures["model 0"].facts)
+    answer, facts = explorer.answers["model 0"], dict(explorer.stills[0][0].facts)
     torch.testing.assert_close(answer.field, field.discrepancy, atol=1e-5, rtol=1e-4)
     assert facts["field of"] == quantity
     # The network is so certain that its probability is 1 under every window: a field of zeros.
@@ -184,17 +236,16 @@ def test_the_quantity_is_that_of_the_field(explore, quantity):
     assert bool(field.discrepancy.any()) != zero
     assert facts.get("radius") == (None if zero else f"{field.radius():.0f} px")
     explorer.ask(method="gradient").wait()  # of the logit
-    assert "field of" not in dict(explorer.pictures["model 0"].facts)
+    assert "field of" not in dict(explorer.stills[0][0].facts)
 
 
 def test_another_view_of_the_same_field_computes_nothing(explore):
     explorer = explore(Summing(3)).wait()
-    generation = explorer.pictures["model 0"].generation
+    generation = explorer._worker.generation
     explorer.ask(view="heat")
     field = explorer.answers["model 0"].field
-    assert explorer.idle
-    assert (raster(explorer.pictures["model 0"]) == paint(SHOWN, field, None, "heat")).all()
-    assert explorer.wait().pictures["model 0"].generation == generation
+    assert (explorer.stills[0][0].raster == paint(SHOWN, field, None, "heat")).all()
+    assert explorer._worker.generation == generation
 
 
 def test_coverage_of_the_object_under_the_pixel(explore):
@@ -204,79 +255,88 @@ def test_coverage_of_the_object_under_the_pixel(explore):
     explorer = explore(Summing(3), labels=labels, classes=SHAPES, target=1).wait()
     area = explorer.answers["model 0"].region
     assert explorer.coverage("model 0") == area[10:40, 20:50].float().mean().item()
-    facts = dict(explorer.pictures["model 0"].facts)
+    facts = dict(explorer.stills[0][0].facts)
     assert facts["class"] == "disc"
     assert facts["object"] == f"{explorer.coverage('model 0'):.0%} covered"
     assert facts["region"] == "80 % of the mass"
     assert "radius" not in facts  # no window changes this class: its logit is always 0
-    assert explorer._controls.where.value == "row 20, column 30: square"
-    explorer.ask(pixel=(45, 5)).wait()
+    explorer.ask(pixel=(45, 5))
     assert explorer.coverage("model 0") is None
-    assert explorer.pictures["model 0"].item == ""
+    assert explorer.stills[0][0].segments["item"] == []
 
 
-def test_a_burst_of_clicks_ends_on_the_last(explore):
+def test_a_burst_of_changes_ends_on_the_last(explore, sent):
     model = Slow(2)
-    explorer = explore(model, window=16, stride=16).wait()
-    picture = explorer.pictures["model 0"]
-    shown, asked = [], [explorer._worker.generation]
-    picture.observe(lambda change: shown.append((asked[-1], change["new"])), "generation")
+    explorer = explore(model, window=16, stride=16, method="gradient").wait()
     for click in range(50):
-        with explorer.lock:
-            picture.set_state({"pixel": [click % 48, (3 * click) % 64]})
-            asked.append(explorer._worker.generation)
+        change(explorer, pixel=[click % 48, (3 * click) % 64])
         time.sleep(0.003)
     explorer.wait()
-    assert picture.generation == explorer._worker.generation == 51
-    assert explorer.answers["model 0"].question.pixel == (49 % 48, 147 % 64)
-    assert all(result == latest for latest, result in shown), "an old result was shown"
-    field = valid_field(model, IMAGE, (49 % 48, 147 % 64), window=16, stride=16)
-    assert (raster(picture) == paint(SHOWN, field.discrepancy, field.region())).all()
+    assert explorer._worker.generation == 51
+    assert explorer.question.pixel == (49 % 48, 147 % 64)
+    last = kinds(sent, "answer")[-1]["answer"]
+    assert (last["pixel"], last["question"]) == ([49 % 48, 147 % 64], 51)
+    wanted = region(gradient_field(model, IMAGE, (49 % 48, 147 % 64)))
+    assert torch.equal(explorer.answers["model 0"].region, wanted)
+
+
+def test_an_occluder_that_was_overtaken_is_forgotten(explore):
+    explorer = explore(Slow(2), window=4, stride=2)
+    for side in (5, 6, 7):
+        change(explorer, window=side, stride=side)
+    explorer.wait()
+    assert {occluder.window for _, occluder in explorer._atlases._atlases} == {7}
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
         ({"pixel": (48, 0)}, "outside the 48×64 image"),
         ({"window": 49}, "window 49×49 is larger than the image, 48×64"),
         ({"window": 4, "stride": 5}, "it skips pixels"),
-        ({"target": 2}, "target 2 is outside the classes 0 … 1"),
         ({"threshold": 0}, "threshold must be in (0, 1]"),
+        ({"method": "magic"}, "unknown method 'magic'; choose exact"),
+        ({"target": "cat"}, "unknown class 'cat'; choose sum, nothing"),
+        ({"quantity": "weight"}, "unknown quantity 'weight'; choose logit"),
     ],
 )
-def test_errors_are_shown_and_the_next_question_is_answered(explore, change, message):
-    explorer = explore(Summing(3)).wait()
-    before = {name: getattr(explorer.question, name) for name in change}
-    picture = explorer.ask(**change).wait().pictures["model 0"]
-    assert message in picture.error
-    assert picture.region == ""
-    assert (raster(picture) == paint(SHOWN)).all()
-    explorer.ask(**before).wait()
-    assert picture.error == ""
-    assert (explorer.answers["model 0"].region == expected(Summing(3), (20, 30))[1]).all()
+def test_bad_questions_are_refused_and_change_nothing(explore, changes, message):
+    explorer = explore(Summing(3), classes=("sum", "nothing")).wait()
+    before = explorer.question
+    with pytest.raises(ValueError, match=re.escape(message)):
+        explorer.ask(**changes)
+    assert explorer.question == before
+    with pytest.raises(ValueError, match=re.escape(message)):
+        explore(Summing(3), classes=("sum", "nothing"), **changes)
+
+
+def test_a_class_that_a_network_lacks_is_shown_as_its_error(explore, sent):
+    explorer = explore(Summing(3), Summing(9)).wait()
+    explorer.ask(target=2).wait()
+    wanted = "target 2 is outside the classes 0 … 1"
+    assert wanted in explorer.stills[0][0].error
+    assert wanted in kinds(sent, "status")[-1]["status"]["error"]
+    assert explorer.answers == {}
+    explorer.ask(target=None).wait()
+    assert explorer.stills[0][0].error == ""
+    assert (explorer.answers["model 0"].region == expected(Summing(3), (20, 32))[1]).all()
 
 
 def test_one_models_error_does_not_hinder_the_other(explore):
     explorer = explore(Broken(), Summing(3), NotFinite(3)).wait()
-    broken, good, nan = explorer.pictures.values()
+    broken, good, nan = explorer.stills[0]
     assert "Broken must return logits (batch, classes, rows, columns)" in broken.error
     assert "NaN" in nan.error
     assert good.error == ""
     assert set(explorer.answers) == {"model 1"}
 
 
-def test_what_could_not_be_reused_is_told(explore):
-    explorer = explore(Slow(2), window=16, stride=16).wait()
-    assert "every window runs the whole network" in explorer.pictures["model 0"].note
+def test_what_could_not_be_reused_is_told(explore, sent):
+    explore(Slow(2), window=16, stride=16).wait()
+    assert "every window runs the whole network" in kinds(sent, "status")[-1]["status"]["note"]
 
 
-def test_bad_questions_are_refused(explore):
-    explorer = explore(Summing(3), classes=("sum", "nothing"))
-    with pytest.raises(ValueError, match="unknown method 'magic'; choose exact"):
-        explorer.ask(method="magic")
-    with pytest.raises(ValueError, match="unknown class 'cat'; choose sum, nothing"):
-        explorer.ask(target="cat")
-    assert explorer.ask(target="nothing").wait().question.target == 1
+def test_arguments_that_do_not_fit_are_refused(explore):
     with pytest.raises(ValueError, match="models is empty"):
         VRFExplorer({}, IMAGE)
     with pytest.raises(ValueError, match="labels has 3×3 pixels, but the image has 48×64"):
@@ -286,8 +346,6 @@ def test_bad_questions_are_refused(explore):
 def test_the_first_question_may_name_the_class(explore):
     names = {"classes": ("sum", "nothing")}
     assert explore(Summing(3), target="nothing", **names).wait().question.target == 1
-    with pytest.raises(ValueError, match="unknown class 'cat'; choose sum, nothing"):
-        explore(Summing(3), target="cat", **names)
     with pytest.raises(ValueError, match="unknown class 'sum'; give its id"):
         explore(Summing(3), target="sum")
 
@@ -298,15 +356,35 @@ def test_close_stops_the_thread(explore):
     assert not explorer._worker.alive
 
 
-def test_a_static_picture_stands_beside_the_widget(explore):
+def test_a_view_that_is_opened_later_gets_everything(explore, sent):
+    explorer = explore(Summing(3), classes=SHAPES).wait()
+    change(explorer, threshold=0.5)
+    del sent[:]
+    explorer._viewer._receive(None, {"kind": "ready", "view": "w"}, [])
+    assert {content["to"] for content, _ in sent} == {"w"}
+    scene, *others = [content for content, _ in sent]
+    assert scene["scene"]["state"]["threshold"] == 0.5
+    assert {content["kind"] for content in others} == {"status", "atlas", "prediction"}
+
+
+def test_a_saved_notebook_has_the_page(explore):
     explorer = explore(Summing(3)).wait()
     bundle = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    alt, data = re.fullmatch(r'<img alt="(.*)" src="data:.*,(.*)">', bundle["text/html"]).groups()
-    width, height = Image.open(io.BytesIO(base64.b64decode(data))).size
-    assert width > 100
-    assert height > 100
-    (title,) = explorer.pictures
-    row, column = explorer.question.pixel
-    assert alt.startswith(f"{title} at row {row}, column {column}: class: ")
+    assert bundle["text/html"] == explorer.page_part()
+    alt = re.search(r'<img alt="([^"]*)"', bundle["text/html"]).group(1)
+    assert alt.startswith("model 0 at row 20, column 32: class: ")
     assert "% covered" in alt
+
+
+def test_an_unfinished_explorer_says_so_in_a_saved_notebook(explore):
+    explorer = explore(Slow(2))
+    assert "saved before its pictures were complete" in explorer._repr_mimebundle_()["text/html"]
+
+
+def test_the_prediction_is_a_view(explore):
+    explorer = explore(Summing(3), classes=SHAPES, view="prediction").wait()
+    raster = explorer.stills[0][0].raster  # class 0 everywhere: its colour on the grey image
+    grey = SHOWN.float().mean(0)[..., None] * 0.4
+    wanted = (grey + 0.6 * torch.tensor(SHAPES.colors[0])).round().byte().numpy()
+    assert np.abs(raster.astype(int) - wanted).max() <= 1

@@ -1,0 +1,132 @@
+"""The atlases of an explorer: one for every network and occluder that was asked for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gcnlab.annotations import Float, Tensor, UInt8
+from gcnlab.receptive import FieldAtlas
+from gcnlab.receptive.atlas_table import AtlasTable
+from gcnlab.receptive.settings import EVERY
+from gcnlab.receptive.unit import unit_at
+from gcnlab.receptive.validfield import ValidField
+
+UNITS = 64
+"""Number of units along the shorter side of the image that an atlas keeps, at most; for an image of
+more than 512 pixels, it keeps every eighth pixel."""
+
+
+@dataclass(frozen=True)
+class Occluder:
+    """What an atlas measures.
+
+    Attributes:
+        window, stride: side of the occluder and distance between its positions, in pixels.
+        fill: value of the occluder.
+        target: class id; None for the class predicted at each unit.
+    """
+
+    window: int
+    stride: int
+    fill: int | float = 0.0
+    target: int | None = None
+
+    @property
+    def text(self) -> str:
+        """In words: "32 px every 16", "32 px every 16, class 3"."""
+        text = f"{self.window} px every {self.stride}"
+        if self.fill != 0:
+            text += f", fill {self.fill:g}"
+        return text if self.target is None else f"{text}, class {self.target}"
+
+
+class Atlases:
+    """The atlases of several networks on one image.
+
+    Args:
+        models: title → network.
+        image: the networks' input (already normalised).
+    """
+
+    def __init__(self, models: dict[str, nn.Module], image: Float[Tensor, "channels height width"]):
+        self._models, self._image = models, image
+        self._atlases: dict[tuple[str, Occluder], FieldAtlas] = {}
+
+    def levels(
+        self, title: str, occluder: Occluder, on_progress: Callable[[float], None]
+    ) -> Iterator[AtlasTable]:
+        """Run the windows of an atlas that are missing.
+
+        Args:
+            on_progress: called with the share of the windows that have been run; an exception
+                stops the work, and the next call goes on.
+
+        Yields:
+            The table after each level of windows; a complete one at once.
+        """
+        on_progress(0.0)
+        key = (title, occluder)
+        if key not in self._atlases:
+            self._atlases[key] = self._new(title, occluder)
+        atlas, shown = self._atlases[key], None
+        for share in atlas.steps():
+            on_progress(share)
+            if atlas.table.finest_step != shown and not atlas.complete:
+                shown = atlas.table.finest_step
+                yield atlas.table
+        yield atlas.table
+
+    def _new(self, title: str, occluder: Occluder) -> FieldAtlas:
+        side = min(self._image.shape[-2:])
+        return FieldAtlas(
+            self._models[title],
+            self._image,
+            occluder.window,
+            occluder.stride,
+            occluder.fill,
+            occluder.target,
+            every=next((every for every in EVERY if side <= UNITS * every), EVERY[-1]),
+        )
+
+    def forget_unfinished(self, occluder: Occluder) -> None:
+        """Drop the atlases of other occluders that are not complete: each keeps the activations of
+        the clean image."""
+        kept = self._atlases.items()
+        self._atlases = {key: a for key, a in kept if a.complete or key[1] == occluder}
+
+    def field(self, title: str, occluder: Occluder, pixel: tuple[int, int]) -> ValidField | None:
+        """The field of the unit that is kept and is nearest to a pixel of the image; None if no
+        level of the atlas is complete."""
+        atlas = self._atlases.get((title, occluder))
+        if atlas is None or atlas.table.finest_step is None:
+            return None
+        return atlas.field(unit_at(pixel, atlas.table.image_size, atlas.table.map_size))
+
+    def map_size(self, title: str, occluder: Occluder) -> tuple[int, int] | None:
+        """The size of a network's score map if it differs from the image's, else None."""
+        atlas = self._atlases.get((title, occluder))
+        if atlas is None or atlas.table.map_size == atlas.table.image_size:
+            return None
+        return atlas.table.map_size
+
+    def complete(self) -> list[tuple[str, Occluder, AtlasTable]]:
+        """The atlases of which all windows have been run."""
+        return [(*key, atlas.table) for key, atlas in self._atlases.items() if atlas.complete]
+
+    def note(self, title: str, occluder: Occluder) -> str:
+        """What was not reused; empty if there is nothing to report."""
+        atlas = self._atlases.get((title, occluder))
+        return "" if atlas is None else atlas.note
+
+    def prediction(self, title: str) -> UInt8[Tensor, "height width"] | None:
+        """The class ids that a network predicts, in the size of the image; None if it has not been
+        run."""
+        for (own, _), atlas in self._atlases.items():
+            if own == title and atlas.prediction is not None:
+                ids = atlas.prediction[None, None].float()
+                size = tuple(self._image.shape[-2:])
+                return F.interpolate(ids, size, mode="nearest")[0, 0].to(torch.uint8)
+        return None

@@ -1,0 +1,50 @@
+// The viewer in JupyterLab: what to show comes from the kernel as messages (gcnlab/widgets/viewer.py).
+
+function render({ model, el }) {
+  const id = Math.random().toString(36).slice(2);
+  let [viewer, queue] = [null, Promise.resolve()];
+  const handlers = {
+    scene: async ({ scene }) => {
+      const [ready, picture] = await Promise.all([unpack(scene), loadImage(scene.picture)]);
+      viewer?.remove();
+      const tell = (changes) => model.send({ kind: "change", changes, view: id });
+      viewer = new Viewer(shadowOf(el, model.get("stylesheet")), ready, picture, tell);
+      el.viewer = viewer;
+    },
+    // The user of this view may have gone on since it reported what the kernel answers.
+    state: ({ state, origin }) => {
+      viewer.set(origin === id ? { occluder: state.occluder, question: state.question } : state);
+    },
+    prediction: async ({ network, prediction }) => viewer.setPrediction(network, await unpack(prediction)),
+    atlas: ({ network, facts }, [numbers]) => viewer.setAtlas(network, facts, bytesIn(numbers)),
+    status: ({ row, network, status }) => viewer.setStatus(row, network, status),
+    answer: ({ row, network, answer }, [values]) => {
+      const bytes = bytesIn(values).slice();
+      const numbers = bytes.length ? new Float32Array(bytes.buffer) : null;
+      viewer.setAnswer(row, network, { ...answer, values: numbers });
+    },
+  };
+  // A message waits for the one before it, because a scene takes some time to unpack.
+  function receive(message, buffers) {
+    if (message.to && message.to !== id) return;
+    // Without a scene, this view is new, and everything is going to be sent to it.
+    if (!message.to && !viewer && message.kind !== "scene") return;
+    queue = queue
+      .then(() => handlers[message.kind](message, buffers))
+      .catch((error) => console.error(`gcnlab: ${message.kind} could not be shown`, error));
+  }
+  // Otherwise JupyterLab uses keys such as the arrows for the notebook's cells.
+  el.dataset.lmSuppressShortcuts = "true";
+  model.on("msg:custom", receive);
+  model.send({ kind: "ready", view: id });
+  return () => {
+    model.off("msg:custom", receive);
+    viewer?.remove();
+  };
+}
+
+function bytesIn(view) {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+export default { render };

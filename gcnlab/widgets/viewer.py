@@ -1,0 +1,105 @@
+"""The explorer's browser part as a widget: it sends what to show and receives what was changed.
+
+Everything is sent as messages, not as the widget's state: a saved notebook would keep the state, and
+an atlas has megabytes. What was sent is remembered for views that are opened later.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import traitlets
+
+from gcnlab.receptive.atlas_table import AtlasTable
+from gcnlab.widgets.packing import pack_atlas
+from gcnlab.widgets.page import BROWSER, viewer_script, viewer_style
+from gcnlab.widgets.worker import Lock
+
+LARGEST = 8_000_000
+"""Bytes of an atlas that is sent in float32; a larger one is sent in eight bits."""
+
+
+class FieldViewer(anywidget.AnyWidget):
+    """Pictures of fields that follow the mouse, with their controls.
+
+    Args:
+        lock: held while messages are sent and received.
+        on_change: called with what the user changed, as a dict of `browser/viewer.js`'s state, and
+            with the name of the view.
+    """
+
+    _esm = f"{viewer_script()}\n{(BROWSER / 'live.js').read_text(encoding='utf-8')}"
+
+    stylesheet = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, lock: Lock, on_change: Callable[[dict[str, Any], str], None]):
+        self._lock, self._on_change = lock, on_change
+        # Kind and place of a message → the latest one, in the order in which they are needed.
+        self._sent: dict[tuple, tuple[dict[str, Any], list[bytes]]] = {}
+        self._steps: dict[tuple, int | None] = {}  # the level of each atlas that was sent
+        self._views = 0
+        super().__init__(stylesheet=viewer_style())
+        self.on_msg(self._receive)
+
+    def show_scene(self, scene: dict[str, Any]) -> None:
+        """Show another picture, networks or rows; fields have to be sent again."""
+        self._sent.clear()
+        self._steps.clear()
+        self._post(("scene",), {"scene": scene})
+
+    def show_state(self, state: dict[str, Any], origin: str | None = None) -> None:
+        """Set the controls and what is selected.
+
+        Args:
+            state: values of `browser/viewer.js`'s state.
+            origin: the view whose user changed it. Its user may have gone on since, so it only takes
+                over what the kernel decides.
+        """
+        scene = self._sent["scene",][0]["scene"]
+        scene["state"] |= state  # for views that are opened later
+        self._deliver({"kind": "state", "state": state, "origin": origin})
+
+    def show_prediction(self, network: int, prediction: dict[str, str]) -> None:
+        """Show the classes that a network predicts, a packed array."""
+        self._post(("prediction", network), {"network": network, "prediction": prediction})
+
+    def show_atlas(self, network: int, table: AtlasTable, occluder: str) -> None:
+        """Show an atlas, or a finer one of the same occluder."""
+        key, step = ("atlas", network, occluder), table.finest_step
+        if self._steps.get(key) == step:
+            return
+        self._steps[key] = step
+        if table.complete and table.precision == "float32" and table.values.nbytes > LARGEST:
+            table = table.stored_as("int8")
+        facts, numbers = pack_atlas(table, occluder)
+        self._post(key, {"network": network, "facts": facts}, [numbers])
+
+    def show_status(self, row: int, network: int, **status: Any) -> None:
+        """Show progress, a note or an error: busy, progress (0 … 1), note, error."""
+        self._post(("status", row, network), {"row": row, "network": network, "status": status})
+
+    def show_answer(self, row: int, network: int, answer: dict[str, Any], values: bytes) -> None:
+        """Show the field of one pixel."""
+        message = {"row": row, "network": network, "answer": answer}
+        self._post(("answer", row, network), message, [values])
+
+    def _post(
+        self, key: tuple, message: dict[str, Any], buffers: list[bytes] | None = None
+    ) -> None:
+        message, buffers = {"kind": key[0]} | message, buffers or []
+        with self._lock:
+            self._sent[key] = message, buffers
+            self._deliver(message, buffers)
+
+    def _deliver(self, message: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        if self._views:
+            self.send(message, buffers)
+
+    def _receive(self, widget: object, message: dict[str, Any], buffers: list) -> None:
+        with self._lock:
+            if message.get("kind") == "ready":
+                self._views += 1
+                for sent, own in self._sent.values():
+                    self.send(sent | {"to": message["view"]}, own)
+            elif message.get("kind") == "change":
+                self._on_change(message["changes"], message["view"])
