@@ -12,6 +12,7 @@ RESULTS = {
     "vrf": "bench/vrf.json",
     "graph": "bench/graph.json",
     "atlas": "bench/atlas.json",
+    "explorer": "bench/explorer.json",
     "data": "bench/data.json",
     "head_cost": "bench/cost.json",
     "network_cost": "cost.json",
