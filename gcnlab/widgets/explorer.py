@@ -381,20 +381,22 @@ class VRFExplorer(Explorer):
         complete = self._atlases.complete()
         if not complete:
             return super().page_part()
+        # The still picture shows the error of a network that has no field.
+        titles = [t for t in self._titles if any(t == own for own, _, _ in complete)]
         known = [occluder.text for _, occluder, _ in complete]
         asked = self.question.occluder.text
         scene = pack_scene(
             self._image,
-            self._titles,
+            titles,
             [("atlas", METHODS["exact"])],
             self._state() | {"occluder": asked if asked in known else known[-1]},
             self._classes,
             self._labels,
-            list(map(self._atlases.prediction, self._titles)),
+            list(map(self._atlases.prediction, titles)),
             self._background,
             lossless=False,
         )
-        tables = [(self._titles.index(t), table, o.text) for t, o, table in complete]
+        tables = [(titles.index(t), table, o.text) for t, o, table in complete]
         return page_part(scene, tables, self.still_html())
 
     @property

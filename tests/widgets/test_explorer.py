@@ -1,3 +1,4 @@
+import json
 import re
 import time
 
@@ -375,6 +376,17 @@ def test_a_saved_notebook_has_the_page(explore):
     alt = re.search(r'<img alt="([^"]*)"', bundle["text/html"]).group(1)
     assert alt.startswith("model 0 at row 20, column 32: class: ")
     assert "% covered" in alt
+
+
+def test_a_saved_page_has_no_network_without_a_field(explore, tmp_path):
+    explore(Broken(), Summing(3)).wait().save(tmp_path / "fields.html")
+    text = (tmp_path / "fields.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'application/json">(.*?)</script>', text, re.S).group(1))
+    assert [network["title"] for network in data["scene"]["networks"]] == ["model 1"]
+    assert [atlas["network"] for atlas in data["atlases"]] == [0]
+    assert "Broken must return logits" in re.search(r'<img alt="([^"]*)"', text).group(1)
+    with pytest.raises(ValueError, match="no valid field was computed"):
+        explore(Broken()).wait().save(tmp_path / "none.html")
 
 
 def test_an_unfinished_explorer_says_so_in_a_saved_notebook(explore):
