@@ -67,12 +67,17 @@ class ResNetBackbone(nn.Module):
         self, image: Float[Tensor, "batch 3 height width"]
     ) -> list[Float[Tensor, "batch _ _ _"]]:
         """Return res-2 … res-5, each of size ⌈height / stride⌉ × ⌈width / stride⌉."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(image))))
-        features = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        x, features = image, []
+        for stage in self.stages():
+            for module in stage:
+                x = module(x)
             features.append(x)
         return features
+
+    def stages(self) -> list[list[nn.Module]]:
+        """For each map, the modules that compute it from the map before; see `gcnlab.models.cut`."""
+        first = [self.conv1, self.bn1, self.relu, self.maxpool, self.layer1]
+        return [first, [self.layer2], [self.layer3], [self.layer4]]
 
 
 def build_backbone(

@@ -23,6 +23,7 @@ from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Whole, flag, items, shown, whole
 from gcnlab.models.backbones import build_backbone
 from gcnlab.models.blocks import BoundaryRefinement
+from gcnlab.models.cut import STRIDES, first_stages
 from gcnlab.models.heads import make_head
 from gcnlab.models.upsampling import make_upsampler
 
@@ -44,10 +45,16 @@ class SegmentationNet(nn.Module):
             res-2 to res-5; None means the width of each level's feature map.
         frozen_backbone: do not train the backbone: its weights get no gradient, and its batch norm
             keeps its statistics, also in training mode.
+        frozen_stride: do the same only with the layers that compute the maps up to this stride: 4,
+            8 or 16 pixels. None: with no layer.
+
+    Attributes:
+        frozen_maps: number of feature maps, from res-2 on, that frozen layers compute.
 
     Raises:
         ValueError: a name is unknown, k is even, a number is not an integer, the backbone lacks an
-            attribute, or a list of k or widths does not have one entry per level.
+            attribute or cannot be cut at `frozen_stride`, both kinds of freezing are given, or a
+            list of k or widths does not have one entry per level.
     """
 
     def __init__(
@@ -60,14 +67,16 @@ class SegmentationNet(nn.Module):
         upsample: str = "deconv",
         mid_channels: Whole | Sequence[int] | None = None,
         frozen_backbone: bool = False,
+        frozen_stride: int | None = None,
     ):
         super().__init__()
         num_classes, refine = whole("num_classes", num_classes, 1), flag("refine", refine)
         self.frozen_backbone = flag("frozen_backbone", frozen_backbone)
         self.backbone = build_backbone(backbone) if isinstance(backbone, str) else backbone
         check_backbone(self.backbone)
-        if self.frozen_backbone:
-            self.backbone.requires_grad_(False).eval()
+        self.frozen_maps = self._count_frozen_maps(frozen_stride)
+        for module in self._frozen_modules():
+            module.requires_grad_(False).eval()
         channels = self.backbone.channels
         sizes = per_level("kernel_size", kernel_size, len(channels))
         widths = per_level("mid_channels", mid_channels, len(channels))
@@ -125,9 +134,24 @@ class SegmentationNet(nn.Module):
 
     def train(self, mode: bool = True) -> "SegmentationNet":
         super().train(mode)
-        if self.frozen_backbone:
-            self.backbone.eval()
+        for module in self._frozen_modules():
+            module.eval()
         return self
+
+    def _count_frozen_maps(self, frozen_stride: int | None) -> int:
+        if frozen_stride is None:
+            return len(self.backbone.channels) if self.frozen_backbone else 0
+        if frozen_stride not in STRIDES:
+            choices = ", ".join(map(str, STRIDES))
+            raise ValueError(f"frozen_stride must be one of {choices}, not {shown(frozen_stride)}")
+        if self.frozen_backbone:
+            raise ValueError("frozen_stride and frozen_backbone exclude each other; give one")
+        return STRIDES.index(frozen_stride) + 1
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.frozen_backbone:
+            return [self.backbone]
+        return first_stages(self.backbone, self.frozen_maps) if self.frozen_maps else []
 
 
 def check_backbone(backbone: Any) -> None:

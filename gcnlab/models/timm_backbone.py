@@ -114,6 +114,28 @@ class TimmBackbone(nn.Module):
                 )
         return maps
 
+    def stages(self) -> list[list[nn.Module]]:
+        """For each map, the modules that compute it from the map before; see `gcnlab.models.cut`.
+
+        Raises:
+            ValueError: the maps are interpolated, or timm does not compute them one after the other.
+        """
+        modules = {} if self.patches or self.channels_last else _in_order(self.network)
+        if not set(self.taps) <= set(modules):
+            why = (
+                "its maps are interpolated" if self.patches else "timm computes its maps otherwise"
+            )
+            raise ValueError(
+                f"frozen_stride: {self.name} cannot be cut, because {why}; freeze the whole backbone "
+                "(frozen_backbone), or nothing"
+            )
+        found = [[]]
+        for name, module in modules.items():
+            found[-1].append(module)
+            if name in self.taps:
+                found.append([])
+        return found[: len(self.taps)]
+
     def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights of timm's classifier under the names that they have in this module, without
         those that it does not have (of the classification layer).
@@ -162,6 +184,21 @@ def import_timm(name: str) -> Any:
             f"{name} needs the package timm: pip install 'gcnlab[timm]'"
         ) from error
     return timm
+
+
+def _in_order(network: nn.Module) -> dict[str, nn.Module]:
+    """Name → module, in the order in which an extractor of timm calls them on each other's outputs;
+    empty if it works in another way."""
+    if isinstance(network, nn.ModuleDict):  # FeatureListNet
+        return dict(network.items())
+    if getattr(network, "feature_hooks", ...) is not None:
+        return {}
+    first = {
+        name: module
+        for name, module in network.named_children()
+        if name in ("conv_stem", "bn1", "act1")
+    }
+    return first | {f"blocks.{i}": block for i, block in enumerate(network.blocks)}
 
 
 def _path(name: str, known: Any, default: Any = ...) -> Any:

@@ -1,9 +1,10 @@
 """Train on the features of a frozen backbone, which are computed once and kept on disk.
 
 A frozen backbone gives the same feature maps for the same image, so a training of heads and decoder
-can read them from a file. The four maps of an image are packed into one tensor at stride 32: a map
-at stride 4 has 8×8 values where that at stride 32 has one, and these become channels
-(pixel unshuffle). The file holds half-precision values, at most 5·10⁻⁴ of a value apart from those
+can read them from a file. If only the first layers are frozen, the file holds their maps, and what
+follows is computed from the last of them. The maps of an image are packed into one tensor of the
+size of the coarsest: a map at stride 4 has 8×8 values where that at stride 32 has one, and these
+become channels (pixel unshuffle). The file holds half-precision values, at most 5·10⁻⁴ of a value apart from those
 that a full forward pass gives.
 """
 
@@ -25,12 +26,13 @@ from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets.copies import FixedCopies
 from gcnlab.devices import without_tf32
 from gcnlab.models import SegmentationNet
+from gcnlab.models.cut import continue_from, first_stages
 from gcnlab.models.logits import device_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.training.checkpoint import fingerprint
 
 STRIDE = 32
-"""Stride of the packed maps, in pixels; height and width of an image must be multiples of it."""
+"""Height and width of an image must be multiples of it: the stride of the coarsest map, in pixels."""
 KEY, FEATURES, LABELS = "key.json", "features.npy", "labels.npy"
 _SAVE_EVERY = 256  # images
 
@@ -65,10 +67,11 @@ def unpack(
 
 
 class OnFeatures(nn.Module):
-    """The heads and the decoder of a network, as a network of packed features.
+    """What follows the frozen layers of a network, as a network of packed features: the rest of the
+    backbone, the heads and the decoder.
 
     Args:
-        model: the whole network.
+        model: the whole network, with frozen layers.
     """
 
     def __init__(self, model: SegmentationNet):
@@ -78,10 +81,12 @@ class OnFeatures(nn.Module):
     def forward(
         self, packed: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch classes height width"]:
-        backbone = self.model.backbone
-        features = unpack(packed.float(), backbone.channels, backbone.strides)
+        backbone, maps = self.model.backbone, self.model.frozen_maps
+        strides = backbone.strides[:maps]
+        features = unpack(packed.float(), backbone.channels[:maps], strides)
         rows, columns = packed.shape[-2:]
-        return self.model.decode(features, (STRIDE * rows, STRIDE * columns))
+        size = strides[-1] * rows, strides[-1] * columns
+        return self.model.decode(continue_from(backbone, features), size)
 
 
 class CachedFeatures(Dataset):
@@ -96,22 +101,30 @@ class CachedFeatures(Dataset):
 
     Args:
         copies: the images; their crop must be a multiple of 32 pixels.
-        backbone: a frozen backbone; features are computed on its device, in single precision.
+        backbone: features are computed on its device, in single precision.
         name: names the folder.
         num_workers: processes that read and augment the images; 0 does it in this process.
+        maps: number of maps to keep, from res-2 on: those that the frozen layers compute.
 
     Raises:
         ValueError: the crop is not a multiple of 32.
         OSError: the folder cannot be written; the error names it.
     """
 
-    def __init__(self, copies: FixedCopies, backbone: nn.Module, name: str, num_workers: int = 0):
+    def __init__(
+        self,
+        copies: FixedCopies,
+        backbone: nn.Module,
+        name: str,
+        num_workers: int = 0,
+        maps: int = 4,
+    ):
         if any(side % STRIDE for side in copies.crop):
             raise ValueError(
                 f"data.crop must be a multiple of {STRIDE} pixels for cached features, not {copies.crop}"
             )
-        self.copies, self.folder = copies, cache_root() / "features" / name
-        key = copies.description() | {"weights": fingerprint(backbone.state_dict())}
+        self.copies, self.folder, self.maps = copies, cache_root() / "features" / name, maps
+        key = copies.description() | {"weights": fingerprint(_frozen_state(backbone, maps))}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder.with_suffix(".lock")):
@@ -162,7 +175,8 @@ class CachedFeatures(Dataset):
         files = None
         with evaluation_mode(backbone), without_tf32():
             for index, (images, labels) in enumerate(bar, start=done):
-                packed = pack(backbone(images.to(device_of(backbone)))).half().cpu()
+                features = backbone(images.to(device_of(backbone)))[: self.maps]
+                packed = pack(features).half().cpu()
                 if files is None:
                     files = self._open(packed, labels, new=done == 0)
                 files[0][index], files[1][index] = packed.numpy(), labels.numpy()
@@ -201,6 +215,17 @@ class _AllCopies(Dataset):
         return tuple(
             torch.stack([i.as_subclass(Tensor) for i in items]) for items in (images, labels)
         )
+
+
+def _frozen_state(backbone: nn.Module, maps: int) -> dict[str, Tensor]:
+    """The weights that the first `maps` feature maps depend on."""
+    if maps == len(backbone.channels):
+        return backbone.state_dict()
+    return {
+        f"{number}.{name}": value
+        for number, module in enumerate(first_stages(backbone, maps))
+        for name, value in module.state_dict().items()
+    }
 
 
 def _images_done(folder: Path, key: dict[str, Any]) -> int:

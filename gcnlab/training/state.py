@@ -197,7 +197,9 @@ def load_initial(
         source = str(path)
     else:
         weights = state_dict_in(initial, source)
-    load_model_state(model, {"model": weights}, source)
+    own = model.state_dict()  # frozen batch norm does not count its batches
+    fit = {n: v for n, v in weights.items() if n in own or not n.endswith("num_batches_tracked")}
+    load_model_state(model, {"model": fit}, source)
     return {"path": None if path is None else str(path), "sha256": fingerprint(weights)}
 
 

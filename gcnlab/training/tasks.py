@@ -192,12 +192,15 @@ class Segmentation(Task):
     def training_network(
         self, model: nn.Module, dataset: Dataset, num_workers: int = 0
     ) -> tuple[nn.Module, Dataset]:
-        """Heads and decoder on cached features, if the backbone is frozen and the copies of the
-        images are fixed."""
-        if not (self.config.model.frozen_backbone and isinstance(dataset, FixedCopies)):
+        """What follows the frozen layers of the backbone, on their cached features, if there are
+        such layers and the copies of the images are fixed."""
+        if not (model.frozen_maps and isinstance(dataset, FixedCopies)):
             return model, dataset
         name = f"{self.config.data.dataset}-{self.config.model.backbone.replace('/', '-')}"
-        return OnFeatures(model), CachedFeatures(dataset, model.backbone, name, num_workers)
+        if self.config.model.frozen_stride is not None:
+            name += f"-stride{self.config.model.frozen_stride}"
+        cached = CachedFeatures(dataset, model.backbone, name, num_workers, model.frozen_maps)
+        return OnFeatures(model), cached
 
     def evaluation_set(self, split: str = "val") -> Dataset:
         from gcnlab.datasets import evaluation_transform
@@ -345,6 +348,7 @@ def build_network(config: ModelConfig, num_classes: int) -> SegmentationNet:
         upsample=config.upsample,
         mid_channels=config.mid_channels,
         frozen_backbone=config.frozen_backbone,
+        frozen_stride=config.frozen_stride,
     )
 
 
