@@ -19,8 +19,8 @@ _Run = tyro.extras.subcommand_type_from_defaults(
 class Train:
     """Train a network and score it on the validation split.
 
-    Start from a preset (shapes, quick, camvid, photos, photos-tuned, paper) and change any setting
-    after it:
+    Start from a preset (shapes, quick, camvid, photos, photos-tuned, photos-whole, paper) and
+    change any setting after it:
 
         gcnlab train shapes --out runs/gcn7 --model.head gcn --model.kernel-size 7
         gcnlab train shapes --out runs/base --model.head conv1x1 --model.no-refine
@@ -49,6 +49,9 @@ class Train:
     """Folder of the run."""
     resume: bool = True
     """Resume from the folder's checkpoint. With --no-resume, train from scratch and replace it."""
+    initial: str | None = None
+    """Weights of the whole network to start from: the folder of a run of the same network, or the
+    name of a network that comes with the package; if omitted, those of the settings."""
     device: str | None = None
     """cpu, cuda, …; the GPU if there is one."""
     workers: int = 0
@@ -68,6 +71,7 @@ class Train:
             self.resume,
             self.device,
             num_workers=self.workers,
+            initial=self.initial,
             execution=self.execution,
         )
         scores = finish(run, self.out, self.workers)

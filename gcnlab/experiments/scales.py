@@ -27,6 +27,8 @@ class TableScale:
         seeds: least number of runs per network for a verdict on Tables 1 and 5.
         backbones: the two of Table 6: a ResNet, and one of about the same cost with GCN inside.
         tables: the tables that are defined at this scale.
+        starts_from: the scale whose trained networks these start from: each run from the network of
+            the same name and seed. None: they start from the weights of their settings.
     """
 
     images: str
@@ -38,6 +40,7 @@ class TableScale:
     seeds: int = 5
     backbones: tuple[str, str] = ("mini", "mini_gcn")
     tables: tuple[int | str, ...] = (1, 2, 3, 4, 5, 6, "levels")
+    starts_from: Scale | None = None
 
 
 _QUICK = PRESETS["quick"][1]
@@ -78,5 +81,7 @@ SCALES: dict[Scale, TableScale] = {
         run=PRESETS["photos-tuned"][1],
         folder="photos-tuned",
         seeds=3,
+        tables=(5,),
+        starts_from="photos",
     ),
 }

@@ -8,7 +8,7 @@ from gcnlab.experiments.report import by_seed, finished_runs, prediction_interva
 from gcnlab.experiments.scales import SCALES, Scale
 from gcnlab.experiments.tables import CLASSIFIERS, SCORES, Cell, PaperTable, with_seed
 from gcnlab.training import FolderTaken, PretrainConfig, RunConfig, finish, train
-from gcnlab.training.checkpoint import only_writer
+from gcnlab.training.checkpoint import CHECKPOINT, only_writer
 
 
 def train_missing(
@@ -30,6 +30,10 @@ def train_missing(
         seeds: runs per network; None for as many as the table's claims need.
         device: "cpu", "cuda", …; None for the GPU if there is one.
         workers: data-loading workers; 0 loads in the main process.
+
+    Raises:
+        FileNotFoundError: a network starts from one of another scale, which has no checkpoint. The
+            error names the command that trains it.
     """
     missing = missing_networks(table, results, seeds)
     for number, (cell, seed) in enumerate(missing, 1):
@@ -44,7 +48,8 @@ def train_missing(
                 if not _missing(cell, seed, results):
                     continue  # another process has trained it meanwhile
                 config = cell.settings(seed, Path(os.path.relpath(results)))
-                run = train(config, folder, device=device, num_workers=workers)
+                initial = _initial(cell, seed, scale, Path(os.path.relpath(results)))
+                run = train(config, folder, device=device, num_workers=workers, initial=initial)
                 finish(run, folder, workers)
         except FolderTaken:
             print(f"skipped: another process trains in {folder}", flush=True)
@@ -80,6 +85,24 @@ def _missing(cell: Cell, seed: int, results: Path) -> bool:
     weights = run_folder(cell, seed, "mini", results) / "weights.safetensors"
     without_weights = isinstance(cell.config, PretrainConfig) and not weights.exists()
     return without_weights or seed not in by_seed(cell, finished_runs(results))
+
+
+def _initial(cell: Cell, seed: int, scale: Scale, results: Path) -> Path | None:
+    """The folder of the run that a run starts from; None if the scale starts from no other."""
+    start = SCALES[scale].starts_from
+    if start is None or not isinstance(cell.config, RunConfig):
+        return None
+    folder = run_folder(cell, seed, start, results)
+    if not (folder / CHECKPOINT).is_file():
+        model = cell.config.model
+        kernel = "" if model.head == "conv1x1" else f" --model.kernel-size {model.kernel_size}"
+        refine = "refine" if model.refine else "no-refine"
+        raise FileNotFoundError(
+            f"no {folder / CHECKPOINT}, which {cell.name}, seed {seed}, starts from: gcnlab train "
+            f"{start} --out {folder} --model.head {model.head}{kernel} --model.{refine} "
+            f"--training.seed {seed}"
+        )
+    return folder
 
 
 def run_folder(cell: Cell, seed: int, scale: Scale, results: Path) -> Path:
