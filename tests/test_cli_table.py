@@ -160,6 +160,35 @@ def test_a_network_without_its_backbone_is_skipped(tmp_path, monkeypatch, capsys
     assert skipped == [f"skipped: its backbone {missing} is not trained yet"] * 2
 
 
+def test_a_network_starts_from_that_of_another_scale(tmp_path, monkeypatch):
+    starts = []
+
+    def train(config, out, initial, **_):
+        starts.append((out.name, Path(initial).resolve(), config.training.seed))
+
+    monkeypatch.setattr(train_table, "train", train)
+    monkeypatch.setattr(train_table, "finish", lambda *_: None)
+    table = paper_table(5, "photos-tuned")
+    folders = [tmp_path / f"photos/{name}-seed0" for name in ("conv1x1", "gcn11", "gcn11-br")]
+    for folder in folders[:2]:
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.pt").touch()
+    with pytest.raises(FileNotFoundError) as error:
+        train_missing(table, "photos-tuned", tmp_path, seeds=1)
+    assert starts == [(folder.name, folder.resolve(), 0) for folder in folders[:2]]
+    assert "gcnlab train photos --out" in str(error.value)
+    assert str(error.value).endswith(
+        "photos/gcn11-br-seed0 --model.head gcn --model.kernel-size 11 --model.refine "
+        "--training.seed 0"
+    )
+
+
+def test_a_new_seed_has_no_network_to_start_from(capsys):
+    with pytest.raises(SystemExit):
+        command(5, "--scale", "photos-tuned", "--check")
+    assert "check that scale" in capsys.readouterr().err
+
+
 def test_a_classifier_is_trained_again_only_for_a_network_that_needs_its_weights(
     tmp_path, monkeypatch
 ):

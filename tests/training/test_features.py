@@ -53,11 +53,14 @@ def test_unpacking_gives_the_maps_back():
     assert all(torch.equal(a, b) for a, b in zip(maps, found))
 
 
-def test_the_network_of_features_gives_the_logits_of_the_image():
-    model = SegmentationNet("mini", 4, kernel_size=5).eval()
+@pytest.mark.parametrize(
+    ("frozen", "maps"), [({"frozen_backbone": True}, 4), ({"frozen_stride": 8}, 2)]
+)
+def test_the_network_of_features_gives_the_logits_of_the_image(frozen, maps):
+    model = SegmentationNet("mini", 4, kernel_size=5, **frozen).eval()
     image = torch.randn(2, 3, 96, 64)
     with torch.no_grad():
-        packed = pack(model.backbone(image))
+        packed = pack(model.backbone(image)[:maps])
         torch.testing.assert_close(OnFeatures(model)(packed), model(image), rtol=0, atol=0)
 
 
@@ -149,6 +152,48 @@ def test_a_run_on_features_resumes_and_loads(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(loaded.model(image), whole.model(image), rtol=0, atol=0)
     assert not any(p.requires_grad for p in loaded.model.backbone.parameters())
+
+
+CUT = replace(CONFIG, model=replace(CONFIG.model, frozen_backbone=False, frozen_stride=8))
+
+
+def test_training_what_follows_the_cached_maps_is_training_on_images(cache, monkeypatch):
+    on_features = run(CUT)
+    assert [p.name for p in cache.iterdir() if p.is_dir()] == ["shapes-mini-stride8"]
+    monkeypatch.setattr(
+        Segmentation, "training_network", lambda self, model, data, num_workers=0: (model, data)
+    )
+    on_images = run(CUT)
+    np.testing.assert_allclose(on_features.losses[0], on_images.losses[0], rtol=1e-4)
+    np.testing.assert_allclose(on_features.losses, on_images.losses, rtol=1e-2)  # half precision
+    before = Segmentation(CUT).build_model().backbone.state_dict()
+    after = on_features.model.backbone.state_dict()
+    frozen = {name for name in before if name.startswith(("conv1", "bn1", "layer1", "layer2"))}
+    assert frozen == {name for name in before if torch.equal(before[name], after[name])}
+
+
+def test_the_cached_maps_serve_a_resumed_run(tmp_path, monkeypatch):
+    """Its trained layers differ from those at the start; its frozen ones do not."""
+    out = tmp_path / "run"
+    whole = run(CUT)
+
+    def stop(step, steps, loss):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(CUT, out=out, on_step=stop)
+    seen = count_copies(monkeypatch)
+    resumed = run(CUT, out=out)
+    assert seen == [(0, 0)]  # for the key
+    assert resumed.losses == whole.losses
+
+
+def test_both_kinds_of_freezing_at_once_are_refused():
+    with pytest.raises(ValueError, match=r"model\.frozen_stride must be None with"):
+        replace(CONFIG.model, frozen_stride=8)
+    with pytest.raises(ValueError, match=r"model\.frozen_stride must be 4, 8, 16 or None"):
+        ModelConfig(frozen_stride=32)
 
 
 @pytest.mark.slow

@@ -270,6 +270,16 @@ def test_initial_weights_start_a_run_and_are_recorded(tmp_path):
     assert run(config).initial is None
 
 
+def test_a_network_with_frozen_norm_starts_from_one_without():
+    first = run()
+    config = replace(TINY, model=replace(TINY.model, frozen_norm=True))
+    training = replace(TINY.training, learning_rate=1e-30, epochs=1)
+    second = run(replace(config, training=training), initial=first)
+    own, other = second.model.state_dict(), first.model.state_dict()
+    assert all(torch.equal(own[name], other[name]) for name in own)
+    assert {name.rpartition(".")[2] for name in other.keys() - own} == {"num_batches_tracked"}
+
+
 def test_a_run_from_other_weights_is_not_resumed(tmp_path):
     first = run()
     run(out=tmp_path, initial=first)
