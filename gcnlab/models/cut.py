@@ -21,12 +21,20 @@ def first_stages(backbone: nn.Module, maps: int) -> list[nn.Module]:
     Raises:
         ValueError: the backbone cannot be cut.
     """
-    if not hasattr(backbone, "stages"):
-        raise ValueError(
-            f"frozen_stride: backbone {type(backbone).__name__} cannot be cut, because it has no "
-            "method stages(); freeze the whole backbone (frozen_backbone), or nothing"
-        )
-    return [module for stage in backbone.stages()[:maps] for module in stage]
+    return [module for stage in _stages(backbone)[:maps] for module in stage]
+
+
+def first_maps(
+    backbone: nn.Module, image: Float[Tensor, "batch 3 height width"], maps: int
+) -> list[Float[Tensor, "batch _ _ _"]]:
+    """Compute only the first `maps` feature maps.
+
+    Raises:
+        ValueError: the backbone cannot be cut.
+    """
+    if maps == len(backbone.channels):
+        return backbone(image)
+    return _run(_stages(backbone)[:maps], image)
 
 
 def continue_from(
@@ -40,11 +48,27 @@ def continue_from(
     Raises:
         ValueError: the backbone cannot be cut.
     """
-    found = list(maps)
-    if len(found) < len(backbone.channels):
-        for stage in backbone.stages()[len(found) :]:
-            x = found[-1]
-            for module in stage:
-                x = module(x)
-            found.append(x)
+    if len(maps) == len(backbone.channels):
+        return list(maps)
+    return [*maps, *_run(_stages(backbone)[len(maps) :], maps[-1])]
+
+
+def _stages(backbone: nn.Module) -> list[list[nn.Module]]:
+    if not hasattr(backbone, "stages"):
+        raise ValueError(
+            f"frozen_stride: backbone {type(backbone).__name__} cannot be cut, because it has no "
+            "method stages(); freeze the whole backbone (frozen_backbone), or nothing"
+        )
+    return backbone.stages()
+
+
+def _run(
+    stages: list[list[nn.Module]], x: Float[Tensor, "batch _ _ _"]
+) -> list[Float[Tensor, "batch _ _ _"]]:
+    """Run stages on each other's output; return the output of each."""
+    found = []
+    for stage in stages:
+        for module in stage:
+            x = module(x)
+        found.append(x)
     return found

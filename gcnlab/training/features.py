@@ -26,7 +26,7 @@ from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets.copies import FixedCopies
 from gcnlab.devices import without_tf32
 from gcnlab.models import SegmentationNet
-from gcnlab.models.cut import continue_from, first_stages
+from gcnlab.models.cut import continue_from, first_maps, first_stages
 from gcnlab.models.logits import device_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.training.checkpoint import fingerprint
@@ -175,7 +175,7 @@ class CachedFeatures(Dataset):
         files = None
         with evaluation_mode(backbone), without_tf32():
             for index, (images, labels) in enumerate(bar, start=done):
-                features = backbone(images.to(device_of(backbone)))[: self.maps]
+                features = first_maps(backbone, images.to(device_of(backbone)), self.maps)
                 packed = pack(features).half().cpu()
                 if files is None:
                     files = self._open(packed, labels, new=done == 0)

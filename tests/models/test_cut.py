@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gcnlab.models import SegmentationNet, build_backbone
-from gcnlab.models.cut import STRIDES, continue_from
+from gcnlab.models.cut import STRIDES, continue_from, first_maps
 
 CUT = [
     "mini",
@@ -19,12 +19,15 @@ CUT = [
 
 
 @pytest.mark.parametrize("name", CUT)
-def test_continuing_from_the_first_maps_gives_the_others(name):
+def test_the_first_maps_and_the_others_after_them_are_those_of_the_backbone(name):
     backbone = build_backbone(name).eval()
+    image = torch.randn(2, 3, 96, 64)
     with torch.no_grad():
-        maps = backbone(torch.randn(2, 3, 96, 64))
+        maps = backbone(image)
         for number in range(1, 5):
-            found = continue_from(backbone, maps[:number])
+            first = first_maps(backbone, image, number)
+            assert len(first) == number
+            found = continue_from(backbone, first)
             assert len(found) == 4
             for a, b in zip(found, maps):
                 torch.testing.assert_close(a, b, rtol=0, atol=0)
@@ -92,6 +95,8 @@ def test_a_backbone_of_your_own_needs_stages():
     SegmentationNet(Own(), 3, kernel_size=3)
     with pytest.raises(ValueError, match=r"Own cannot be cut.* no method stages\(\)"):
         SegmentationNet(Own(), 3, kernel_size=3, frozen_stride=8)
+    maps = [torch.zeros(1, 4, 2, 2) for _ in range(4)]  # nothing is left to compute
+    assert all(a is b for a, b in zip(continue_from(Own(), maps), maps, strict=True))
 
 
 def test_other_strides_and_two_kinds_of_freezing_are_refused():
