@@ -173,6 +173,8 @@ def spread(values: list[float]) -> dict[str, float]:
 def painted(page: Any, networks: dict[str, nn.Module], image: Tensor) -> dict[str, dict]:
     """Intersection over union of the painted regions with Python's."""
     atlases = {t: FieldAtlas(m, image, precision="int8").build() for t, m in networks.items()}
+    # One field at a time, from the activations that serve one unit: not the way of the atlas.
+    occlusions = {title: gcnlab.Occlusion(model, image) for title, model in networks.items()}
     ious = {"page": [], "exact": []}
     for pixel in random_pixels(CHECKED):
         move(page, 0, pixel)
@@ -182,11 +184,11 @@ def painted(page: Any, networks: dict[str, nn.Module], image: Tensor) -> dict[st
         rows, columns = np.indices((SIDE, SIDE))
         hidden = (abs(rows - unit[0]) < 8) & (abs(columns - unit[1]) < 8)
         hidden |= (rows % 16 < 2) | (rows % 16 > 13) | (columns % 16 < 2) | (columns % 16 > 13)
-        for number, (title, model) in enumerate(networks.items()):
+        for number, title in enumerate(networks):
             canvas = page.locator(".frame canvas").nth(number)
             shown = np.array(canvas.evaluate(MIDDLES, SIDE)) > 160
             own = atlases[title].field(unit).region().numpy()
-            exact = gcnlab.valid_field(model, image, unit, window=32, stride=16).region().numpy()
+            exact = occlusions[title].field(unit).region().numpy()
             for name, region in (("page", own), ("exact", exact)):
                 ious[name].append(iou(shown & ~hidden, region & ~hidden))
     return {
