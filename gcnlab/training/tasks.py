@@ -194,11 +194,13 @@ class Segmentation(Task):
     ) -> tuple[nn.Module, Dataset]:
         """What follows the frozen layers of the backbone, on their cached features, if there are
         such layers and the copies of the images are fixed."""
-        if not (model.frozen_maps and isinstance(dataset, FixedCopies)):
+        settings = self.config.model
+        frozen = settings.frozen_backbone or settings.frozen_stride is not None
+        if not (frozen and isinstance(dataset, FixedCopies)):
             return model, dataset
-        name = f"{self.config.data.dataset}-{self.config.model.backbone.replace('/', '-')}"
-        if self.config.model.frozen_stride is not None:
-            name += f"-stride{self.config.model.frozen_stride}"
+        name = f"{self.config.data.dataset}-{settings.backbone.replace('/', '-')}"
+        if settings.frozen_stride is not None:
+            name += f"-stride{settings.frozen_stride}"
         cached = CachedFeatures(dataset, model.backbone, name, num_workers, model.frozen_maps)
         return OnFeatures(model), cached
 
