@@ -36,11 +36,11 @@ from torch import nn
 
 import gcnlab
 from benchmarks.memory import peak_mb
+from benchmarks.record import write_record
 from benchmarks.timing import seconds, single_threaded
 from benchmarks.vrf import WINDOW, Case, examples, gcn
 from gcnlab.annotations import Tensor
 from gcnlab.experiments.command import run_command
-from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import FieldAtlas, Occlusion, OcclusionSettings, ValidField
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.grid import OcclusionGrid
@@ -269,15 +269,7 @@ class AtlasBenchmark:
                 row = measure(case, 1 if case is LARGE else self.rounds)
                 rows.append(row | {"memory_mb": peak_memory(case)})
                 print_row(rows[-1])
-                if self.out is not None:
-                    record = provenance(
-                        seeds=[0],
-                        dataset="shapes",
-                        split="test",
-                        device="cpu",
-                        seconds=time.perf_counter() - start,
-                    )
-                    write_json({"rows": rows, "provenance": record}, self.out)
+                write_record({"rows": rows}, self.out, start)
 
 
 def print_row(row: dict) -> None:

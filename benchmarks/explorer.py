@@ -30,10 +30,10 @@ import numpy as np
 from torch import nn
 
 import gcnlab
+from benchmarks.record import write_record
 from gcnlab.annotations import Bool, Tensor
 from gcnlab.datasets import SHAPES, Shapes
 from gcnlab.experiments.command import run_command
-from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import FieldAtlas
 from gcnlab.widgets import VRFExplorer
 
@@ -93,15 +93,7 @@ class ExplorerBenchmark:
             result |= in_browser(*paths, networks, image)
         for name, value in result.items():
             print(f"{name}: {value}")
-        if self.out is not None:
-            record = provenance(
-                seeds=[0],
-                dataset="shapes",
-                split="test",
-                device="cpu",
-                seconds=time.perf_counter() - start,
-            )
-            write_json(result | {"provenance": record}, self.out)
+        write_record(result, self.out, start)
 
 
 def example() -> tuple[dict[str, nn.Module], Tensor, Tensor, Tensor]:

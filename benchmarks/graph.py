@@ -30,13 +30,13 @@ import torch
 from torch import nn
 
 import gcnlab.receptive.graph
+from benchmarks.record import write_record
 from benchmarks.timing import alternate, seconds, single_threaded
 from benchmarks.vrf import fcn_resnet50, gcn
 from gcnlab import load
 from gcnlab.annotations import Float, Tensor
 from gcnlab.experiments.command import run_command
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occlusion, OcclusionSettings
 from gcnlab.receptive.graph import Graph
 
@@ -176,15 +176,7 @@ class GraphBenchmark:
         for case in CASES if self.only is None else CASES[self.only - 1 : self.only]:
             rows.append(measure(case, self.rounds, self.cold_rounds))
             print_row(rows[-1])
-            if self.out is not None:
-                record = provenance(
-                    seeds=[0],
-                    dataset="noise",
-                    split="one field",
-                    device="cpu",
-                    seconds=time.perf_counter() - start,
-                )
-                write_json({"rows": rows, "provenance": record}, self.out)
+            write_record({"rows": rows}, self.out, start, "noise", "one field")
 
 
 def print_row(row: dict) -> None:

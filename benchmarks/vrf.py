@@ -30,6 +30,7 @@ import torch
 from torch import nn
 
 from benchmarks.memory import peak_mb
+from benchmarks.record import write_record
 from gcnlab.annotations import Float, Tensor
 from gcnlab.datasets import Shapes
 from gcnlab.datasets.normalization import Normalization
@@ -37,7 +38,6 @@ from gcnlab.experiments.command import run_command
 from gcnlab.models import SegmentationNet
 from gcnlab.models.logits import logits_of
 from gcnlab.models.modes import evaluation_mode
-from gcnlab.provenance import provenance, write_json
 from gcnlab.receptive import Occlusion, OcclusionSettings, ValidField, valid_field
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.grid import OcclusionGrid
@@ -300,15 +300,7 @@ class VrfBenchmark:
             row = measure(case, min(self.pairs, case.pairs), full_captum)
             rows.append(row | {"memory_mb": peak_memory(case, 16)})
             print_row(rows[-1])
-            if self.out is not None:
-                record = provenance(
-                    seeds=[0],
-                    dataset="shapes",
-                    split="test",
-                    device="cpu",
-                    seconds=time.perf_counter() - start,
-                )
-                write_json({"rows": rows, "provenance": record}, self.out)
+            write_record({"rows": rows}, self.out, start)
 
     def cases(self) -> tuple[Case, ...]:
         """The cases to measure.

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gcnlab.experiments.json_numbers import number, rounded
 from gcnlab.experiments.objects import LabelledObject
 
 PARTS = 5
@@ -103,7 +104,7 @@ def read_atlases(path: str | Path) -> AtlasResult:
         values = json.loads(Path(path).read_text())
         objects = tuple(_object(item) for item in values["objects"])
         images = tuple(
-            ImageRanks(**{name: _number(value) for name, value in image.items()})
+            ImageRanks(**{name: number(value) for name, value in image.items()})
             for image in values["images"]
         )
         return AtlasResult(values["network"], values["seed"], objects, images)
@@ -114,24 +115,12 @@ def read_atlases(path: str | Path) -> AtlasResult:
 def as_json(result: AtlasResult) -> dict[str, Any]:
     """The objects and images as values of JSON, with numbers of four digits."""
     return {
-        "objects": [_rounded(asdict(item)) for item in result.objects],
-        "images": [_rounded(asdict(item)) for item in result.images],
+        "objects": [rounded(asdict(item), 4) for item in result.objects],
+        "images": [rounded(asdict(item), 4) for item in result.images],
     }
 
 
 def _object(values: dict[str, Any]) -> ObjectParts:
     item = LabelledObject(**{**values["item"], "pixel": tuple(values["item"]["pixel"])})
-    measures = {name: tuple(map(_number, values["measures"][name])) for name in MEASURES}
+    measures = {name: tuple(map(number, values["measures"][name])) for name in MEASURES}
     return ObjectParts(item, tuple(values["units"]), measures)
-
-
-def _number(value: int | float | None) -> int | float:
-    return float("nan") if value is None else value
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -10,7 +10,7 @@ and the rank correlation of coverage with being right within each image
 
 All networks get the same images, so they can be compared object by object. Networks on one frozen
 backbone are measured together, since the backbone takes most of the time. A result is written after
-every ten images, and the command goes on where it was stopped.
+every ten images, and a command that was stopped continues from there.
 """
 
 import json

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gcnlab.experiments.json_numbers import number, rounded
 from gcnlab.experiments.objects import LabelledObject
 
 RULES = {"mass": 0.8, "maximum": 0.2}
@@ -68,7 +69,7 @@ class FieldResult:
 
 def as_json(objects: list[ObjectField]) -> list[dict[str, Any]]:
     """The objects as values of JSON, with numbers of five digits."""
-    return [_rounded(asdict(item)) for item in objects]
+    return [rounded(asdict(item), 5) for item in objects]
 
 
 def read_fields(path: str | Path) -> FieldResult:
@@ -90,22 +91,10 @@ def _object(values: dict[str, Any]) -> ObjectField:
     item = LabelledObject(**{**values["item"], "pixel": tuple(values["item"]["pixel"])})
     read = {
         int(side): {
-            quantity: {name: tuple(map(_number, pair)) for name, pair in one.items()}
+            quantity: {name: tuple(map(number, pair)) for name, pair in one.items()}
             for quantity, one in by_quantity.items()
         }
         for side, by_quantity in values["measures"].items()
     }
-    inside = _number(values["inside"])
-    return ObjectField(item, values["right"], inside, _number(values["iou"]), read)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+    inside = number(values["inside"])
+    return ObjectField(item, values["right"], inside, number(values["iou"]), read)

@@ -42,8 +42,7 @@ class Explorer(ipywidgets.VBox):
         raise NotImplementedError
 
     def _finish(self, generation: int) -> None:
-        """Show that the request is complete."""
-        raise NotImplementedError
+        """Show that the request is complete; nothing, if the results have shown it."""
 
     @property
     def idle(self) -> bool:

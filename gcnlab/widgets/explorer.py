@@ -346,7 +346,8 @@ class VRFExplorer(Explorer):
         place, answer = result
         row, number = self._numbers(place)
         if isinstance(answer, AtlasTable):
-            if self.names and (ids := self._atlases.prediction(place[1])) is not None:
+            if self.names and not self._viewer.has_prediction(number):
+                ids = self._atlases.prediction(place[1])
                 self._viewer.show_prediction(number, pack_array(ids.numpy()))
             self._viewer.show_atlas(number, answer, self.question.occluder.text)
         elif isinstance(answer, Answer):
@@ -371,9 +372,6 @@ class VRFExplorer(Explorer):
         for method in self.question.methods:
             for title in self._titles:
                 self._show(generation, ((method, title), error))
-
-    def _finish(self, generation: int) -> None:
-        self._viewer.show_state({"ready": generation})
 
     # What is saved
 

@@ -59,6 +59,10 @@ class FieldViewer(anywidget.AnyWidget):
         scene["state"] |= state  # for views that are opened later
         self._deliver({"kind": "state", "state": state, "origin": origin})
 
+    def has_prediction(self, network: int) -> bool:
+        """Whether the prediction of a network was sent for this scene."""
+        return ("prediction", network) in self._sent
+
     def show_prediction(self, network: int, prediction: dict[str, str]) -> None:
         """Show the classes that a network predicts, a packed array."""
         self._post(("prediction", network), {"network": network, "prediction": prediction})

@@ -130,7 +130,7 @@ class LatestWorker:
 
 
 def take_turns(
-    streams: dict[Any, Iterator[Any]], first: int = 1
+    streams: dict[Any, Iterator[Any]],
 ) -> Iterator[tuple[Any, Any | Exception | None]]:
     """Yield the results of several iterators in turn, as (name, result).
 
@@ -138,17 +138,15 @@ def take_turns(
 
     Args:
         streams: the iterators, by name.
-        first: number of results of each iterator in the first turn.
 
     Raises:
         Cancelled: one of the jobs was cancelled.
     """
-    streams, count = dict(streams), first
+    streams = dict(streams)
     while streams:
         for name in list(streams):
             try:
-                for _ in range(count):
-                    yield name, next(streams[name])
+                yield name, next(streams[name])
             except StopIteration:
                 del streams[name]
                 yield name, None
@@ -157,4 +155,3 @@ def take_turns(
             except Exception as error:
                 del streams[name]
                 yield name, error
-        count = 1

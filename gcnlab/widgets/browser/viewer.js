@@ -12,7 +12,7 @@ class Viewer {
   // `scene` is what Python packs (gcnlab/widgets/scene.py); `tell(changes)` reports what the user
   // changes, and is null without a kernel.
   constructor(root, scene, picture, tell = null) {
-    Object.assign(this, { root, scene, picture, tell, atlases: new Map(), answers: new Map() });
+    Object.assign(this, { scene, picture, tell, atlases: new Map(), answers: new Map() });
     this.state = { together: true, shown: 0, ...scene.state };
     this.maps = { heat: colourMap(scene.colours.heat), signed: colourMap(scene.colours.signed) };
     this.objects = scene.objects ? new Objects(scene.objects, scene.size) : null;
