@@ -23,8 +23,9 @@ from gcnlab.widgets.atlases import Atlases
 from gcnlab.widgets.base import Explorer, describe
 from gcnlab.widgets.page import page_part, whole_page
 from gcnlab.widgets.painting import edges, object_under, paint, tint
+from gcnlab.widgets.question import METHODS, Question, target_id
 from gcnlab.widgets.scene import pack_array, pack_scene
-from gcnlab.widgets.session import METHODS, Answer, Question, Session, private_copy, target_id
+from gcnlab.widgets.session import Answer, Session, private_copy
 from gcnlab.widgets.snapshot import Still
 from gcnlab.widgets.viewer import FieldViewer
 from gcnlab.widgets.worker import take_turns

@@ -25,7 +25,8 @@ from gcnlab.widgets.base import describe
 from gcnlab.widgets.painting import edges, paint, tint
 from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.pictures import PictureExplorer
-from gcnlab.widgets.session import Answer, Question, Session, private_copy, target_id
+from gcnlab.widgets.question import Question, target_id
+from gcnlab.widgets.session import Answer, Session, private_copy
 from gcnlab.widgets.stage import PhotoObject, PhotoStage, ShapeStage, Stage, kind_of
 from gcnlab.widgets.worker import take_turns
 

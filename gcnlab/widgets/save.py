@@ -13,8 +13,8 @@ from gcnlab.receptive.unit import unit_at
 from gcnlab.widgets.atlases import Occluder
 from gcnlab.widgets.page import page_part, whole_page
 from gcnlab.widgets.painting import edges, paint
+from gcnlab.widgets.question import METHODS, Question
 from gcnlab.widgets.scene import pack_scene
-from gcnlab.widgets.session import METHODS, Question
 from gcnlab.widgets.snapshot import Still, plot_stills
 
 

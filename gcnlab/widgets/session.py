@@ -1,9 +1,9 @@
-"""Questions about one model and one image, their answers, and the cache between questions."""
+"""One model and one image: answers to questions, and what they share."""
 
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Bool, Float, Tensor
-from gcnlab.arguments import Pixel, Whole, pixel_of, whole
 from gcnlab.receptive import (
     NotTraceable,
     Occlusion,
@@ -24,119 +23,9 @@ from gcnlab.receptive import (
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.occlusion import ProgressCallback
 from gcnlab.receptive.regions import region_text
-from gcnlab.receptive.settings import QUANTITIES, region_rule
 from gcnlab.receptive.theoretical import field_of
 from gcnlab.receptive.unit import locate, middle_pixel, unit_at
-from gcnlab.widgets.atlases import Occluder
-from gcnlab.widgets.painting import VIEWS
-
-METHODS = {
-    "exact": "valid",
-    "drilldown": "valid, drill-down",
-    "gradient": "gradient",
-    "theoretical": "theoretical",
-}
-"""Method → its name in the menu."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """The settings of the explorer; each control is one field.
-
-    Attributes:
-        pixel: (row, column) in the image; it selects the unit whose area contains it.
-        method: "exact" or "drilldown" for the valid receptive field, "gradient" or "theoretical"; or
-            several of them, each of which gets a row of pictures.
-        target: class id; None means the class that each model predicts for the pixel.
-        window, stride: side of the occluder and distance between its positions, in pixels.
-        threshold, rule: definition of the region (see `gcnlab.receptive.regions`); by default the
-            smallest that holds 80 % of the mass.
-        quantity: what an occlusion measures: "logit", "margin" or "probability".
-        fill: value of the occluder, in the units of the image.
-        agreement: the agreement at which drill-down stops, in (0, 1].
-        view: "region", "contour" or "heat".
-
-    Raises:
-        ValueError: the method or view is unknown. The valid range of the other values depends on
-            the image and the model; a value out of range gives an error when the question is
-            answered.
-    """
-
-    pixel: Pixel
-    method: str | tuple[str, ...] = "exact"
-    target: int | None = None
-    window: int = 32
-    stride: int = 16
-    threshold: int | float | None = None
-    rule: str | None = None
-    fill: int | float = 0.0
-    agreement: int | float = 0.95
-    view: str = "region"
-    quantity: str = "logit"
-
-    def __post_init__(self):
-        object.__setattr__(self, "pixel", pixel_of(self.pixel))
-        self._complete_region()
-        asked = [("method", method, METHODS) for method in self.methods]
-        asked += [("view", self.view, VIEWS), ("quantity", self.quantity, QUANTITIES)]
-        for name, value, known in asked:
-            if value not in known:
-                raise ValueError(f"unknown {name} {value!r}; choose {', '.join(known)}")
-        if len(set(self.methods)) < max(1, len(self.methods)):
-            raise ValueError(f"method must name one or more different methods, not {self.method}")
-
-    @property
-    def occluder(self) -> Occluder:
-        """What an atlas measures to answer the question."""
-        return Occluder(self.window, self.stride, self.fill, self.target)
-
-    def in_atlas(self, method: str) -> bool:
-        """Whether an atlas answers the question by this method, for all pixels at once."""
-        return method == "exact" and self.quantity == "logit"
-
-    @property
-    def computed(self) -> "Question":
-        """The question without what needs no computation: two questions with the same one have the
-        same fields."""
-        question = replace(self, view=VIEWS[0])
-        if "drilldown" not in self.methods:  # it follows the edge of the region
-            question = replace(question, threshold=None, rule=None)
-        if all(map(self.in_atlas, self.methods)):
-            question = replace(question, pixel=(0, 0))
-        return question
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods, in the order of the rows."""
-        return (self.method,) if isinstance(self.method, str) else tuple(self.method)
-
-    def _complete_region(self) -> None:
-        """Set what is None of threshold and rule; a value out of its range is left for the answer,
-        whose error the explorer shows."""
-        try:
-            threshold, rule = region_rule(self.threshold, self.rule)
-        except ValueError:
-            return
-        object.__setattr__(self, "threshold", threshold)
-        object.__setattr__(self, "rule", rule)
-
-
-def target_id(target: Whole | str | None, names: Sequence[str]) -> int | None:
-    """Convert the id or the name of a class to its id.
-
-    Raises:
-        ValueError: no class has this name, or the id is not an integer.
-    """
-    if target is None:
-        return None
-    if not isinstance(target, str):
-        return whole("target", target, 0)
-    if target not in names:
-        known = (
-            f"choose {', '.join(names)}" if names else "give its id, because the names are unknown"
-        )
-        raise ValueError(f"unknown class {target!r}; {known}")
-    return names.index(target)
+from gcnlab.widgets.question import Question
 
 
 @dataclass(frozen=True)
