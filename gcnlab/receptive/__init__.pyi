@@ -1,5 +1,6 @@
 from .atlas import FieldAtlas
 from .atlas_maps import FieldMaps, field_maps, fields_at
+from .attribution import captum_occlusion, integrated_gradients
 from .gradient import gradient_field, mean_gradient_field
 from .graph import NotTraceable
 from .occlusion import Occlusion, valid_field
@@ -21,11 +22,13 @@ __all__ = [
     "ValidField",
     "area",
     "area_share",
+    "captum_occlusion",
     "centred",
     "coverage",
     "field_maps",
     "fields_at",
     "gradient_field",
+    "integrated_gradients",
     "mean_field",
     "mean_gradient_field",
     "radius",

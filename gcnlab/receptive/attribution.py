@@ -1,0 +1,121 @@
+"""Two attribution methods of Captum for the logit of one unit, to compare with the fields.
+
+They need the package captum, which the extra `lab` installs.
+
+- **Integrated gradients** (Sundararajan et al., ICML 2017) start from a baseline, an image that
+  stands for "nothing", and add up what each pixel contributes on the straight line to the image. The
+  contributions of all pixels sum to the difference of the two logits.
+- **Occlusion** is the valid field by another implementation, which runs the whole network for every
+  window. With the same windows and fill, it has the same values.
+"""
+
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from gcnlab.annotations import Float, Tensor
+from gcnlab.arguments import Pair, Pixel, Whole, pair, whole
+from gcnlab.models.logits import check_network, logits_of
+from gcnlab.models.modes import evaluation_mode
+from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.receptive.unit import check_finite, check_image, locate
+
+BATCH = 4
+"""Images per pass. More of them need more memory for the gradients, and are not faster on a CPU."""
+
+
+def integrated_gradients(
+    model: nn.Module,
+    image: Float[Tensor, "channels height width"],
+    pixel: Pixel,
+    target: Whole | None = None,
+    baseline: int | float | Float[Tensor, "channels height width"] = 0.0,
+    steps: Whole = 32,
+) -> Float[Tensor, "height width"]:
+    """What each pixel contributes to a logit, by Captum's `IntegratedGradients`, on the CPU.
+
+    Args:
+        model: maps images to score maps; run in evaluation mode and left as it was.
+        image: the model's input (already normalised).
+        pixel: (row, column) on the score map.
+        target: class id; None for the class predicted there.
+        baseline: the image to start from; a number fills all channels. 0 is the mean colour of a
+            normalised image.
+        steps: number of images on the line, at least 1. More of them bring the sum of the
+            contributions closer to the difference of the logits.
+
+    Returns:
+        The contributions, summed over the channels; they can be negative.
+
+    Raises:
+        ImportError: captum is not installed.
+        ValueError: the pixel or class is outside the score map, or the logits are not finite.
+    """
+    attr = _captum()
+    steps = whole("steps", steps, 1)
+    target = _target(model, image, pixel, target)
+    with evaluation_mode(model), torch.enable_grad():
+        found = attr.IntegratedGradients(lambda images: logits_of(model, images)).attribute(
+            image.detach()[None],
+            baselines=baseline if isinstance(baseline, int | float) else baseline[None],
+            target=(target, *pixel),
+            n_steps=steps,
+            internal_batch_size=BATCH,
+        )
+    return found[0].sum(0).float().cpu()
+
+
+def captum_occlusion(
+    model: nn.Module,
+    image: Float[Tensor, "channels height width"],
+    pixel: Pixel,
+    target: Whole | None = None,
+    window: Pair = 32,
+    stride: Pair = 16,
+    fill: int | float | Float[Tensor, "channels height width"] = 0.0,
+) -> Float[Tensor, "height width"]:
+    """The mean change of a logit where windows cover the image, by Captum's `Occlusion`, on the CPU.
+
+    Args:
+        model, image, pixel, target: see `integrated_gradients`.
+        window, stride, fill: the occluder and its positions; see `gcnlab.valid_field`. A `fill` can
+            also be an image, from which the windows are copied.
+
+    Raises:
+        ImportError: captum is not installed.
+        ValueError: an argument is out of its range, or the logits are not finite.
+    """
+    attr = _captum()
+    window, stride = pair("window", window, 1), pair("stride", stride, 1)
+    OcclusionGrid(tuple(image.shape[-2:]), window, stride)  # its errors
+    target = _target(model, image, pixel, target)
+    with evaluation_mode(model), torch.no_grad():
+        found = attr.Occlusion(lambda images: logits_of(model, images)).attribute(
+            image.detach()[None],
+            sliding_window_shapes=(len(image), *window),
+            strides=(len(image), *stride),
+            baselines=fill if isinstance(fill, int | float) else fill[None],
+            target=(target, *pixel),
+            perturbations_per_eval=BATCH,
+        )
+    return found[0, 0].float().cpu()
+
+
+def _target(model: nn.Module, image: Tensor, pixel: Pixel, target: int | None) -> int:
+    check_network(model)
+    check_image(image)
+    with evaluation_mode(model), torch.no_grad():
+        score_map = logits_of(model, image[None])[0]
+    check_finite(score_map)
+    return locate(score_map, pixel, target)
+
+
+def _captum() -> ModuleType:
+    try:
+        from captum import attr
+    except ImportError as error:
+        raise ImportError(
+            "this method needs the package captum: pip install captum, or gcnlab with the extra lab"
+        ) from error
+    return attr
