@@ -311,15 +311,20 @@ def test_no_prediction_is_overwritten_by_another_of_the_same_name(run, picture, 
 OCCLUDER = ("--window", "16", "--stride", "8", "--device", "cpu")
 
 
-@pytest.mark.parametrize(("given", "target"), [("disc", 1), ("cross", 5), ("2", 2)])
-def test_the_receptive_field_is_written_as_picture_and_map(run, picture, tmp_path, given, target):
+@pytest.mark.parametrize(
+    ("given", "target", "fill"), [("disc", 1, 0.5), ("cross", 5, "blur"), ("2", 2, "noise")]
+)
+def test_the_receptive_field_is_written_as_picture_and_map(
+    run, picture, tmp_path, given, target, fill
+):
     out = tmp_path / "field"
-    more = ("--target", given, "--fill", "0.5", "--threshold", "0.4")
+    more = ("--target", given, "--fill", str(fill), "--threshold", "0.4")
     gcnlab_command("vrf", run, picture, "--pixel", "10", "20", "--out", out, *OCCLUDER, *more)
     trained = load_run(run, "cpu")
     image = trained.normalization(read_image(picture))
-    expected = valid_field(trained.model, image, (10, 20), target, window=16, stride=8, fill=0.5)
+    expected = valid_field(trained.model, image, (10, 20), target, 16, 8, fill)
     with np.load(f"{out}.npz") as written:
+        assert written["fill"] == fill
         assert np.allclose(written["discrepancy"], expected.discrepancy, atol=1e-6)
         size = np.abs(written["discrepancy"])
         assert np.array_equal(written["region"], size >= 0.4 * size.max())

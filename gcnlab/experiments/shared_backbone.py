@@ -20,6 +20,7 @@ from gcnlab.models.modes import evaluation_mode
 from gcnlab.models.segmenter import per_level
 from gcnlab.receptive.atlas import hash_of
 from gcnlab.receptive.atlas_table import AtlasTable
+from gcnlab.receptive.fills import fill_image
 from gcnlab.receptive.grid import OcclusionGrid
 from gcnlab.receptive.settings import AtlasSettings
 from gcnlab.training.checkpoint import fingerprint
@@ -101,12 +102,13 @@ def tables_together(
             )
         grid = tables[0].grid
         place = {(i, j): (slice(*grid.rows[i]), slice(*grid.columns[j])) for i, j in grid.windows()}
-        changing = [w for w, at in place.items() if (image[:, *at] != settings.fill).any()]
+        filling = fill_image(image, settings.fill, grid.window)
+        changing = [w for w, at in place.items() if (image[:, *at] != filling[:, *at]).any()]
         for start in range(0, len(changing), batch_size):
             batch = changing[start : start + batch_size]
             images = image.repeat(batch_size, 1, 1, 1)
             for one, window in zip(images, batch):
-                one[:, *place[window]] = settings.fill
+                one[:, *place[window]] = filling[:, *place[window]]
             features = [f[: len(batch)] for f in backbone(images)]
             for model, before, table in zip(models, clean, tables):
                 logits = model.decode(features, size)[..., :: settings.every, :: settings.every]
@@ -123,7 +125,7 @@ def drops_together(
     image: Float[Tensor, "3 height width"],
     pixel: Pixel,
     grid: OcclusionGrid,
-    fill: int | float = 0.0,
+    fill: int | float | str = 0.0,
     batch_size: int = 32,
     backbone: Features | None = None,
 ) -> list[Float[Tensor, "rows columns classes"]]:
@@ -138,14 +140,17 @@ def drops_together(
         image: the networks' input.
         pixel: (row, column) in the image, at whose size the logits are.
         grid: positions of the window.
-        fill: value of the window.
+        fill: what the window is filled with: a number, or a name (`gcnlab.receptive.fills`).
         batch_size: number of images at once: the clean one, and occluded ones.
         backbone: computes what the networks' backbones compute; None is that of the first network.
     """
     size, backbone = tuple(image.shape[-2:]), models[0].backbone if backbone is None else backbone
     image = image.to(device_of(models[0]))
     windows = [(slice(*grid.rows[i]), slice(*grid.columns[j])) for i, j in grid.windows()]
-    changing = [n for n, place in enumerate(windows) if (image[:, *place] != fill).any()]
+    filling = fill_image(image, fill, grid.window)
+    changing = [
+        n for n, place in enumerate(windows) if (image[:, *place] != filling[:, *place]).any()
+    ]
     found = [torch.zeros(len(windows), m.num_classes, dtype=torch.float64) for m in models]
     with ExitStack() as stack:
         for model in models:
@@ -154,7 +159,7 @@ def drops_together(
             batch = changing[start : start + batch_size - 1]
             images = image.repeat(batch_size, 1, 1, 1)  # one size, for a compiled backbone
             for one, number in zip(images[1:], batch):
-                one[:, *windows[number]] = fill
+                one[:, *windows[number]] = filling[:, *windows[number]]
             features = [f[: len(batch) + 1] for f in backbone(images)]
             for drops, model, k in zip(found, models, kernel_sizes):
                 logits = logits_at(model, k, features, pixel, size).double().cpu()

@@ -104,7 +104,7 @@ class FieldAtlas:
         image: Float[Tensor, "channels height width"],
         window: Pair = 32,
         stride: Pair = 16,
-        fill: int | float = 0.0,
+        fill: int | float | str = 0.0,
         target: Whole | Sequence[Whole] | None = None,
         every: Whole = 4,
         precision: str = "float32",

@@ -132,13 +132,18 @@ class AtlasPasses:
         checked = isinstance(self.graph, Graph) and self.graph.checked
         return not (self._prepared or checked)
 
-    def unchanged(self, grid: OcclusionGrid, window: Window, fill: int | float) -> bool:
-        """Whether the image has the value of the window everywhere in it, such as padding."""
-        (i, j), image = window, self._plain_net.image
-        return bool((image[:, slice(*grid.rows[i]), slice(*grid.columns[j])] == fill).all())
+    def unchanged(self, grid: OcclusionGrid, window: Window, fill: int | float | str) -> bool:
+        """Whether the window leaves the image as it is, such as in padding."""
+        net, (i, j) = self._plain_net, window
+        place = slice(*grid.rows[i]), slice(*grid.columns[j])
+        return torch.equal(net.image[:, *place], net.filling(grid, fill)[:, *place])
 
     def plain(
-        self, grid: OcclusionGrid, windows: list[Window], reader: UnitReader, fill: int | float
+        self,
+        grid: OcclusionGrid,
+        windows: list[Window],
+        reader: UnitReader,
+        fill: int | float | str,
     ) -> Drops:
         """Run the whole network for some windows.
 
@@ -155,7 +160,11 @@ class AtlasPasses:
             yield batch, clean - logits.double()
 
     def run(
-        self, grid: OcclusionGrid, windows: list[Window], reader: UnitReader, fill: int | float
+        self,
+        grid: OcclusionGrid,
+        windows: list[Window],
+        reader: UnitReader,
+        fill: int | float | str,
     ) -> Drops:
         """Run some windows from the kept activations; by the plain method if that cannot be done.
 
@@ -184,7 +193,7 @@ class AtlasPasses:
         grid: OcclusionGrid,
         windows: list[Window],
         reader: UnitReader,
-        fill: int | float,
+        fill: int | float | str,
         plain: Float[Tensor, "windows targets rows columns"],
     ) -> Drops:
         """Record the network's graph, and compare reuse with the plain method on some windows.
@@ -229,13 +238,18 @@ class AtlasPasses:
         yield [window for window, good in zip(windows, finite.tolist()) if good], found
 
     def _reused(
-        self, grid: OcclusionGrid, windows: list[Window], reader: UnitReader, fill: int | float
+        self,
+        grid: OcclusionGrid,
+        windows: list[Window],
+        reader: UnitReader,
+        fill: int | float | str,
     ) -> Drops:
         """Run some windows from the kept activations; nothing if there are none."""
         if self._net is None or not windows:
             return
         plan = self._net.plan(grid.rows, grid.columns, windows, None, self.batch_size)
-        for batch, patch in self._net.patches(plan, grid.rows, grid.columns, fill):
+        filling = self._plain_net.filling(grid, fill)
+        for batch, patch in self._net.patches(plan, grid.rows, grid.columns, filling):
             if patch is None:
                 yield batch, torch.zeros(len(batch), *reader.classes.shape)
             else:

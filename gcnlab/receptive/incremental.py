@@ -181,14 +181,14 @@ class IncrementalNet:
         plan: ExecutionPlan,
         rows: Sequence[Interval],
         columns: Sequence[Interval],
-        fill: int | float,
+        filling: Float[Tensor, "channels height width"],
     ) -> Iterator[tuple[list[Window], Float[Tensor, "changes classes"]]]:
-        """Compute the change of the logits when rectangles of the image are filled.
+        """Compute the change of the logits when rectangles of the image are replaced.
 
         Args:
             plan: a plan for the same rows and columns, and one pixel.
             rows, columns: the intervals of the changed rectangles.
-            fill: value of a changed rectangle, in all channels.
+            filling: the image that the rectangles are copied from.
 
         Yields:
             Some of the plan's windows, and for each of them changed − clean of every class.
@@ -196,7 +196,7 @@ class IncrementalNet:
         Raises:
             NotReusable: one of the operations failed.
         """
-        for windows, patch in self.patches(plan, rows, columns, fill):
+        for windows, patch in self.patches(plan, rows, columns, filling):
             if patch is None:
                 yield windows, self.score_map.new_zeros(len(windows), len(self.score_map))
             else:
@@ -207,12 +207,12 @@ class IncrementalNet:
         plan: ExecutionPlan,
         rows: Sequence[Interval],
         columns: Sequence[Interval],
-        fill: int | float,
+        filling: Float[Tensor, "channels height width"],
     ) -> Iterator[tuple[list[Window], Patch | None]]:
-        """Compute the change of the score map when rectangles of the image are filled.
+        """Compute the change of the score map when rectangles of the image are replaced.
 
         Args:
-            plan, rows, columns, fill: see `changes`; the plan may be for all positions.
+            plan, rows, columns, filling: see `changes`; the plan may be for all positions.
 
         Yields:
             Some of the plan's windows, and changed − clean of every class on one rectangle of the
@@ -227,7 +227,7 @@ class IncrementalNet:
             with (
                 torch.inference_mode()
             ):  # ends before the yield, so that the caller is not affected
-                patch = self._run(plan.boxes(block), rectangles, fill)
+                patch = self._run(plan.boxes(block), rectangles, filling)
             yield windows, patch
 
     def _run_clean(self) -> dict[Node, object]:
@@ -346,12 +346,12 @@ class IncrementalNet:
         return ExecutionPlan(blocks, tuple(cones), macs, seconds)
 
     def _run(
-        self, boxes: dict[Node, Box], rectangles: Sequence[Box], fill: int | float
+        self, boxes: dict[Node, Box], rectangles: Sequence[Box], filling: Tensor
     ) -> Patch | None:
         """Propagate the differences of one block of changes from the image to the logits."""
         state: dict[Node, Patch | FullValues] = {}
         if self.graph.image in boxes:
-            state[self.graph.image] = self._filled(boxes[self.graph.image], rectangles, fill)
+            state[self.graph.image] = self._filled(boxes[self.graph.image], rectangles, filling)
         for i, operation in enumerate(self.operations):
             if any(node in state for node in operation.inputs) and operation.node in boxes:
                 box = boxes[operation.node]
@@ -366,19 +366,19 @@ class IncrementalNet:
                     state.pop(node, None)
         return self._patch(self.graph.output, state, boxes, -1)
 
-    def _filled(self, box: Box, rectangles: Sequence[Box], fill: int | float) -> Patch:
+    def _filled(self, box: Box, rectangles: Sequence[Box], filling: Tensor) -> Patch:
         """The difference of the image with each rectangle filled, on the box that contains them
         all."""
-        clean = part(self._values[self.graph.image], box)
+        change = part(filling, box) - part(self._values[self.graph.image], box)[0]
         delta = torch.zeros(
-            (len(rectangles), *clean.shape[1:]), dtype=clean.dtype, device=clean.device
+            (len(rectangles), *change.shape), dtype=change.dtype, device=change.device
         ).contiguous(memory_format=torch.channels_last)
         for own, rectangle in zip(delta, rectangles):
             here = tuple(
                 slice(max(0, start - origin), max(0, stop - origin))
                 for (start, stop), (origin, _) in zip(rectangle, box)
             )
-            own[:, *here] = fill - clean[0, :, *here]
+            own[:, *here] = change[:, *here]
         return Patch(box, delta)
 
     def _patch(

@@ -373,13 +373,14 @@ class Occlusion:
         grid: OcclusionGrid,
         windows: list[Window],
         pixel: tuple[int, int],
-        fill: float,
+        fill: float | str,
         batch_size: int,
     ) -> Batches:
         """Run windows from the activations of the clean image."""
         if windows:
             plan = self._net.plan(grid.rows, grid.columns, windows, pixel, batch_size)
-            for batch, changes in self._net.changes(plan, grid.rows, grid.columns, fill):
+            filling = self._plain_net.filling(grid, fill)
+            for batch, changes in self._net.changes(plan, grid.rows, grid.columns, filling):
                 yield batch, -changes.double().cpu().numpy()
 
     def _run_plain(
@@ -387,7 +388,7 @@ class Occlusion:
         grid: OcclusionGrid,
         windows: list[Window],
         pixel: tuple[int, int],
-        fill: float,
+        fill: float | str,
         batch_size: int,
     ) -> Batches:
         """Run the whole network for every window."""
@@ -410,7 +411,7 @@ def valid_field(
     target: Whole | None = None,
     window: Pair = 32,
     stride: Pair = 16,
-    fill: int | float = 0.0,
+    fill: int | float | str = 0.0,
     method: str = "exact",
     agreement: int | float = 0.95,
     threshold: int | float | None = None,
@@ -430,8 +431,10 @@ def valid_field(
         target: class id; None for the class predicted there.
         window: side of the occluder, or (height, width), in pixels; at most the image's.
         stride: distance between neighbouring windows, in pixels; at most the window's side.
-        fill: value of the occluder in all channels, in the units of `image`. 0 is the mean colour
-            of a normalised image.
+        fill: what the occluder shows. A number: this value in all channels, in the units of
+            `image`; 0 is the mean colour of a normalised data set. "mean": the mean colour of the
+            image; "blur": the image without its details; "noise": random pixels
+            (`gcnlab.receptive.fills`).
         method: "exact": compute every window from the activations of the clean image; "drilldown":
             do so for some of the windows; "plain": run the whole network for every window. An
             operation that cannot be reused is run on its whole input; the field's `note` names it.

@@ -15,6 +15,7 @@ from torch import nn
 from gcnlab.annotations import Float, Tensor
 from gcnlab.models.logits import device_of, dtype_of, logits_of
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.receptive.fills import fill_image
 from gcnlab.receptive.grid import OcclusionGrid, Window
 from gcnlab.receptive.unit import check_finite
 
@@ -35,7 +36,8 @@ class PlainNet:
     def __init__(self, model: nn.Module, image: Float[Tensor, "channels height width"]):
         self.model, self.note = model, ""
         self.memory_format = torch.contiguous_format
-        self._batches: dict[float, bool] = {}  # by fill: whether images can go in batches
+        self._batches: dict[float | str, bool] = {}  # by fill: whether images can go in batches
+        self._filling: tuple[tuple, Tensor] | None = None  # the latest, with its fill and window
         self.image = image.to(device_of(model), dtype_of(model) or image.dtype)
 
     @cached_property
@@ -55,7 +57,7 @@ class PlainNet:
         grid: OcclusionGrid,
         windows: list[Window],
         pixel: tuple[int, int],
-        fill: int | float,
+        fill: int | float | str,
         batch_size: int,
     ) -> Iterator[tuple[list[Window], Float[Tensor, "changes classes"]]]:
         """Compute the change of the logits at `pixel` when windows of the image are filled.
@@ -82,7 +84,7 @@ class PlainNet:
         grid: OcclusionGrid,
         windows: list[Window],
         read: Callable[[Tensor], Tensor],
-        fill: int | float,
+        fill: int | float | str,
         batch_size: int,
     ) -> Iterator[tuple[list[Window], Float[Tensor, "changes *_"]]]:
         """Run the network with windows of the image filled, and read a part of each score map.
@@ -100,7 +102,7 @@ class PlainNet:
             ValueError: a value that was read is not finite.
         """
         if batch_size > 1 and fill not in self._batches:
-            self._batches[fill] = self._takes_batches(fill)
+            self._batches[fill] = self._takes_batches(self.filling(grid, fill))
         size = batch_size if batch_size > 1 and self._batches[fill] else 1
         for start in range(0, len(windows), size):
             batch = windows[start : start + size]
@@ -109,14 +111,24 @@ class PlainNet:
             yield batch, found
 
     def occluded(
-        self, grid: OcclusionGrid, windows: list[Window], fill: int | float
+        self, grid: OcclusionGrid, windows: list[Window], fill: int | float | str
     ) -> Float[Tensor, "changes channels height width"]:
         """One copy of the image for each window, with that window filled."""
-        images = self.image.repeat(len(windows), 1, 1, 1)
+        images, filling = self.image.repeat(len(windows), 1, 1, 1), self.filling(grid, fill)
         images = images.contiguous(memory_format=self.memory_format)
         for image, (i, j) in zip(images, windows):
-            image[:, slice(*grid.rows[i]), slice(*grid.columns[j])] = fill
+            place = slice(*grid.rows[i]), slice(*grid.columns[j])
+            image[:, *place] = filling[:, *place]
         return images
+
+    def filling(
+        self, grid: OcclusionGrid, fill: int | float | str
+    ) -> Float[Tensor, "channels height width"]:
+        """The image that windows are filled from (`gcnlab.receptive.fills`); the latest is kept."""
+        key, kept = (fill, grid.window), self._filling
+        if kept is None or kept[0] != key:
+            kept = self._filling = key, fill_image(self.image, fill, grid.window)
+        return kept[1]
 
     def run(self, images: Tensor) -> Float[Tensor, "batch classes rows columns"]:
         """Logits of some images, on the CPU, in at least single precision."""
@@ -131,12 +143,12 @@ class PlainNet:
     def _on_cpu(self, logits: Tensor) -> Tensor:
         return logits.to("cpu", torch.promote_types(logits.dtype, torch.float32))
 
-    def _takes_batches(self, fill: int | float) -> bool:
+    def _takes_batches(self, filling: Tensor) -> bool:
         """Whether each image of a batch gets the logits that it gets alone; if not, the note says
         why."""
         name = type(self.model).__name__
         try:
-            both = self.run(torch.stack([self.image, torch.full_like(self.image, fill)]))
+            both = self.run(torch.stack([self.image, filling]))
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception:  # the network takes one image; an error of that one is raised later
@@ -172,7 +184,7 @@ class PlainNet:
 
 
 def _check_finite_changes(
-    logits: Tensor, grid: OcclusionGrid, windows: list[Window], fill: int | float
+    logits: Tensor, grid: OcclusionGrid, windows: list[Window], fill: int | float | str
 ) -> None:
     """Raise ValueError with the first window whose logits are not finite."""
     good = torch.isfinite(logits).all(1)
@@ -181,5 +193,5 @@ def _check_finite_changes(
         (top, bottom), (left, right) = grid.rows[i], grid.columns[j]
         raise ValueError(
             f"the model's logits are not finite (NaN or infinite) with rows {top} … {bottom - 1}, columns "
-            f"{left} … {right - 1} filled with {fill}: try another fill"
+            f"{left} … {right - 1} filled with {fill!r}: try another fill"
         )

@@ -19,6 +19,9 @@ Quantity = Literal["logit", "margin", "probability"]
 QUANTITIES = ("logit", "margin", "probability")
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS = ("float32", "float16", "int8")
+FillName = Literal["mean", "blur", "noise"]
+FILLS = ("mean", "blur", "noise")
+"""Fills of the occluder that are made of the image (`gcnlab.receptive.fills`)."""
 EVERY = (1, 2, 4, 8)
 """Distances, in pixels, between the units that an atlas can keep."""
 
@@ -36,8 +39,10 @@ class OcclusionSettings:
     stride: int | tuple[int, int] = 16
     """Distance between neighbouring positions of the occluder, or the distances along rows and
     columns, in pixels; at most the occluder's side."""
-    fill: int | float = 0.0
-    """Value of the occluder in every channel of the normalised image; 0 is the mean colour."""
+    fill: int | float | FillName = 0.0
+    """What the occluder shows. A number: this value in every channel of the normalised image, where
+    0 is the mean colour of the data set; mean: the mean colour of the image; blur: the image
+    without its details; noise: random pixels with the image's mean and standard deviation."""
     method: Method = "exact"
     """exact: every position, computed from the activations of the clean image; drilldown: only the
     positions on which the region's edge depends, the others interpolated; plain: run the whole
@@ -62,7 +67,7 @@ class OcclusionSettings:
         values = {
             "window": pair("window", self.window, 1),
             "stride": pair("stride", self.stride, 1),
-            "fill": _fill(self.fill),
+            "fill": fill_of(self.fill),
             "agreement": fraction("agreement", self.agreement),
             "batch_size": whole("batch_size", self.batch_size, 1),
         }
@@ -93,8 +98,10 @@ class AtlasSettings:
     stride: int | tuple[int, int] = 16
     """Distance between neighbouring positions of the occluder, or the distances along rows and
     columns, in pixels; at most the occluder's side."""
-    fill: int | float = 0.0
-    """Value of the occluder in every channel of the normalised image; 0 is the mean colour."""
+    fill: int | float | FillName = 0.0
+    """What the occluder shows. A number: this value in every channel of the normalised image, where
+    0 is the mean colour of the data set; mean: the mean colour of the image; blur: the image
+    without its details; noise: random pixels with the image's mean and standard deviation."""
     target: int | tuple[int, ...] | None = None
     """Class whose logit is measured at every unit, or several classes; None: at each unit the class
     that is predicted there."""
@@ -117,7 +124,7 @@ class AtlasSettings:
         values = {
             "window": pair("window", self.window, 1),
             "stride": pair("stride", self.stride, 1),
-            "fill": _fill(self.fill),
+            "fill": fill_of(self.fill),
             "target": target,
             "every": whole("every", self.every),
         }
@@ -160,7 +167,16 @@ def fraction(name: str, value: Any) -> float:
     return float(share)
 
 
-def _fill(value: Any) -> float:
+def fill_of(value: Any) -> float | str:
+    """Return a fill of the occluder: a number as a float, or one of the names in `FILLS`.
+
+    Raises:
+        ValueError: `value` is another name, or a number that no image can hold.
+    """
+    if isinstance(value, str):
+        if value not in FILLS:
+            raise ValueError(f"unknown fill {shown(value)}; choose {', '.join(FILLS)}, or a number")
+        return str(value)
     fill = number("fill", value)
     if isinstance(fill, int) and abs(fill) > 1e38:
         raise ValueError("fill must be a number that an image can hold, up to 1e38")

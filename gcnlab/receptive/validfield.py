@@ -18,7 +18,7 @@ class ValidField:
         score: logit, margin or probability of the class at the unit, on the clean image.
         window: (height, width) of the occluder, in pixels.
         stride: distances between its positions along rows and columns, in pixels.
-        fill: value of the occluder.
+        fill: what the occluder showed: a number, or a name (`gcnlab.receptive.fills`).
         evaluated: share of the windows that were run, 0 … 1; the others are interpolated.
         agreement: expected intersection over union with the region of all windows, 0 … 1.
         note: what was not reused, and the position of the unit on the image if the score map and
@@ -34,7 +34,7 @@ class ValidField:
     score: float
     window: tuple[int, int]
     stride: tuple[int, int]
-    fill: int | float
+    fill: int | float | str
     evaluated: int | float = 1.0
     agreement: int | float = 1.0
     note: str = ""

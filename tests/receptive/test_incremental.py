@@ -174,7 +174,7 @@ def test_only_the_meeting_of_both_cones_is_counted():
     assert incremental.plan(*next_to, [(0, 0)], (5, 5), 1).macs == 3 * 9 + 9
     out_of_sight = incremental.plan([(0, 1)], [(0, 1)], [(0, 0)], (5, 5), 1)
     assert out_of_sight.macs == 0
-    ((_, change),) = incremental.changes(out_of_sight, [(0, 1)], [(0, 1)], 0.0)
+    ((_, change),) = incremental.changes(out_of_sight, [(0, 1)], [(0, 1)], torch.zeros(1, 11, 11))
     assert change.tolist() == [[0.0]]
 
 
