@@ -24,7 +24,7 @@ from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.grid import OcclusionGrid, Window
 from gcnlab.receptive.incremental import IncrementalNet, NotReusable
 from gcnlab.receptive.plain import PlainNet
-from gcnlab.receptive.selfcheck import ROUNDING, SHARE
+from gcnlab.receptive.selfcheck import tolerance_of
 
 WORTH = 0.8
 """Reuse is given up if it needs at least this share of the plain method's multiply-adds."""
@@ -270,16 +270,14 @@ class AtlasPasses:
     def _disagreement(self, found: Tensor, expected: Tensor, reader: UnitReader) -> str:
         """Compare the two methods class by class, as `gcnlab.receptive.selfcheck` does; empty if
         they agree."""
-        eps = torch.finfo(self._plain_net.image.dtype).eps
+        eps, largest = torch.finfo(self._plain_net.image.dtype).eps, _largest(self.score_map)
         clean = (self._net.score_map.cpu().to(self.score_map) - self.score_map).abs().amax((1, 2))
         for number in reader.classes.unique().tolist():
             own = reader.classes == number
             ours, theirs = found[:, own].double(), expected[:, own].double()
             difference = max(_largest(ours - theirs), clean[number].item())
-            tolerance = (
-                SHARE * _largest(theirs)
-                + ROUNDING * eps * self.score_map[number].abs().max().item()
-            )
+            own_logit = _largest(self.score_map[number])
+            tolerance = tolerance_of(_largest(theirs), own_logit, largest, eps)
             if difference > tolerance:
                 return (
                     f"on {len(found)} windows the logits of class {number} from kept activations "
