@@ -3,6 +3,7 @@ from .atlas_maps import FieldMaps, field_maps, fields_at
 from .attribution import captum_occlusion, integrated_gradients
 from .gradient import gradient_field, mean_gradient_field
 from .graph import NotTraceable
+from .hidden import HiddenLayer, layers_with_maps
 from .occlusion import Occlusion, valid_field
 from .regions import area, area_share, centred, coverage, mean_field, radius, region, square_share
 from .session import OcclusionSession
@@ -14,6 +15,7 @@ __all__ = [
     "AtlasSettings",
     "FieldAtlas",
     "FieldMaps",
+    "HiddenLayer",
     "NotTraceable",
     "Occlusion",
     "OcclusionSession",
@@ -29,6 +31,7 @@ __all__ = [
     "fields_at",
     "gradient_field",
     "integrated_gradients",
+    "layers_with_maps",
     "mean_field",
     "mean_gradient_field",
     "radius",
