@@ -18,6 +18,7 @@ from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pair, Pixel, Whole, pair, whole
 from gcnlab.models.logits import check_network, logits_of
 from gcnlab.models.modes import evaluation_mode
+from gcnlab.receptive.fills import fill_image
 from gcnlab.receptive.grid import OcclusionGrid
 from gcnlab.receptive.unit import check_finite, check_image, locate
 
@@ -73,7 +74,7 @@ def captum_occlusion(
     target: Whole | None = None,
     window: Pair = 32,
     stride: Pair = 16,
-    fill: int | float | Float[Tensor, "channels height width"] = 0.0,
+    fill: int | float | str | Float[Tensor, "channels height width"] = 0.0,
 ) -> Float[Tensor, "height width"]:
     """The mean change of a logit where windows cover the image, by Captum's `Occlusion`, on the CPU.
 
@@ -89,13 +90,14 @@ def captum_occlusion(
     attr = _captum()
     window, stride = pair("window", window, 1), pair("stride", stride, 1)
     OcclusionGrid(tuple(image.shape[-2:]), window, stride)  # its errors
+    filling = fill if isinstance(fill, Tensor) else fill_image(image, fill, window)
     target = _target(model, image, pixel, target)
     with evaluation_mode(model), torch.no_grad():
         found = attr.Occlusion(lambda images: logits_of(model, images)).attribute(
             image.detach()[None],
             sliding_window_shapes=(len(image), *window),
             strides=(len(image), *stride),
-            baselines=fill if isinstance(fill, int | float) else fill[None],
+            baselines=filling[None],
             target=(target, *pixel),
             perturbations_per_eval=BATCH,
         )

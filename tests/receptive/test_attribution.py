@@ -10,6 +10,7 @@ from gcnlab.receptive import (
     integrated_gradients,
     valid_field,
 )
+from gcnlab.receptive.settings import FILLS
 
 IMAGE = torch.randn(3, 24, 32, generator=torch.Generator().manual_seed(0))
 
@@ -47,11 +48,12 @@ def test_contributions_sum_to_the_difference_of_the_logits():
     assert net.training
 
 
+@pytest.mark.parametrize("fill", [0.25, *FILLS])
 @pytest.mark.parametrize("pixel", [(0, 0), (5, 7), (11, 15)])
-def test_captums_occlusion_is_the_valid_field(pixel):
+def test_captums_occlusion_is_the_valid_field(pixel, fill):
     net = Dict()
-    ours = valid_field(net, IMAGE, pixel, window=(6, 8), stride=(3, 4), fill=0.25)
-    theirs = captum_occlusion(net, IMAGE, pixel, window=(6, 8), stride=(3, 4), fill=0.25)
+    ours = valid_field(net, IMAGE, pixel, window=(6, 8), stride=(3, 4), fill=fill)
+    theirs = captum_occlusion(net, IMAGE, pixel, window=(6, 8), stride=(3, 4), fill=fill)
     torch.testing.assert_close(theirs, ours.discrepancy, rtol=1e-4, atol=1e-5)
 
 
