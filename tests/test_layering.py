@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "training": {"pretrained", "lazy", "devices", "distributed", "plots.training", "images", "allocator", "annotations", "arguments", "loading", "provenance", "settings", "datasets", "models", "evaluation"},
     "experiments": {"lazy", "pretrained", "devices", "allocator", "annotations", "arguments", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
     "plots": {"lazy", "annotations", "datasets.labels", "receptive.atlas_maps", "receptive.regions", "experiments", "plots"},
-    "widgets": {"lazy", "annotations", "arguments", "datasets", "models", "receptive", "plots"},
+    "widgets": {"lazy", "annotations", "arguments", "datasets", "models", "receptive", "training", "plots"},
     "cli": {"pretrained", "distributed", "annotations", "arguments", "provenance", "models", "datasets", "evaluation", "receptive", "training", "experiments", "plots"},
 }  # fmt: skip
 

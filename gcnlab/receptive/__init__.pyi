@@ -1,6 +1,7 @@
 from .atlas import FieldAtlas
 from .atlas_maps import FieldMaps, field_maps, fields_at
 from .attribution import captum_occlusion, integrated_gradients
+from .fills import fill_image
 from .gradient import gradient_field, mean_gradient_field
 from .graph import NotTraceable
 from .hidden import HiddenLayer, layers_with_maps
@@ -29,6 +30,7 @@ __all__ = [
     "coverage",
     "field_maps",
     "fields_at",
+    "fill_image",
     "gradient_field",
     "integrated_gradients",
     "layers_with_maps",

@@ -62,6 +62,10 @@ SAME = 1e-3
 """A saved atlas continues if the clean logits agree with its own within this share of the largest."""
 
 
+BEST = 3
+"""Number of classes whose probabilities are kept."""
+
+
 class FieldAtlas:
     """The valid fields of all units of one network on one image: `FieldAtlas(model,
     image).build().field((row, column))`.
@@ -89,6 +93,8 @@ class FieldAtlas:
         table: the numbers (`gcnlab.receptive.atlas_table.AtlasTable`).
         prediction: the class ids that the network predicts, (rows, columns) of the score map; None
             if the atlas was loaded without its network.
+        best: the ids of the three likeliest classes at each unit that is kept, likeliest first, and
+            their probabilities, each (3, rows, columns); None as above.
 
     Raises:
         ValueError: an argument is out of its range, or the score map is not finite.
@@ -97,6 +103,7 @@ class FieldAtlas:
 
     table: AtlasTable
     prediction: Int[Tensor, "rows columns"] | None = None
+    best: tuple[Int[Tensor, "best rows columns"], Float[Tensor, "best rows columns"]] | None = None
 
     def __init__(
         self,
@@ -145,6 +152,9 @@ class FieldAtlas:
         score_map = self._passes.score_map
         self.prediction = score_map.argmax(0)
         rows, columns = kept_units(settings.every, size, tuple(score_map.shape[-2:]))
+        shares = score_map[:, rows[:, None], columns].float().softmax(0).cpu()
+        shares, ids = shares.topk(min(BEST, len(shares)), dim=0)
+        self.best = ids, shares
         self._reader = UnitReader(
             rows, columns, _classes(score_map, rows, columns, settings.target)
         )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gcnlab.annotations import Float, Tensor, UInt8
+from gcnlab.annotations import Float, Int, Tensor, UInt8
 from gcnlab.receptive import FieldAtlas
 from gcnlab.receptive.atlas_table import AtlasTable
 from gcnlab.receptive.settings import EVERY
@@ -25,13 +25,13 @@ class Occluder:
 
     Attributes:
         window, stride: side of the occluder and distance between its positions, in pixels.
-        fill: value of the occluder.
+        fill: value of the occluder, or the name of a fill (`gcnlab.receptive.settings.FILLS`).
         target: class id; None for the class predicted at each unit.
     """
 
     window: int
     stride: int
-    fill: int | float = 0.0
+    fill: int | float | str = 0.0
     target: int | None = None
 
     @property
@@ -39,7 +39,7 @@ class Occluder:
         """In words: "32 px every 16", "32 px every 16, class 3"."""
         text = f"{self.window} px every {self.stride}"
         if self.fill != 0:
-            text += f", fill {self.fill:g}"
+            text += f", fill {self.fill if isinstance(self.fill, str) else f'{self.fill:g}'}"
         return text if self.target is None else f"{text}, class {self.target}"
 
 
@@ -47,12 +47,14 @@ class Atlases:
     """The atlases of several networks on one image.
 
     Args:
-        models: title → network.
+        network: returns the network of a title.
         image: the networks' input (already normalised).
     """
 
-    def __init__(self, models: dict[str, nn.Module], image: Float[Tensor, "channels height width"]):
-        self._models, self._image = models, image
+    def __init__(
+        self, network: Callable[[str], nn.Module], image: Float[Tensor, "channels height width"]
+    ):
+        self._network, self._image = network, image
         self._atlases: dict[tuple[str, Occluder], FieldAtlas] = {}
 
     def levels(
@@ -82,7 +84,7 @@ class Atlases:
     def _new(self, title: str, occluder: Occluder) -> FieldAtlas:
         side = min(self._image.shape[-2:])
         return FieldAtlas(
-            self._models[title],
+            self._network(title),
             self._image,
             occluder.window,
             occluder.stride,
@@ -91,9 +93,9 @@ class Atlases:
             every=next((every for every in EVERY if side <= UNITS * every), EVERY[-1]),
         )
 
-    def forget_unfinished(self, occluder: Occluder) -> None:
+    def forget_unfinished(self, occluder: Occluder | None) -> None:
         """Drop the atlases of other occluders that are not complete: each keeps the activations of
-        the clean image."""
+        the clean image. None drops all that are not complete."""
         kept = self._atlases.items()
         self._atlases = {key: a for key, a in kept if a.complete or key[1] == occluder}
 
@@ -121,6 +123,24 @@ class Atlases:
         atlas = self._atlases.get((title, occluder))
         return "" if atlas is None else atlas.note
 
+    def bests(
+        self, title: str
+    ) -> tuple[Int[Tensor, "best rows columns"], Float[Tensor, "best rows columns"]] | None:
+        """The likeliest classes of each unit that is kept, and their probabilities; None if the
+        network has not been run."""
+        found = (atlas for (own, _), atlas in self._atlases.items() if own == title)
+        return next((atlas.best for atlas in found if atlas.best is not None), None)
+
+    def best(self, title: str, pixel: tuple[int, int]) -> tuple[list[int], list[float]] | None:
+        """The same of the unit that is kept and is nearest to a pixel of the image."""
+        for (own, _), atlas in self._atlases.items():
+            if own == title and atlas.best is not None:
+                unit = unit_at(pixel, atlas.table.image_size, atlas.table.map_size)
+                row, column = (list(at).index(u) for at, u in zip(atlas.units, atlas.nearest(unit)))
+                ids, shares = (values[:, row, column].tolist() for values in atlas.best)
+                return ids, shares
+        return None
+
     def prediction(self, title: str) -> UInt8[Tensor, "height width"] | None:
         """The class ids that a network predicts, in the size of the image; None if it has not been
         run."""
@@ -130,3 +150,9 @@ class Atlases:
                 size = tuple(self._image.shape[-2:])
                 return F.interpolate(ids, size, mode="nearest")[0, 0].to(torch.uint8)
         return None
+
+
+def middle_unit(size: tuple[int, int]) -> tuple[int, int]:
+    """The pixel at or above and left of the centre whose unit every atlas keeps, if the score map has
+    the size of the image."""
+    return tuple(n // 2 // EVERY[-1] * EVERY[-1] for n in size)

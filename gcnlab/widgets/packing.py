@@ -17,16 +17,18 @@ from gcnlab.receptive.grid import interpolation
 from gcnlab.receptive.unit import middle_pixel
 
 
-def pack_atlas(table: AtlasTable, occluder: str) -> tuple[dict[str, Any], bytes]:
+def pack_atlas(table: AtlasTable, extras: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """The description of an atlas, which JSON can hold, and its numbers.
 
     Args:
         table: with the finest level of windows that is complete; others are left out. A table in
             float16 is packed as float32.
-        occluder: the text that tells the atlases of one network apart.
+        extras: `occluder`, the text that tells the atlases of one network apart; `code`, the code
+            that computes a field (`gcnlab.widgets.code`); `best`, the likeliest classes
+            (`gcnlab.widgets.scene.pack_best`). The last two may be missing.
 
     Returns:
-        facts: `precision` ("float32" or "int8"), `occluder`, `units` (rows and columns of
+        facts: the extras, `precision` ("float32" or "int8"), `units` (rows and columns of
             the image in the middle of each unit), `windows` (their number down and across), `edges`
             and `weights` of the cells along rows and columns, `evaluated` (share of the windows).
         numbers: scale (float32), logit (float32) and class (uint16) of each unit, then the drops as
@@ -49,9 +51,8 @@ def pack_atlas(table: AtlasTable, occluder: str) -> tuple[dict[str, Any], bytes]
         values, scale = values.astype(np.float32) * scale, np.ones_like(scale)
     if values.dtype == np.int8:
         values = _differences(_differences(values, 3), 2)
-    facts = {
+    facts = extras | {
         "precision": "int8" if values.dtype == np.int8 else "float32",
-        "occluder": occluder,
         "units": _middles(table),
         "windows": [len(at) for at in lattice],
         "edges": [[0, *np.cumsum(sizes).tolist()] for sizes in (heights, widths)],

@@ -4,7 +4,6 @@ Nothing is fetched, so a page works from a file, in a saved notebook and on a si
 not run, a still picture is shown.
 """
 
-import base64
 import hashlib
 import html
 import json
@@ -15,9 +14,10 @@ from typing import Any
 
 from gcnlab.receptive.atlas_table import AtlasTable
 from gcnlab.widgets.packing import pack_atlas
+from gcnlab.widgets.scene import text_of
 
 BROWSER = Path(__file__).parent / "browser"
-PARTS = ("fields", "elements", "painting", "panel", "controls", "facts", "viewer", "page")
+PARTS = ("fields", "elements", "painting", "panel", "controls", "saving", "facts", "viewer", "page")
 """The files of the browser part, in the order in which they read best."""
 NO_SCRIPT = (
     "In a page that runs scripts, the fields follow the mouse: the valid receptive field of every "
@@ -39,7 +39,7 @@ def viewer_style() -> str:
 
 def page_part(
     scene: dict[str, Any],
-    atlases: list[tuple[int, AtlasTable, str]],
+    atlases: list[tuple[int, AtlasTable, dict[str, Any]]],
     still: str,
     note: str = NO_SCRIPT,
 ) -> str:
@@ -47,17 +47,16 @@ def page_part(
 
     Args:
         scene: see `gcnlab.widgets.scene.pack_scene`.
-        atlases: number of the network, its atlas, and the text of the occluder; with several
-            occluders, a network has several.
+        atlases: number of the network, its atlas, and more for the browser (see `pack_atlas`); with
+            several occluders, a network has several.
         still: HTML that is shown where scripts do not run.
         note: a sentence below it that says what is missed.
     """
     packed = []
-    for network, table, occluder in atlases:
+    for network, table, extras in atlases:
         small = table.stored_as("int8") if table.precision == "float32" else table
-        facts, numbers = pack_atlas(small, occluder)
-        text = base64.b64encode(_deflated(numbers)).decode("ascii")
-        packed.append({"network": network, "facts": facts, "numbers": text})
+        facts, numbers = pack_atlas(small, extras)
+        packed.append({"network": network, "facts": facts, "numbers": text_of(_deflated(numbers))})
     data = json.dumps({"scene": scene, "atlases": packed, "css": viewer_style()})
     data = data.replace("<", "\\u003c")  # it may not contain the end of the element
     name = f"gcnlab-{hashlib.sha256(data.encode()).hexdigest()[:12]}"

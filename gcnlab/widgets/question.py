@@ -12,9 +12,16 @@ METHODS = {
     "exact": "valid",
     "drilldown": "valid, drill-down",
     "gradient": "gradient",
+    "integrated": "integrated gradients",
+    "captum": "occlusion (Captum)",
     "theoretical": "theoretical",
 }
 """Method → its name in the menu."""
+SUITED = "suited"
+"""The view that suits each method."""
+SUITED_VIEWS = {"gradient": "heat", "integrated": "heat", "theoretical": "contour"}
+"""Method → the view that suits it, if it is not the region. A gradient has no region worth its name: it
+is large at single pixels all over the image."""
 
 
 @dataclass(frozen=True)
@@ -23,45 +30,57 @@ class Question:
 
     Attributes:
         pixel: (row, column) in the image; it selects the unit whose area contains it.
-        method: "exact" or "drilldown" for the valid receptive field, "gradient" or "theoretical"; or
-            several of them, each of which gets a row of pictures.
-        target: class id; None means the class that each model predicts for the pixel.
+        method: "exact" or "drilldown" for the valid receptive field, "gradient", "integrated" or
+            "captum" (see `gcnlab.receptive.attribution`), "theoretical"; or several of them, each of
+            which gets a row of pictures.
+        target: class id; None means the class that each model predicts for the pixel. Of a hidden
+            layer: the channel, or the one with the largest activation.
         window, stride: side of the occluder and distance between its positions, in pixels.
         threshold, rule: definition of the region (see `gcnlab.receptive.regions`); by default the
             smallest that holds 80 % of the mass.
         quantity: what an occlusion measures: "logit", "margin" or "probability".
-        fill: value of the occluder, in the units of the image.
+        fill: value of the occluder, in the units of the image, or one of `FILLS`. It is also the
+            baseline of integrated gradients.
         agreement: the agreement at which drill-down stops, in (0, 1].
-        view: "region", "contour" or "heat".
+        view: "region", "contour", "heat", "prediction", or "suited" to the method.
+        number: of the picture, from 0 on.
+        layer: path of the submodule whose units are asked for; None means the logits.
 
     Raises:
-        ValueError: the method or view is unknown. The valid range of the other values depends on
-            the image and the model; a value out of range gives an error when the question is
-            answered.
+        ValueError: the method or view is unknown, or a hidden layer is asked for a margin or a
+            probability. The valid range of the other values depends on the image and the model; a
+            value out of range gives an error when the question is answered.
     """
 
     pixel: Pixel
-    method: str | tuple[str, ...] = "exact"
+    method: str | tuple[str, ...] | list[str] = "exact"
     target: int | None = None
     window: int = 32
     stride: int = 16
     threshold: int | float | None = None
     rule: str | None = None
-    fill: int | float = 0.0
+    fill: int | float | str = 0.0
     agreement: int | float = 0.95
-    view: str = "region"
+    view: str = SUITED
     quantity: str = "logit"
+    number: int = 0
+    layer: str | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "pixel", pixel_of(self.pixel))
+        if isinstance(self.method, list):  # as JSON holds several
+            alone = len(self.method) == 1
+            object.__setattr__(self, "method", self.method[0] if alone else tuple(self.method))
         self._complete_region()
         asked = [("method", method, METHODS) for method in self.methods]
-        asked += [("view", self.view, VIEWS), ("quantity", self.quantity, QUANTITIES)]
+        asked += [("view", self.view, (SUITED, *VIEWS)), ("quantity", self.quantity, QUANTITIES)]
         for name, value, known in asked:
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose {', '.join(known)}")
         if len(set(self.methods)) < max(1, len(self.methods)):
             raise ValueError(f"method must name one or more different methods, not {self.method}")
+        if self.layer is not None and self.quantity != "logit":
+            raise ValueError(f"a hidden layer has no {self.quantity}: set quantity to 'logit'")
 
     @property
     def occluder(self) -> Occluder:
@@ -76,12 +95,16 @@ class Question:
     def computed(self) -> "Question":
         """The question without what needs no computation: two questions with the same one have the
         same fields."""
-        question = replace(self, view=VIEWS[0])
+        question = replace(self, view=SUITED)
         if "drilldown" not in self.methods:  # it follows the edge of the region
             question = replace(question, threshold=None, rule=None)
         if all(map(self.in_atlas, self.methods)):
             question = replace(question, pixel=(0, 0))
         return question
+
+    def view_of(self, method: str) -> str:
+        """The view in which a method is shown."""
+        return SUITED_VIEWS.get(method, "region") if self.view == SUITED else self.view
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
 """Save atlases as a web page, without an explorer."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gcnlab.annotations import Shaped, Tensor, UInt8
 from gcnlab.arguments import Pixel, pixel_of
@@ -11,10 +13,12 @@ from gcnlab.receptive import FieldAtlas
 from gcnlab.receptive.regions import region_text
 from gcnlab.receptive.unit import unit_at
 from gcnlab.widgets.atlases import Occluder
+from gcnlab.widgets.code import field_code
+from gcnlab.widgets.menus import state_of
 from gcnlab.widgets.page import page_part, whole_page
 from gcnlab.widgets.painting import edges, paint
 from gcnlab.widgets.question import METHODS, Question
-from gcnlab.widgets.scene import pack_scene
+from gcnlab.widgets.scene import pack_best, pack_scene
 from gcnlab.widgets.snapshot import Still, plot_stills
 
 
@@ -62,33 +66,36 @@ def save_page(
         raise ValueError(f"the atlases differ: {'; '.join(sorted(o.text for o in occluders))}")
     occluder = occluders.pop()
     pixel = (size[0] // 2, size[1] // 2) if pixel is None else pixel_of(pixel)
-    question = Question(pixel, window=occluder.window, stride=occluder.stride)
+    question = Question(pixel, **asdict(occluder))
     names = classes.names if isinstance(classes, LabelSet) else classes
     background = names.index("background") if "background" in names else None
-    state = {
-        "pixel": list(pixel),
-        "pins": [],
-        "view": "region",
-        "rule": question.rule,
-        "threshold": question.threshold,
-        "occluder": occluder.text,
-    }
+    state = state_of(question, []) | {"occluder": occluder.text}
     scene = pack_scene(
         picture,
         list(atlases),
-        [("atlas", METHODS["exact"])],
+        [{"method": "atlas", "label": METHODS["exact"], "view": "region"}],
         state,
         classes,
         labels,
         background=background,
         lossless=False,
     )
-    tables = [(i, atlas.table, occluder.text) for i, atlas in enumerate(atlases.values())]
+    tables = [
+        (i, atlas.table, _extras(atlas, question, occluder))
+        for i, atlas in enumerate(atlases.values())
+    ]
     stills = [_still(name, atlas, picture, pixel) for name, atlas in atlases.items()]
     text = " ".join(still.text for still in stills)
     image = picture_with_text(small_webp(plot_stills([stills])), text, "webp")["text/html"]
     page = whole_page(page_part(scene, tables, image), title)
     Path(path).write_text(page, encoding="utf-8")
+
+
+def _extras(atlas: FieldAtlas, question: Question, occluder: Occluder) -> dict[str, Any]:
+    size, map_size = atlas.table.image_size, atlas.table.map_size
+    code = field_code(question, "exact", size, None if map_size == size else map_size)
+    extras = {"occluder": occluder.text, "code": code}
+    return extras if atlas.best is None else extras | {"best": pack_best(*atlas.best)}
 
 
 def _occluder(atlas: FieldAtlas) -> Occluder:

@@ -16,10 +16,14 @@ from gcnlab.receptive import (
     Occlusion,
     OcclusionSettings,
     TheoreticalField,
+    captum_occlusion,
+    fill_image,
     gradient_field,
+    integrated_gradients,
     radius,
     region,
 )
+from gcnlab.receptive.atlas import BEST
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.occlusion import ProgressCallback
 from gcnlab.receptive.regions import region_text
@@ -48,6 +52,8 @@ class Answer:
         unit: (row, column) in the map of logits; equals the pixel if the map has the image's size.
         map_size: (rows, columns) of the map of logits if it differs from the image's size, else
             None.
+        best: the ids of the likeliest classes at the unit, likeliest first, and their
+            probabilities; None if they are unknown.
     """
 
     question: Question
@@ -63,6 +69,7 @@ class Answer:
     seconds: int | float = 0.0
     unit: tuple[int, int] | None = None
     map_size: tuple[int, int] | None = None
+    best: tuple[list[int], list[float]] | None = None
 
     def with_region(self) -> "Answer":
         """The same with the region of its field by the question's threshold and rule; a theoretical
@@ -183,6 +190,7 @@ class Session:
         image_size, map_size = tuple(self.image.shape[-2:]), tuple(logits.shape[-2:])
         unit = unit_at(question.pixel, image_size, map_size)
         target = locate(logits, unit, question.target)
+        shares, ids = logits[:, *unit].float().softmax(0).topk(min(BEST, len(logits)))
         answer = Answer(
             question=question,
             target=target,
@@ -190,6 +198,7 @@ class Session:
             classes=len(logits),
             unit=unit,
             map_size=None if map_size == image_size else map_size,
+            best=(ids.tolist(), shares.tolist()),
         )
         yield answer
         for found in self._fields(question, unit, target, on_progress):
@@ -206,6 +215,13 @@ class Session:
     ) -> Iterator[dict]:
         if question.method == "gradient":
             yield {"field": gradient_field(self.model, self.image, unit, target)}
+        elif question.method == "integrated":
+            window = (question.window, question.window)
+            baseline = fill_image(self.image, question.fill, window)
+            yield {"field": integrated_gradients(self.model, self.image, unit, target, baseline)}
+        elif question.method == "captum":
+            occluder = (question.window, question.stride, question.fill)
+            yield {"field": captum_occlusion(self.model, self.image, unit, target, *occluder)}
         elif question.method == "theoretical":
             yield self._rectangle(unit)
         else:

@@ -26,14 +26,23 @@ class FieldViewer(anywidget.AnyWidget):
         lock: held while messages are sent and received.
         on_change: called with what the user changed, as a dict of `browser/viewer.js`'s state, and
             with the name of the view.
+        on_file: called with the name and the content of a file that the user adds.
+        on_save: returns the content of a file that the user saves; called with its suffix.
     """
 
     _esm = f"{viewer_script()}\n{(BROWSER / 'live.js').read_text(encoding='utf-8')}"
 
     stylesheet = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, lock: Lock, on_change: Callable[[dict[str, Any], str], None]):
-        self._lock, self._on_change = lock, on_change
+    def __init__(
+        self,
+        lock: Lock,
+        on_change: Callable[[dict[str, Any], str], None],
+        on_file: Callable[[str, bytes], None],
+        on_save: Callable[[str], bytes],
+    ):
+        self._lock = lock
+        self._on_change, self._on_file, self._on_save = on_change, on_file, on_save
         # Kind and place of a message → the latest one, in the order in which they are needed.
         self._sent: dict[tuple, tuple[dict[str, Any], list[bytes]]] = {}
         self._steps: dict[tuple, int | None] = {}  # the level of each atlas that was sent
@@ -67,15 +76,24 @@ class FieldViewer(anywidget.AnyWidget):
         """Show the classes that a network predicts, a packed array."""
         self._post(("prediction", network), {"network": network, "prediction": prediction})
 
-    def show_atlas(self, network: int, table: AtlasTable, occluder: str) -> None:
-        """Show an atlas, or a finer one of the same occluder."""
-        key, step = ("atlas", network, occluder), table.finest_step
+    def show_controls(self, controls: list[dict[str, Any]]) -> None:
+        """Replace the controls that need a kernel (`gcnlab.widgets.menus`)."""
+        self._sent["scene",][0]["scene"]["controls"] = controls  # for views that are opened later
+        self._deliver({"kind": "controls", "controls": controls})
+
+    def show_problem(self, text: str) -> None:
+        """Show why something that the user asked for was refused."""
+        self._deliver({"kind": "problem", "text": text})
+
+    def show_atlas(self, network: int, table: AtlasTable, extras: dict[str, Any]) -> None:
+        """Show an atlas, or a finer one of the same occluder; for `extras`, see `pack_atlas`."""
+        key, step = ("atlas", network, extras["occluder"]), table.finest_step
         if self._steps.get(key) == step:
             return
         self._steps[key] = step
         if table.complete and table.precision == "float32" and table.values.nbytes > LARGEST:
             table = table.stored_as("int8")
-        facts, numbers = pack_atlas(table, occluder)
+        facts, numbers = pack_atlas(table, extras)
         self._post(key, {"network": network, "facts": facts}, [numbers])
 
     def show_status(self, row: int, network: int, **status: Any) -> None:
@@ -107,3 +125,9 @@ class FieldViewer(anywidget.AnyWidget):
                     self.send(sent | {"to": message["view"]}, own)
             elif message.get("kind") == "change":
                 self._on_change(message["changes"], message["view"])
+            elif message.get("kind") == "file":
+                self._on_file(message["name"], bytes(buffers[0]))
+            elif message.get("kind") == "save":
+                content = self._on_save(message["suffix"])
+                name = f"fields{message['suffix']}"
+                self.send({"kind": "saved", "name": name, "to": message["view"]}, [content])

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from models import Summing, integer_image
+from PIL import Image
 
 from gcnlab.receptive import FieldAtlas, gradient_field, region
 from gcnlab.widgets import VRFExplorer
@@ -198,6 +199,20 @@ class Viewer:
     def control(self, role, name):
         return self.page.get_by_role(role, name=name, exact=True)
 
+    def choose_fields(self, *names):
+        """Choose the methods of the rows."""
+        summary = self.page.locator(".several summary")
+        if self.page.locator(".several[open]").count() == 0:
+            summary.click()
+        for box in self.page.locator(".several label").all():
+            if box.inner_text().strip() in names:
+                box.locator("input").check()
+        for box in self.page.locator(".several label").all():
+            if box.inner_text().strip() not in names:
+                box.locator("input").uncheck()
+        self.page.locator(".several[open]").wait_for()
+        summary.click()
+
     def settle(self, pixel):
         """Wait until the text names the pixel and all pictures show it."""
         self.page.locator(".where", has_text=f"row {pixel[0]}, column {pixel[1]}").wait_for()
@@ -229,7 +244,7 @@ class Viewer:
                 if time.monotonic() > end:
                     raise
 
-    def check(self, pixel, threshold=0.8, rule="mass", window=8):
+    def check(self, pixel, threshold=0.8, rule="mass", window=8, head="logit"):
         """Every pixel of the painted regions, and the facts, are those of Python."""
         self.settle(pixel)
         canvases = self.page.locator(".frame canvas")
@@ -244,7 +259,7 @@ class Viewer:
             assert (painted == region)[seen].all(), f"{name} is not that of {pixel}"
             assert own["image"] == f"{math.floor(100 * region.mean() + 0.5)} %"
             assert own["radius"] == f"{math.floor(field.radius() + 0.5)} px"
-            assert own["logit"] == f"{field.score:.2f}"
+            assert own[head] == f"{field.score:.2f}"
 
 
 @pytest.fixture(params=["in JupyterLab", "in a saved page"])
@@ -337,9 +352,9 @@ def test_threshold_and_rule(viewer):
     slider.focus()
     viewer.page.keyboard.press("ArrowLeft")
     viewer.check((20, 20), 0.75)
-    viewer.control("combobox", "region").select_option("maximum")
+    viewer.control("combobox", "region").select_option("share of the maximum")
     viewer.check((20, 20), 0.2, "maximum")
-    viewer.control("combobox", "region").select_option("mass")
+    viewer.control("combobox", "region").select_option("share of the mass")
     viewer.check((20, 20), 0.8)
 
 
@@ -350,7 +365,7 @@ def test_every_control_has_a_name_and_is_reached_by_tab(viewer):
         assert viewer.control(role, name).count() == 1, name
     viewer.control("combobox", "view").focus()
     reached = 0
-    for _ in range(20):
+    for _ in range(40):
         viewer.page.keyboard.press("Tab")
         inside = "() => { let a = document.activeElement; while (a?.shadowRoot?.activeElement) a = a.shadowRoot.activeElement; return a?.className }"
         reached += viewer.page.evaluate(inside) == "frame"
@@ -389,7 +404,7 @@ def test_another_occluder_and_method_in_jupyterlab(page):
     viewer = Viewer(page, "float32")
     viewer.release()
     viewer.point(0, 24, 40)
-    viewer.control("combobox", "field").select_option("gradient")
+    viewer.choose_fields("gradient")
     wanted = region(gradient_field(Summing(3), IMAGE, (24, 40))).numpy()
     rows, columns = np.indices(wanted.shape)
     seen = (abs(rows - 24) > 3) | (abs(columns - 40) > 3)
@@ -397,9 +412,10 @@ def test_another_occluder_and_method_in_jupyterlab(page):
     while (painted != wanted)[seen].any() and time.monotonic() < end:
         viewer.settle((24, 40))
         canvas = page.locator(".frame canvas").first
+        viewer.control("combobox", "view").select_option("region")
         painted = np.array(canvas.evaluate(MIDDLES, list(wanted.shape))) > 160
     assert (painted == wanted)[seen].all()
-    viewer.control("combobox", "field").select_option("exact")
+    viewer.choose_fields("valid")
     viewer.check_at_last((24, 40))
     viewer.control("slider", "stride").focus()
     page.keyboard.press("End")  # the largest stride, and an occluder as large
@@ -409,4 +425,65 @@ def test_another_occluder_and_method_in_jupyterlab(page):
     viewer.control("slider", "stride").focus()
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
+    viewer.check_at_last((24, 40))
+
+
+def test_the_code_and_the_picture_of_a_saved_page(saved, tmp_path):
+    viewer = Viewer(saved, "int8")
+    viewer.release()
+    viewer.point(0, 24, 40)
+    viewer.check((24, 40))
+    viewer.control("button", "Copy as code").click()
+    code = saved.locator(".code").inner_text()
+    assert "field = gcnlab.valid_field(model, image, (24, 40), window=8, stride=4)" in code
+    found = {"model": Summing(3), "image": IMAGE}
+    exec(code, found)
+    assert (found["region"] == found["field"].region()).all()
+    with saved.expect_download() as download:
+        viewer.control("button", "Save PNG").click()
+    download.value.save_as(tmp_path / "fields.png")
+    with Image.open(tmp_path / "fields.png") as picture:
+        assert picture.width > 2 * saved.locator(".frame canvas").first.evaluate("c => c.width")
+
+
+def test_numbers_are_saved_in_jupyterlab(page, tmp_path):
+    viewer = Viewer(page, "float32")
+    viewer.release()
+    viewer.point(0, 24, 40)
+    with page.expect_download() as download:
+        viewer.control("button", "Save NPZ").click()
+    download.value.save_as(tmp_path / "fields.npz")
+    with np.load(tmp_path / "fields.npz") as file:
+        assert file["titles"].tolist() == list(RADII)
+        assert file["fields"].shape == (1, 2, *IMAGE.shape[1:])
+
+
+def test_a_hidden_layer_in_jupyterlab(page):
+    viewer = Viewer(page, "float32")
+    viewer.release()
+    viewer.point(0, 24, 40)
+    viewer.control("combobox", "at").select_option("conv")
+    page.locator(".facts th", has_text="channel").wait_for()
+    viewer.check_at_last((24, 40), head="activation")
+    viewer.control("combobox", "at").select_option("logits")
+    page.locator(".facts th", has_text="class").first.wait_for()
+    viewer.check_at_last((24, 40))
+
+
+def test_another_picture_in_jupyterlab(page, tmp_path):
+    viewer = Viewer(page, "float32")
+    viewer.release()
+    Image.new("RGB", (24, 24), (255, 0, 0)).save(tmp_path / "red.png")
+    page.locator("input[type=file]").set_input_files(tmp_path / "red.png")
+    page.locator(".frame[data-state=done]").nth(1).wait_for()
+    viewer.control("combobox", "picture").locator("option", has_text="red").wait_for(
+        state="attached"
+    )
+    page.locator('.frame[style*="24 / 24"]').nth(1).wait_for()
+    (tmp_path / "notes.txt").write_text("hello")
+    page.locator("input[type=file]").set_input_files(tmp_path / "notes.txt")
+    page.locator(".said.error", has_text="notes.txt: damaged, or not an image").wait_for()
+    viewer.control("button", "previous picture").click()
+    page.locator('.frame[style*="64 / 48"]').nth(1).wait_for()
+    viewer.point(0, 24, 40)
     viewer.check_at_last((24, 40))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from models import Broken, NotFinite, Quarter, Slow, Summing, integer_image
+from PIL import Image
 
 from gcnlab.datasets import SHAPES
-from gcnlab.receptive import gradient_field, region, valid_field
+from gcnlab.receptive import HiddenLayer, gradient_field, region, valid_field
 from gcnlab.widgets import VRFExplorer
 from gcnlab.widgets.painting import edges, paint
 from gcnlab.widgets.viewer import FieldViewer
@@ -187,14 +188,14 @@ def test_what_the_user_selects_becomes_the_question(explore, sent):
 def test_controls_change_the_question(explore, sent):
     explorer = explore(Summing(3)).wait()
     change(explorer, threshold=0.5)
-    change(explorer, target="1")
+    change(explorer, target=1)
     change(explorer, window=12, stride=12)
     explorer.wait()
     assert explorer.question.threshold == 0.5
     assert explorer.question.target == 1
     assert (explorer.question.stride, explorer.question.window) == (12, 12)
     assert kinds(sent, "atlas")[-1]["facts"]["occluder"] == "12 px every 12, class 1"
-    change(explorer, target="-1")
+    change(explorer, target=None)
     assert explorer.question.target is None
 
 
@@ -286,7 +287,9 @@ def test_an_occluder_that_was_overtaken_is_forgotten(explore):
     for side in (5, 6, 7):
         change(explorer, window=side, stride=side)
     explorer.wait()
-    assert {occluder.window for _, occluder in explorer._atlases._atlases} == {7}
+    assert {
+        occluder.window for _, occluder in explorer._lab._study(explorer.question).atlases._atlases
+    } == {7}
 
 
 @pytest.mark.parametrize(
@@ -400,3 +403,193 @@ def test_the_prediction_is_a_view(explore):
     grey = SHOWN.float().mean(0)[..., None] * 0.4
     wanted = (grey + 0.6 * torch.tensor(SHAPES.colors[0])).round().byte().numpy()
     assert np.abs(raster.astype(int) - wanted).max() <= 1
+
+
+def test_networks_may_be_named(sent):
+    explorer = VRFExplorer(["gcn7-seed0"], torch.zeros(3, 64, 64, dtype=torch.uint8))
+    assert explorer.titles == ["gcn7-seed0"]
+    explorer.wait()
+    answer = explorer.answer("gcn7-seed0")
+    assert dict(explorer.stills[0][0].facts)["class"] == f"{SHAPES.names[answer.target]}, predicted"
+    explorer.close()
+
+
+@pytest.mark.parametrize("fill", [0.5, "mean", "blur", "noise"])
+@pytest.mark.parametrize("method", ["exact", "captum"])
+def test_the_fill_is_that_of_the_field(explore, sent, fill, method):
+    explorer = explore(Summing(3), pixel=(20, 28)).wait()
+    change(explorer, fill=fill, method=[method])
+    explorer.wait()
+    field = valid_field(Summing(3), IMAGE, (20, 28), window=8, stride=4, fill=fill, method="plain")
+    answer = explorer.answer("model 0")
+    torch.testing.assert_close(answer.field, field.discrepancy, rtol=1e-4, atol=1e-4)
+    if method == "exact":
+        shown = fill if isinstance(fill, str) else f"{fill:g}"
+        assert kinds(sent, "atlas")[-1]["facts"]["occluder"] == f"8 px every 4, fill {shown}"
+
+
+def test_the_likeliest_classes(explore):
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(3, 5, 3, padding=1)
+    explorer = explore(net, classes=SHAPES, method=("exact", "gradient")).wait()
+    for method in ("exact", "gradient"):
+        answer = explorer.answer("model 0", method)
+        shares, ids = net(IMAGE[None])[0, :, *answer.unit].softmax(0).sort(descending=True)
+        assert answer.best[0] == ids[:3].tolist()
+        assert answer.best[1] == pytest.approx(shares[:3].tolist(), rel=1e-4)
+    facts = dict(explorer.stills[0][0].facts)
+    assert facts["best classes"].startswith(f"{SHAPES.names[ids[0]]} {shares[0]:.0%}")
+
+
+def test_channels_of_a_hidden_layer(explore, sent):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 5, stride=2, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(6, 2, 1)
+    )
+    explorer = explore(net, Summing(3), classes=SHAPES).wait()
+    assert explorer.layers == ["0", "1", "2", "conv"]
+    options = {
+        c["name"]: c["options"] for c in kinds(sent, "controls")[-1]["controls"] if "options" in c
+    }
+    assert [value for value, _ in options["layer"]] == [None, "0", "1", "2", "conv"]
+    change(explorer, layer="1")
+    explorer.wait()
+    answer, error = explorer.answer("model 0"), explorer.stills[0][1].error
+    assert "unknown layer '1' of Summing" in error
+    field = valid_field(HiddenLayer(net, "1"), IMAGE, answer.unit, window=8, stride=4)
+    assert answer.target == field.target
+    torch.testing.assert_close(answer.field, field.discrepancy, rtol=1e-4, atol=1e-4)
+    facts = dict(explorer.stills[0][0].facts)
+    assert facts["channel"] == f"{field.target}, strongest"
+    assert facts["unit"] == f"{answer.unit} of 24×32"
+    scene = kinds(sent, "scene")[-1]["scene"]
+    assert scene["hidden"]
+    names = [control["name"] for control in scene["controls"]]
+    assert "quantity" not in names
+    explorer.ask(target=4, method="gradient").wait()
+    wanted = gradient_field(HiddenLayer(net, "1"), IMAGE, answer.unit, 4)
+    torch.testing.assert_close(explorer.answer("model 0").field, wanted)
+    with pytest.raises(ValueError, match="a hidden layer has no margin"):
+        explorer.ask(quantity="margin")
+    explorer.ask(layer=None).wait()
+    assert explorer.question.target is None
+    assert set(explorer.answers) == {"model 0", "model 1"}
+
+
+def test_a_list_of_pictures(sent):
+    images = [integer_image(48, 64), integer_image(32, 40)]
+    explorer = VRFExplorer({"model": Summing(3)}, images, window=8, stride=4, pixel=(40, 60)).wait()
+    explorer._viewer._receive(None, {"kind": "ready", "view": "v"}, [])
+    first = explorer.answer("model").field
+    change(explorer, number=1)
+    assert explorer.question.pixel == (16, 20)  # the old one is outside: the centre
+    explorer.wait()
+    scene = kinds(sent, "scene")[-1]["scene"]
+    assert (scene["size"], scene["pictures"]) == ([32, 40], ["1", "2"])
+    wanted = valid_field(Summing(3), images[1], (16, 20), window=8, stride=4, method="plain")
+    assert torch.equal(explorer.answer("model").field, wanted.discrepancy)
+    # The atlas of the first picture is still there.
+    explorer.ask(number=0, pixel=(40, 60))
+    assert torch.equal(explorer.answer("model").field, first)
+    with pytest.raises(ValueError, match="picture 2 is outside 0 … 1"):
+        explorer.ask(number=2)
+    explorer.close()
+
+
+def test_the_user_adds_a_picture(explore, sent, tmp_path):
+    explorer = explore(Summing(3)).wait()
+    Image.new("RGB", (32, 24), "red").save(tmp_path / "red.png")
+    content = memoryview((tmp_path / "red.png").read_bytes())
+    explorer._viewer._receive(None, {"kind": "file", "name": "red.png", "view": "v"}, [content])
+    explorer.wait()
+    assert (explorer.question.number, explorer.example.title) == (1, "red")
+    assert explorer.answer("model 0").field.shape == (24, 32)
+    message = {"kind": "file", "name": "notes.txt", "view": "v"}
+    explorer._viewer._receive(None, message, [memoryview(b"hello")])
+    assert "notes.txt: damaged, or not an image" in kinds(sent, "problem")[-1]["text"]
+    assert explorer.question.number == 1
+
+
+def test_a_change_that_is_refused_is_told(explore, sent):
+    explorer = explore(Summing(3)).wait()
+    change(explorer, window=4, stride=5)
+    assert "it skips pixels" in kinds(sent, "problem")[-1]["text"]
+    assert kinds(sent, "state")[-1]["state"]["window"] == 8
+
+
+def test_the_state_can_be_given(explore):
+    explorer = explore(Summing(3), Summing(9), target=1, fill="blur", view="contour").wait()
+    explorer.ask(method=("exact", "gradient"), pins=[(4, 4), (8, 8)], threshold=0.5)
+    state = json.loads(json.dumps(explorer.state))
+    options = {"picture": SHOWN} | state
+    other = VRFExplorer({"model 0": Summing(3), "model 1": Summing(9)}, IMAGE, **options)
+    assert (other.question, other.pins) == (explorer.question, explorer.pins)
+    assert other.state == state
+    other.close()
+    third = explore(Summing(3)).ask(**state)
+    assert (third.question, third.pins) == (explorer.question, explorer.pins)
+
+
+METHODS = ["exact", "drilldown", "gradient", "integrated", "captum", "theoretical"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("layer", [None, "0"])
+@pytest.mark.parametrize("fill", [0.0, "mean"])
+def test_the_copied_code_computes_what_is_shown(explore, sent, method, layer, fill):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 5, stride=2, padding=2), torch.nn.Conv2d(4, 2, 3)
+    )
+    explorer = explore(net, method=method, layer=layer, fill=fill, target=1, pixel=(21, 33)).wait()
+    kind = "atlas" if method == "exact" else "answer"
+    code = kinds(sent, kind)[-1]["facts" if method == "exact" else "answer"]["code"]
+    for name, value in (("pixel", "(21, 33)"), ("threshold", "0.8"), ("rule", "mass")):
+        code = code.replace(f"{{{name}}}", value)
+    found = {"model": net.eval(), "image": IMAGE}
+    exec(code, found)
+    answer = explorer.answer("model 0")
+    if method == "theoretical":
+        top, left = max(0, found["top"]), max(0, found["left"])
+        wanted = torch.zeros(48, 64, dtype=torch.bool)
+        wanted[top : found["bottom"], left : found["right"]] = True
+        assert torch.equal(answer.region, wanted)
+    else:
+        field = getattr(found["field"], "discrepancy", found["field"])
+        torch.testing.assert_close(field, answer.field, rtol=1e-4, atol=1e-5)
+        assert (found["region"] == answer.region).float().mean() > 0.99
+
+
+def test_pictures_and_numbers_are_saved(explore, sent, tmp_path):
+    explorer = explore(Summing(3), Broken(), method=("exact", "gradient"), threshold=0.5).wait()
+    for suffix in (".png", ".svg", ".pdf", ".npz"):
+        explorer.save(tmp_path / f"fields{suffix}")
+        explorer._viewer._receive(None, {"kind": "save", "suffix": suffix, "view": "v"}, [])
+        message, (content,) = sent[-1]
+        assert (message["kind"], message["name"]) == ("saved", f"fields{suffix}")
+        assert len(content) > 1000
+    with Image.open(tmp_path / "fields.png") as picture:
+        assert picture.width > 500
+    assert "<svg" in (tmp_path / "fields.svg").read_text(encoding="utf-8")
+    with np.load(tmp_path / "fields.npz") as file:
+        saved = dict(file)
+    assert saved["fields"].shape == saved["regions"].shape == (2, 2, 48, 64)
+    for row, method in enumerate(("exact", "gradient")):
+        answer = explorer.answer("model 0", method)
+        assert (saved["fields"][row, 0] == answer.field.numpy()).all()
+        assert (saved["regions"][row, 0] == answer.region.numpy()).all()
+        assert np.isnan(saved["fields"][row, 1]).all()
+    assert saved["titles"].tolist() == ["model 0", "model 1"]
+    assert json.loads(str(saved["settings"])) == explorer.state
+    assert (saved["picture"] == SHOWN.permute(1, 2, 0).numpy()).all()
+    with pytest.raises(ValueError, match=r"fields.jpeg: unknown suffix '.jpeg'; choose .html"):
+        explorer.save(tmp_path / "fields.jpeg")
+
+
+def test_the_view_suits_the_method(explore):
+    explorer = explore(Summing(3), method=("exact", "gradient", "theoretical")).wait()
+    for method, (still,), view in zip(
+        explorer.question.methods, explorer.stills, ("region", "heat", "contour")
+    ):
+        answer = explorer.answer("model 0", method)
+        assert (still.raster == paint(SHOWN, answer.field, answer.region, view)).all()

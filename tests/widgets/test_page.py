@@ -1,4 +1,3 @@
-import base64
 import json
 import re
 import zlib
@@ -13,7 +12,7 @@ from models import Quarter, Slow, Summing, integer_image
 from gcnlab.receptive import FieldAtlas
 from gcnlab.widgets import save_page
 from gcnlab.widgets.packing import pack_atlas
-from gcnlab.widgets.scene import number_objects
+from gcnlab.widgets.scene import bytes_of, number_objects, text_of
 
 IMAGE = integer_image()
 SHOWN = (IMAGE * 60).byte()
@@ -56,7 +55,7 @@ def test_the_browser_gets_the_fields_of_the_atlas(precision, net, every):
     if isinstance(net, Quarter):
         image = integer_image(48, 72)
     atlas = FieldAtlas(net, image, 10, 4, every=every, precision=precision).build()
-    facts, numbers = pack_atlas(atlas.table, "10 px every 4")
+    facts, numbers = pack_atlas(atlas.table, {"occluder": "10 px every 4"})
     values, score, classes = unpacked(facts, numbers)
     assert facts["evaluated"] == 1
     for i, row in enumerate(atlas.units[0]):
@@ -76,7 +75,7 @@ def test_a_coarse_atlas_is_interpolated():
         if atlas.table.finest_step is not None:
             break
     assert not atlas.complete
-    facts, numbers = pack_atlas(atlas.table, "8 px every 4")
+    facts, numbers = pack_atlas(atlas.table, {"occluder": "8 px every 4"})
     values, *_ = unpacked(facts, numbers)
     assert facts["evaluated"] < 1
     wanted = atlas.field((20, 32)).discrepancy.numpy()
@@ -86,7 +85,7 @@ def test_a_coarse_atlas_is_interpolated():
 def test_an_atlas_of_several_classes_is_refused():
     atlas = FieldAtlas(Summing(5), IMAGE, 8, 4, target=(0, 1)).build()
     with pytest.raises(ValueError, match="several classes"):
-        pack_atlas(atlas.table, "8 px every 4")
+        pack_atlas(atlas.table, {"occluder": "8 px every 4"})
 
 
 @given(st.lists(st.integers(0, 3), min_size=48, max_size=48))
@@ -123,8 +122,8 @@ def test_save_page_writes_everything_into_one_file(tmp_path):
     assert alt.startswith("radius 3 at row 20, column 32: image: ")
     for number, atlas in enumerate(atlases.values()):
         packed = data["atlases"][number]
-        numbers = zlib.decompress(base64.b64decode(packed["numbers"]))
-        assert numbers == pack_atlas(atlas.table.stored_as("int8"), "8 px every 4")[1]
+        numbers = zlib.decompress(bytes_of(packed["numbers"]))
+        assert numbers == pack_atlas(atlas.table.stored_as("int8"), {"occluder": "8 px every 4"})[1]
         assert atlas.table.precision == "float32"  # the atlas itself stays as it was
 
 
@@ -152,3 +151,10 @@ def test_a_slow_network_has_a_page_too(tmp_path):
     atlas = FieldAtlas(Slow(2), IMAGE, 16, 16).build()
     save_page(tmp_path / "fields.html", {"slow": atlas}, SHOWN)
     assert saved(tmp_path / "fields.html")[1]["atlases"][0]["facts"]["windows"] == [3, 4]
+
+
+@given(st.binary(max_size=40))
+def test_bytes_as_text(data):
+    text = text_of(data)
+    assert bytes_of(text) == data
+    assert not set(text) & set('<"\\')

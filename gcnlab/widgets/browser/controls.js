@@ -1,54 +1,70 @@
 // The controls of the explorer. Each shows and changes one value of the state; scene.controls are those
-// that need a kernel.
+// that need a kernel (gcnlab/widgets/menus.py).
 
-const VIEWS = { region: "region", contour: "contour", heat: "heat map", prediction: "prediction" };
-const RULES = { mass: "share of the mass", maximum: "share of the maximum" };
+const VIEWS = [
+  ["suited", "suits the field"],
+  ["region", "region"],
+  ["contour", "contour"],
+  ["heat", "heat map"],
+  ["prediction", "prediction"],
+];
+const RULES = [["mass", "share of the mass"], ["maximum", "share of the maximum"]];
 const DEFAULT_SHARES = { mass: 0.8, maximum: 0.2 };
 
 class Controls {
   constructor(viewer, parent) {
-    Object.assign(this, { viewer, inputs: {} });
+    this.viewer = viewer;
     this.element = make("div", parent, { class: "controls" });
-    const { scene } = viewer;
+    this.build();
+  }
+
+  // Make all controls, and keep the focus on the one that has it.
+  build() {
+    const focused = this.focused;
+    this.inputs = {};
+    this.element.replaceChildren();
+    const { scene } = this.viewer;
+    this._pictures();
     this._select("view", "view", VIEWS);
     this._select("rule", "region", RULES);
     this._range("threshold", "", 0.05, 1, 0.05, "share");
-    for (const { name, label, options, min, max } of scene.controls || []) {
-      if (options) this._select(name, label, options);
+    for (const { name, label, options, several, min, max } of scene.controls || []) {
+      if (several) this._several(name, label, options);
+      else if (options) this._select(name, label, options);
       else this._range(name, label, min, max, 1);
     }
-    this._select("occluder", "occluder", {});
+    this._select("occluder", "occluder", []);
     if (scene.networks.length > 1) {
       this._range("shown", "network", 0, scene.networks.length - 1, 1);
-      const together = make("label", this.element, { class: "check" });
-      this.inputs.together = make("input", together, { type: "checkbox", class: "together" });
-      together.append("side by side");
-      this.inputs.together.addEventListener("change", ({ target }) =>
-        this.viewer.change({ together: target.checked }),
-      );
+      this._check("together", "side by side", this.element, (checked) => this.viewer.change({ together: checked }));
     }
-    const buttons = make("div", this.element, { class: "buttons" });
-    this.inputs.pin = make("button", buttons, { type: "button" }, "Pin");
-    this.inputs.pin.addEventListener("click", () => this.viewer.pin(this.viewer.state.pixel));
-    this.inputs.release = make("button", buttons, { type: "button" }, "Release pins");
-    this.inputs.release.addEventListener("click", () => this.viewer.change({ pins: [] }));
+    this._buttons();
     this.offerOccluders();
     this.show();
+    this.focus(focused);
   }
 
-  _label(name, text) {
-    const label = make("label", this.element, { class: name });
+  // The name of the control that has the focus.
+  get focused() {
+    const active = this.element.getRootNode().activeElement;
+    return Object.keys(this.inputs || {}).find((name) => this.inputs[name] === active);
+  }
+
+  focus(name) {
+    this.inputs[name]?.focus({ preventScroll: true });
+  }
+
+  _label(name, text, parent = this.element) {
+    const label = make("label", parent, { class: name });
     make("span", label, {}, text);
     return label;
   }
 
+  // Option values are JSON, since a class is a number, and "as predicted" is null.
   _select(name, text, options) {
     const select = (this.inputs[name] = make("select", this._label(name, text)));
-    for (const [value, shown] of Object.entries(options)) make("option", select, { value }, shown);
-    select.addEventListener("change", () => {
-      const known = name === "occluder" || Object.hasOwn(options, select.value);
-      if (known) this.viewer.change(this._with(name, select.value));
-    });
+    fillOptions(select, options);
+    select.addEventListener("change", () => this.viewer.change(this._with(name, JSON.parse(select.value))));
   }
 
   _range(name, text, min, max, step, spoken = text) {
@@ -57,6 +73,68 @@ class Controls {
     this.inputs[name] = input;
     this.inputs[`${name}-value`] = make("output", label);
     input.addEventListener("input", () => this.viewer.change(this._with(name, Number(input.value))));
+  }
+
+  _check(name, text, parent, act) {
+    const label = make("label", parent, { class: "check" });
+    const input = (this.inputs[name] = make("input", label, { type: "checkbox", class: name }));
+    label.append(text);
+    input.addEventListener("change", () => act(input.checked));
+  }
+
+  // Options of which several can be chosen, behind a summary of the chosen ones.
+  _several(name, text, options) {
+    const details = make("details", this.element, { class: "several" });
+    this.inputs[`${name}-summary`] = make("summary", details, { "data-label": text });
+    details.open = this.open === name;
+    details.addEventListener("toggle", () => (this.open = details.open ? name : null));
+    const list = make("div", details, { class: "list" });
+    for (const [value, shown] of options) {
+      this._check(`${name}:${value}`, shown, list, () => {
+        const chosen = options.map(([own]) => own).filter((own) => this.inputs[`${name}:${own}`].checked);
+        if (chosen.length) this.viewer.change({ [name]: chosen });
+        else this.show(); // one of them stays
+      });
+    }
+  }
+
+  // The list of pictures, and a place to add one.
+  _pictures() {
+    const { viewer } = this;
+    const titles = viewer.scene.pictures || [];
+    if (!viewer.kernel && titles.length < 2) return;
+    const row = make("div", this.element, { class: "pictures" });
+    const go = (step) => () =>
+      viewer.change({ number: (viewer.state.number + step + titles.length) % titles.length });
+    if (titles.length > 1) {
+      this.inputs.previous = make("button", row, { type: "button", "aria-label": "previous picture" }, "‹");
+      this.inputs.previous.addEventListener("click", go(-1));
+      const select = (this.inputs.number = make("select", this._label("number", "picture", row)));
+      fillOptions(select, titles.map((title, i) => [i, title]));
+      select.addEventListener("change", () => viewer.change({ number: Number(select.value) }));
+      this.inputs.next = make("button", row, { type: "button", "aria-label": "next picture" }, "›");
+      this.inputs.next.addEventListener("click", go(1));
+    }
+    if (!viewer.kernel) return;
+    const add = make("label", row, { class: "add" });
+    add.append("Add a picture");
+    this.inputs.file = make("input", add, { type: "file", accept: "image/*", "aria-label": "add a picture" });
+    this.inputs.file.addEventListener("change", ({ target }) => viewer.addFile(target.files[0]));
+  }
+
+  _buttons() {
+    const { viewer } = this;
+    const buttons = make("div", this.element, { class: "buttons" });
+    const add = (name, text, act) => {
+      this.inputs[name] = make("button", buttons, { type: "button" }, text);
+      this.inputs[name].addEventListener("click", act);
+    };
+    add("pin", "Pin", () => viewer.pin(viewer.state.pixel));
+    add("release", "Release pins", () => viewer.change({ pins: [] }));
+    add("code", "Copy as code", () => copyCode(viewer));
+    for (const suffix of viewer.kernel ? [".png", ".svg", ".npz"] : [".png"]) {
+      add(`save${suffix}`, `Save ${suffix.slice(1).toUpperCase()}`, () => saveAs(viewer, suffix));
+    }
   }
 
   // A new rule has its own share; a stride is at most the occluder's side, so one moves the other.
@@ -69,18 +147,26 @@ class Controls {
   }
 
   show() {
-    const { viewer: { state }, inputs } = this;
+    const { viewer: { state, scene }, inputs } = this;
     for (const [name, input] of Object.entries(inputs)) {
-      if (name === "together") input.checked = state.together;
-      else if (name in state && "value" in input && input.tagName !== "OUTPUT") input.value = state[name];
+      const [own, choice] = name.split(":");
+      if (choice) input.checked = [state[own]].flat().includes(choice);
+      else if (name === "together") input.checked = state.together;
+      else if (name in state && input.tagName === "SELECT") input.value = JSON.stringify(state[name]);
+      else if (name in state && input.type === "range") input.value = state[name];
       const output = inputs[`${name}-value`];
       if (output) output.textContent = this._readout(name, state[name]);
     }
+    for (const { name, options, several } of scene.controls || []) {
+      if (!several) continue;
+      const chosen = options.filter(([value]) => [state[name]].flat().includes(value));
+      const summary = inputs[`${name}-summary`];
+      summary.textContent = `${summary.dataset.label}: ${chosen.map(([, text]) => text).join(" + ")}`;
+    }
     if (inputs.shown) inputs.shown.parentElement.hidden = state.together;
-    const title = this.viewer.scene.networks[state.shown]?.title;
-    if (inputs.shown) inputs.shown.setAttribute("aria-valuetext", title);
-    const colours = this.viewer.predictions.some(Boolean) && this.viewer.scene.classColours.length;
-    inputs.view.querySelector('[value="prediction"]').disabled = !colours;
+    inputs.shown?.setAttribute("aria-valuetext", scene.networks[state.shown]?.title);
+    const colours = this.viewer.predictions.some(Boolean) && scene.classColours.length;
+    inputs.view.querySelector(`[value='"prediction"']`).disabled = !colours;
     inputs.release.disabled = !state.pins.length;
     inputs.pin.disabled = state.pins.length === 2;
   }
@@ -95,9 +181,13 @@ class Controls {
   offerOccluders() {
     const known = [...new Set([...this.viewer.atlases.values()].map((atlas) => atlas.occluder))];
     const select = this.inputs.occluder;
-    select.replaceChildren();
-    for (const value of known) make("option", select, { value }, value);
+    fillOptions(select, known.map((value) => [value, value]));
     select.parentElement.hidden = known.length < 2 || Boolean(this.viewer.scene.controls);
-    select.value = this.viewer.state.occluder;
+    select.value = JSON.stringify(this.viewer.state.occluder);
   }
+}
+
+function fillOptions(select, options) {
+  select.replaceChildren();
+  for (const [value, text] of options) make("option", select, { value: JSON.stringify(value) }, text);
 }

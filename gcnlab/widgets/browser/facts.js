@@ -14,7 +14,9 @@ class Facts {
 
   _showTable() {
     const { viewer } = this;
-    const head = ["network", "class", "logit", ...(this.viewer.objects ? ["object"] : []), "image", "radius"];
+    const { hidden } = viewer.scene;
+    const head = ["network", ...(hidden ? ["channel", "activation"] : ["class", "logit"])];
+    head.push(...(viewer.objects ? ["object"] : []), "image", "radius", ...(hidden ? [] : ["best classes"]));
     const lines = [];
     for (const panel of viewer.flat) {
       viewer.selected.forEach((pixel, i) => {
@@ -27,11 +29,12 @@ class Facts {
       this._shape = shape;
       this.table.replaceChildren();
       const top = make("tr", make("thead", this.table));
-      head.forEach((text) => make("th", top, { scope: "col" }, text));
+      const kinds = head.map((text) => (text === "best classes" ? "best" : ""));
+      head.forEach((text, j) => make("th", top, { scope: "col", class: kinds[j] }, text));
       const body = make("tbody", this.table);
       this.cells = lines.map((line) => {
         const tr = make("tr", body);
-        return line.map((_, j) => make(j ? "td" : "th", tr, j ? {} : { scope: "row" }));
+        return line.map((_, j) => make(j ? "td" : "th", tr, j ? { class: kinds[j] } : { scope: "row" }));
       });
     }
     lines.forEach((line, i) => {
@@ -50,9 +53,10 @@ class Facts {
 
   _facts(panel, pixel, found) {
     const object = this.viewer.objects?.at(pixel);
-    const none = ["", "", ...(this.viewer.objects ? [""] : []), "", ""];
+    const { hidden } = this.viewer.scene;
+    const none = ["", "", ...(this.viewer.objects ? [""] : []), "", "", ...(hidden ? [] : [""])];
     if (!found || !found.field) return none;
-    const { field, target, logit, centre } = found;
+    const { field, target, logit, centre, best, measured = true } = found;
     const inside = field.region(this.viewer.state.threshold, this.viewer.state.rule);
     const [height, width] = this.viewer.scene.size;
     let area = 0;
@@ -62,23 +66,33 @@ class Facts {
     });
     const radius = field.radius(centre);
     return [
-      this.viewer.nameOf(target),
+      this.viewer.targetName(target),
       logit.toFixed(2),
       ...(this.viewer.objects ? [object ? percent(this.viewer.objects.coverage(object, field, inside)) : "–"] : []),
       percent(area / (height * width)),
-      Number.isNaN(radius) ? "–" : `${Math.round(radius)} px`,
+      Number.isNaN(radius) || !measured ? "–" : `${Math.round(radius)} px`,
+      ...(hidden ? [] : [this._best(best)]),
     ];
+  }
+
+  // The likeliest classes with their probabilities; those below half a percent are left out.
+  _best(best) {
+    if (!best) return "";
+    const [ids, shares] = best;
+    const shown = ids.map((id, i) => `${this.viewer.nameOf(id)} ${percent(shares[i])}`);
+    return shown.filter((_, i) => shares[i] >= 0.005).join(", ");
   }
 
   // The colour bar of the heat maps: each picture has its own largest value.
   _showBar() {
-    const { pins, view } = this.viewer.state;
-    const kind = pins.length === 2 ? "signed" : view === "heat" ? "heat" : "";
+    const { pins } = this.viewer.state;
+    const heated = this.viewer.scene.rows.some((_, row) => this.viewer.viewOf(row) === "heat");
+    const kind = pins.length === 2 ? "signed" : heated ? "heat" : "";
     this.bar.hidden = !kind;
     if (this._barKind === kind || !kind) return;
     this._barKind = kind;
     this.bar.replaceChildren();
-    const [low, high] = kind === "heat" ? ["0", "largest change of the logit"] : ["more at B", "more at A"];
+    const [low, high] = kind === "heat" ? ["0", "largest of the picture"] : ["more at B", "more at A"];
     make("span", this.bar, {}, low);
     const scale = make("span", this.bar, { class: "scale" });
     const stops = this.viewer.maps[kind].filter((_, i) => i % 15 === 0);

@@ -125,6 +125,15 @@ class Atlas {
     return nearest(this.units[0], row) * this.units[1].length + nearest(this.units[1], column);
   }
 
+  // The likeliest classes at a unit and their probabilities, 0 … 1, if the page has them.
+  likeliest(unit) {
+    if (!this.best) return null;
+    const { ids, shares } = this.best;
+    const units = this.units[0].length * this.units[1].length;
+    const places = Array.from({ length: ids.length / units }, (_, i) => i * units + unit);
+    return [places.map((k) => ids[k]), places.map((k) => shares[k] / 100)];
+  }
+
   // The pixel of the image in the middle of a unit.
   middle(unit) {
     const width = this.units[1].length;
@@ -223,10 +232,23 @@ class Objects {
   }
 }
 
-// The bytes of a base64 text, unpacked if they were packed with zlib.
-async function bytesOf(text, packed = true) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  if (!packed) return bytes;
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+const LETTERS =
+  "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+const DIGITS = Uint8Array.from({ length: 128 }, (_, code) => LETTERS.indexOf(String.fromCharCode(code)));
+
+// The bytes of a text in base 85 (gcnlab/widgets/scene.py): five letters are four bytes.
+function fromBase85(text) {
+  const bytes = new DataView(new ArrayBuffer(4 * Math.ceil(text.length / 5)));
+  for (let i = 0; i < text.length; i += 5) {
+    let value = 0;
+    for (let j = i; j < i + 5; j++) value = value * 85 + (j < text.length ? DIGITS[text.charCodeAt(j)] : 84);
+    bytes.setUint32((i / 5) * 4, value);
+  }
+  return new Uint8Array(bytes.buffer, 0, Math.floor((text.length * 4) / 5));
+}
+
+// The bytes of such a text, unpacked with zlib.
+async function bytesOf(text) {
+  const stream = new Blob([fromBase85(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

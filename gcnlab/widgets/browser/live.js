@@ -3,20 +3,30 @@
 function render({ model, el }) {
   const id = Math.random().toString(36).slice(2);
   let [viewer, queue] = [null, Promise.resolve()];
+  const kernel = {
+    change: (changes) => model.send({ kind: "change", changes, view: id }),
+    add: (name, content) => model.send({ kind: "file", name, view: id }, undefined, [content]),
+    save: (suffix) => model.send({ kind: "save", suffix, view: id }),
+  };
   const handlers = {
     scene: async ({ scene }) => {
       const [ready, picture] = await Promise.all([unpack(scene), loadImage(scene.picture)]);
+      const own = viewer?.own;
       viewer?.remove();
-      const tell = (changes) => model.send({ kind: "change", changes, view: id });
-      viewer = new Viewer(shadowOf(el, model.get("stylesheet")), ready, picture, tell);
+      viewer = new Viewer(shadowOf(el, model.get("stylesheet")), ready, picture, kernel);
+      if (own) viewer.adopt(own);
       el.viewer = viewer;
     },
+    controls: ({ controls }) => viewer.setControls(controls),
+    problem: ({ text }) => viewer.tellUser(text, true),
+    saved: ({ name }, [content]) => download(name, new Blob([bytesIn(content)])),
     // The user of this view may have gone on since it reported what the kernel answers.
     state: ({ state, origin }) => {
       viewer.set(origin === id ? { occluder: state.occluder, question: state.question } : state);
     },
     prediction: async ({ network, prediction }) => viewer.setPrediction(network, await unpack(prediction)),
-    atlas: ({ network, facts }, [numbers]) => viewer.setAtlas(network, facts, bytesIn(numbers)),
+    atlas: async ({ network, facts }, [numbers]) =>
+      viewer.setAtlas(network, await unpack(facts), bytesIn(numbers)),
     status: ({ row, network, status }) => viewer.setStatus(row, network, status),
     answer: ({ row, network, answer }, [values]) => {
       const bytes = bytesIn(values).slice();

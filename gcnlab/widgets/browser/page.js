@@ -37,7 +37,7 @@ async function openPage(host, { scene, atlases, css }) {
     const viewer = new Viewer(shadowOf(host, css), ready, picture);
     host.viewer = viewer;
     for (const { network, facts, numbers } of atlases) {
-      viewer.setAtlas(network, facts, await bytesOf(numbers));
+      viewer.setAtlas(network, await unpack(facts), await bytesOf(numbers));
     }
     host.dataset.ready = "true";
   } catch (error) {

@@ -52,7 +52,8 @@ class Panel {
     const fields = viewer.selected.map((pixel) => viewer.lookUp(this.row, this.network, pixel));
     const [first, second] = fields.map((found) => found && found.field);
     this.show(fields);
-    const view = state.view === "prediction" && !viewer.predictions[this.network] ? "region" : state.view;
+    const wanted = viewer.viewOf(this.row);
+    const view = wanted === "prediction" && !viewer.predictions[this.network] ? "region" : wanted;
     if (view === "prediction") {
       context.imageSmoothingEnabled = false;
       context.drawImage(viewer.predictions[this.network], 0, 0, canvas.width, canvas.height);
@@ -87,7 +88,7 @@ class Panel {
     const run = fields[0]?.evaluated < 1 ? `${percent(fields[0].evaluated)} of the windows` : "";
     this.state.textContent = error ? "" : missing ? `computing … ${percent(progress)}` : run;
     const [first, second] = fields.map((found) => found?.field);
-    const shown = second ? first.minus(second) : this.viewer.state.view === "heat" ? first : null;
+    const shown = second ? first.minus(second) : this.viewer.viewOf(this.row) === "heat" ? first : null;
     this.largest.textContent = shown ? `largest ${shown.largest.toPrecision(2)}` : "";
     this.message.textContent = error || note;
     this.message.classList.toggle("error", Boolean(error));

@@ -9,22 +9,26 @@ const REST = 150; // milliseconds; the kernel is told of a pixel where the mouse
 const PINS = "AB";
 
 class Viewer {
-  // `scene` is what Python packs (gcnlab/widgets/scene.py); `tell(changes)` reports what the user
-  // changes, and is null without a kernel.
-  constructor(root, scene, picture, tell = null) {
-    Object.assign(this, { scene, picture, tell, atlases: new Map(), answers: new Map() });
+  // `scene` is what Python packs (gcnlab/widgets/scene.py). `kernel` is null without one; otherwise
+  // kernel.change(changes) reports what the user changes, kernel.add(name, bytes) adds a picture, and
+  // kernel.save(suffix) asks for a file.
+  constructor(root, scene, picture, kernel = null) {
+    Object.assign(this, { scene, picture, kernel, atlases: new Map(), answers: new Map() });
     this.state = { together: true, shown: 0, ...scene.state };
     this.maps = { heat: colourMap(scene.colours.heat), signed: colourMap(scene.colours.signed) };
     this.objects = scene.objects ? new Objects(scene.objects, scene.size) : null;
     this.predictions = scene.networks.map(({ prediction }) => prediction && this._coloured(prediction));
     this.element = make("div", root, { class: "explorer" });
     this.controls = new Controls(this, this.element);
+    this.said = make("p", this.element, { class: "message said", role: "status" });
     this.where = make("p", this.element, { class: "where", "aria-live": "polite" });
     this.panels = make("div", this.element, { class: "panels" });
     this.grid = scene.rows.map((_, row) =>
       scene.networks.map((_, network) => new Panel(this, row, network)),
     );
     this.facts = new Facts(this, this.element);
+    this.code = make("pre", this.element, { class: "code", hidden: "", tabindex: "0" });
+    this._takeDrops();
     this._watchSize();
   }
 
@@ -70,6 +74,31 @@ class Viewer {
     this.update();
   }
 
+  // What the user has set in this view alone. A new scene gets it from the viewer before it.
+  get own() {
+    const { together, shown } = this.state;
+    return { together, shown, focused: this.controls.focused, open: this.controls.open };
+  }
+
+  adopt({ together, shown, focused, open }) {
+    Object.assign(this.state, { together, shown });
+    this.controls.open = open;
+    this.controls.build();
+    this.controls.focus(focused);
+    this.update();
+  }
+
+  setControls(controls) {
+    this.scene.controls = controls;
+    this.controls.build();
+  }
+
+  // Say something to the user, such as why a change was refused.
+  tellUser(text, error = false) {
+    this.said.textContent = text;
+    this.said.classList.toggle("error", error);
+  }
+
   // Change the state from outside, without a report.
   set(changes) {
     Object.assign(this.state, changes);
@@ -80,8 +109,10 @@ class Viewer {
   // Change the state by a control, and report it, with the pixel that may not be reported yet.
   change(changes) {
     this.set(changes);
+    this.tellUser("");
     clearTimeout(this._resting);
-    if (this.tell) this.tell({ pixel: this.state.pixel, ...changes });
+    const { pixel } = this.state;
+    this.kernel?.change("number" in changes ? changes : { pixel, ...changes });
   }
 
   // The field that one panel shows for a pixel, with its class and logit; null if it is not there yet.
@@ -90,13 +121,15 @@ class Viewer {
       const atlas = this.atlases.get(`${network} ${this.state.occluder}`);
       if (!atlas) return null;
       const unit = atlas.unit(pixel);
-      const { score, classes, evaluated } = atlas;
+      const { score, classes, evaluated, code } = atlas;
       return {
         field: atlas.field(unit),
         target: classes[unit],
         logit: score[unit],
         centre: atlas.middle(unit),
         evaluated,
+        code,
+        best: atlas.likeliest(unit),
       };
     }
     const answer = this.answers.get(`${row} ${network}`);
@@ -127,6 +160,16 @@ class Viewer {
     const label = this.scene.labels?.[row * this.scene.size[1] + column];
     const pin = this.state.pins.length ? `${PINS[i]}: ` : "";
     return `${pin}row ${row}, column ${column}${label === undefined ? "" : `: ${this.nameOf(label)}`}`;
+  }
+
+  // The view of a row of pictures.
+  viewOf(row) {
+    return this.state.view === "suited" ? this.scene.rows[row].view : this.state.view;
+  }
+
+  // The name of what a field is of: a class, or a channel of a hidden layer.
+  targetName(target) {
+    return this.scene.hidden ? `channel ${target}` : this.nameOf(target);
   }
 
   nameOf(label) {
@@ -207,14 +250,22 @@ class Viewer {
     event.stopPropagation();
   }
 
-  select(pixel) {
+  // A pixel whose unit the first atlas keeps, so that all rows of pictures answer for the same one.
+  snap(pixel) {
+    const atlas = this.atlases.get(`0 ${this.state.occluder}`);
+    return atlas && this.scene.rows.some(({ method }) => method === "atlas") ? atlas.middle(atlas.unit(pixel)) : pixel;
+  }
+
+  select(asked) {
+    const pixel = this.snap(asked);
     this.set({ pixel });
     clearTimeout(this._resting);
-    if (this.tell) this._resting = setTimeout(() => this.tell({ pixel }), REST);
+    if (this.kernel) this._resting = setTimeout(() => this.kernel.change({ pixel }), REST);
   }
 
   // Pin a pixel as A, or as B if there is an A.
-  pin(pixel) {
+  pin(asked) {
+    const pixel = this.snap(asked);
     const pins = this.state.pins.length ? [this.state.pins[0], pixel] : [pixel];
     this.change({ pixel, pins: same(...pins) ? pins.slice(0, 1) : pins });
   }
@@ -222,6 +273,23 @@ class Viewer {
   release() {
     const pixel = this.state.pins.at(-1);
     this.change({ pixel, pins: this.state.pins.slice(0, -1) });
+  }
+
+  async addFile(file) {
+    if (!file) return;
+    this.tellUser(`reading ${file.name} …`);
+    this.kernel.add(file.name, await file.arrayBuffer());
+  }
+
+  // A picture that is dropped on the explorer is added.
+  _takeDrops() {
+    if (!this.kernel) return;
+    this.element.addEventListener("dragover", (event) => event.preventDefault());
+    this.element.addEventListener("drop", (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      this.addFile(event.dataTransfer.files[0]);
+    });
   }
 
   _watchSize() {
