@@ -52,8 +52,9 @@ class VRFExplorer(Explorer):
         labels: ids of classes or objects, of the size of the image, or one map for each image. The
             object of a pixel is its connected region of one id, and the explorer shows its coverage.
             None shows none.
-        classes: names of the classes, or a data set's labels; None takes those of the first network
-            that was given by name. The class "background" is not an object.
+        classes: names of the classes, or a data set's labels; None takes those of the networks that
+            were given by name, if they agree, and else numbers. The class "background" is not an
+            object.
         pixel: the initial (row, column); None means the one nearest to the centre that all atlases
             keep.
         normalization: of pictures and files; None means that of the first network that was given by
@@ -95,7 +96,8 @@ class VRFExplorer(Explorer):
         if normalization is None and known:
             normalization = known[0].normalization
         if classes is None:
-            classes = next((n.classes for n in networks.values() if n.classes), ())
+            named = [n.classes for n in networks.values() if n.classes]
+            classes = named[0] if named and all(c == named[0] for c in named) else ()
         examples = Examples(image, picture, labels, normalization)
         classes = classes if isinstance(classes, LabelSet) else tuple(classes)
         copies = {title: private_copy(network.model) for title, network in networks.items()}

@@ -405,6 +405,13 @@ def test_the_prediction_is_a_view(explore):
     assert np.abs(raster.astype(int) - wanted).max() <= 1
 
 
+def test_names_of_classes_are_used_only_if_the_networks_agree(sent):
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    explorer = VRFExplorer(["gcn7-seed0", "photos-gcn3"], image, window=32, stride=32)
+    assert kinds(explorer._viewer._sent.values(), "scene")[0]["scene"]["classes"] == []
+    explorer.close()
+
+
 def test_networks_may_be_named(sent):
     explorer = VRFExplorer(["gcn7-seed0"], torch.zeros(3, 64, 64, dtype=torch.uint8))
     assert explorer.titles == ["gcn7-seed0"]
