@@ -9,6 +9,9 @@ everywhere.
 The plain method runs the whole network for batches of occluded images. It is used for the first
 picture, since it needs no graph of the network, and for networks where reuse fails or saves
 nothing.
+
+On a CPU, blocks of windows run at the same time, one for each of PyTorch's threads (`AT_ONCE` at
+most).
 """
 
 import warnings
@@ -28,6 +31,9 @@ from gcnlab.receptive.selfcheck import tolerance_of
 
 WORTH = 0.8
 """Reuse is given up if it needs at least this share of the plain method's multiply-adds."""
+
+AT_ONCE = 4
+"""Blocks of windows that are run at the same time on a CPU, at most: each needs memory of its own."""
 
 Drops = Iterator[tuple[list[Window], Float[Tensor, "windows targets rows columns"]]]
 """Some windows with the drop of each class at each unit that is kept, on the CPU."""
@@ -249,7 +255,8 @@ class AtlasPasses:
             return
         plan = self._net.plan(grid.rows, grid.columns, windows, None, self.batch_size)
         filling = self._plain_net.filling(grid, fill)
-        for batch, patch in self._net.patches(plan, grid.rows, grid.columns, filling):
+        at_once = min(AT_ONCE, torch.get_num_threads()) if filling.device.type == "cpu" else 1
+        for batch, patch in self._net.patches(plan, grid.rows, grid.columns, filling, at_once):
             if patch is None:
                 yield batch, torch.zeros(len(batch), *reader.classes.shape)
             else:

@@ -26,7 +26,9 @@ operations are run by the plain method.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -208,11 +210,16 @@ class IncrementalNet:
         rows: Sequence[Interval],
         columns: Sequence[Interval],
         filling: Float[Tensor, "channels height width"],
+        at_once: int = 1,
     ) -> Iterator[tuple[list[Window], Patch | None]]:
         """Compute the change of the score map when rectangles of the image are replaced.
 
         Args:
             plan, rows, columns, filling: see `changes`; the plan may be for all positions.
+            at_once: number of blocks that are run at the same time, each in a thread of its own with
+                its share of PyTorch's threads. The operations of a small network are too small to
+                use several threads each. The results are kept until they are asked for, so the
+                memory is that of as many blocks, and two more.
 
         Yields:
             Some of the plan's windows, and changed − clean of every class on one rectangle of the
@@ -222,13 +229,17 @@ class IncrementalNet:
         Raises:
             NotReusable: one of the operations failed.
         """
-        for block, windows in plan.blocks.items():
+
+        def run(block: tuple[int, int], windows: list[Window]) -> Patch | None:
             rectangles = [(rows[i], columns[j]) for i, j in windows]
-            with (
-                torch.inference_mode()
-            ):  # ends before the yield, so that the caller is not affected
-                patch = self._run(plan.boxes(block), rectangles, filling)
-            yield windows, patch
+            with torch.inference_mode():  # of this thread only
+                return self._run(plan.boxes(block), rectangles, filling)
+
+        blocks = plan.blocks.items()
+        if at_once == 1:
+            yield from ((windows, run(block, windows)) for block, windows in blocks)
+        else:
+            yield from _in_threads(run, blocks, at_once)
 
     def _run_clean(self) -> dict[Node, object]:
         """Run the clean image; keep the values that changes need."""
@@ -415,6 +426,28 @@ class IncrementalNet:
                 for args, kwargs in [map_arg((node.args, node.kwargs), lambda n: value(n, number))]  # noqa: B023
             ]
         )
+
+
+def _in_threads(
+    run: Callable[[tuple[int, int], list[Window]], Patch | None],
+    blocks: Iterable[tuple[tuple[int, int], list[Window]]],
+    count: int,
+) -> Iterator[tuple[list[Window], Patch | None]]:
+    """Run blocks in threads, `count` at a time, and yield their results in order."""
+    share = max(1, torch.get_num_threads() // count)
+    # In a thread, `set_num_threads` sets the number of its own operations' threads.
+    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,))
+    try:
+        waiting: deque[tuple[list[Window], Future[Patch | None]]] = deque()
+        for block, windows in blocks:
+            waiting.append((windows, pool.submit(run, block, windows)))
+            if len(waiting) == count + 2:
+                windows, result = waiting.popleft()
+                yield windows, result.result()
+        for windows, result in waiting:
+            yield windows, result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 from random import Random
 
 import jaxtyping
@@ -229,6 +230,45 @@ def test_without_reuse_it_is_the_same(net, image, atlas):
     plain = FieldAtlas(net, image, window=8, stride=4, reuse=False).build()
     assert plain.note == ""
     torch.testing.assert_close(plain.table.values, atlas.table.values, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def threads():
+    """Three of PyTorch's threads, and what there was before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_blocks_in_threads_are_the_same(net, image, atlas, threads):
+    other = FieldAtlas(net, image, window=8, stride=4, batch_size=2).build()
+    assert torch.get_num_threads() == threads
+    assert other.note == ""
+    torch.testing.assert_close(other.table.values, atlas.table.values, rtol=1e-4, atol=1e-5)
+    assert not any(t.name.startswith("ThreadPoolExecutor") for t in threading.enumerate())
+
+
+def test_stopping_ends_the_threads(net, image, threads):
+    steps = FieldAtlas(net, image, window=8, stride=4, batch_size=2).steps()
+    for _ in range(4):
+        next(steps)
+    steps.close()
+    assert not any(t.name.startswith("ThreadPoolExecutor") for t in threading.enumerate())
+
+
+def test_a_failure_in_a_thread_keeps_what_was_run(net, image, atlas, monkeypatch, threads):
+    run, calls = IncrementalNet._run, itertools.count()
+
+    def fails(self, *arguments):
+        if next(calls) > 5:
+            raise NotReusable("an operation failed")
+        return run(self, *arguments)
+
+    monkeypatch.setattr(IncrementalNet, "_run", fails)
+    with pytest.warns(UserWarning, match="an operation failed"):
+        other = FieldAtlas(net, image, window=8, stride=4, batch_size=2).build()
+    torch.testing.assert_close(other.table.values, atlas.table.values, rtol=1e-4, atol=1e-5)
 
 
 def test_a_mistake_of_reuse_is_noticed(net, image, atlas, monkeypatch):
