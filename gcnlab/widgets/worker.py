@@ -8,6 +8,10 @@ Lock = type(threading.RLock())
 """The type of a lock; in Python 3.11 `threading.RLock` is a function."""
 
 
+Job = Callable[[Callable[[], None]], Iterable[Any]]
+"""A function of `check` that yields results; see `LatestWorker`."""
+
+
 class Cancelled(Exception):
     """Raised in a job when there is a newer request."""
 
@@ -19,6 +23,9 @@ class LatestWorker:
     while it holds `lock` and only if there is no newer job. So a caller that holds the lock while
     it submits a job never sees an older result afterwards. A job that takes long between two
     results calls `check`, which raises `Cancelled` if there is a newer job.
+
+    A job can have a `rest`, which is work that nobody waits for yet. It starts when the job is
+    finished and stops at a newer job. Its results are passed to `show`, too.
 
     Args:
         show: called with (generation, result).
@@ -40,12 +47,16 @@ class LatestWorker:
         self.generation = 0
         self._show, self._fail, self._finish = show, fail, finish
         self._changed = threading.Condition(lock or threading.RLock())
-        self._waiting: Callable[[Callable], Iterable] | None = None
-        self._busy = self._closed = False
+        self._waiting: tuple[Job, Job] | None = None
+        self._busy = self._resting = self._closed = False
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Callable[[Callable[[], None]], Iterable[Any]]) -> int:
+    def submit(self, job: Job, rest: Job = lambda check: ()) -> int:
         """Run `job` when the running job has stopped; a job that is still waiting is dropped.
+
+        Args:
+            job: the job.
+            rest: what is done after it, unless there is a newer job.
 
         Returns:
             The generation of the job.
@@ -57,7 +68,7 @@ class LatestWorker:
             if self._closed:
                 raise RuntimeError("the explorer is closed: create a new one")
             self.generation += 1
-            self._waiting = job
+            self._waiting = job, rest
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="gcnlab", daemon=True)
                 self._thread.start()
@@ -66,7 +77,7 @@ class LatestWorker:
 
     @property
     def idle(self) -> bool:
-        """Whether all jobs are finished and shown."""
+        """Whether all jobs are finished and shown; the rest of the latest may be running."""
         return not self._busy and self._waiting is None
 
     @property
@@ -74,17 +85,22 @@ class LatestWorker:
         """Whether the thread is running."""
         return self._thread is not None and self._thread.is_alive()
 
-    def wait(self, timeout: int | float | None = None) -> None:
+    def wait(self, timeout: int | float | None = None, rest: bool = False) -> None:
         """Wait until the latest job is finished.
 
         Args:
             timeout: limit in seconds; None waits without a limit.
+            rest: wait until its rest is finished, too.
 
         Raises:
             TimeoutError: the job takes longer.
         """
+
+        def finished() -> bool:
+            return self._closed or (self.idle and not (rest and self._resting))
+
         with self._changed:
-            if not self._changed.wait_for(lambda: self.idle or self._closed, timeout):
+            if not self._changed.wait_for(finished, timeout):
                 raise TimeoutError(f"not finished after {timeout:g} s")
 
     def close(self, timeout: int | float = 60) -> None:
@@ -99,28 +115,34 @@ class LatestWorker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._busy = False
+                self._busy = self._resting = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._waiting is not None or self._closed)
                 if self._closed:
                     return
-                job, self._waiting, self._busy = self._waiting, None, True
+                (job, rest), self._waiting, self._busy = self._waiting, None, True
                 generation = self.generation
-            self._work(job, generation)
+            self._work(job, rest, generation)
 
-    def _work(self, job: Callable[[Callable[[], None]], Iterable[Any]], generation: int) -> None:
+    def _work(self, job: Job, rest: Job, generation: int) -> None:
         def check() -> None:
             if generation != self.generation:
                 raise Cancelled
 
-        try:
+        def show_all(job: Job) -> None:
             for result in job(check):
                 with self._changed:
                     check()
                     self._show(generation, result)
+
+        try:
+            show_all(job)
             with self._changed:
                 check()
                 self._finish(generation)
+                self._busy, self._resting = False, True
+                self._changed.notify_all()
+            show_all(rest)
         except Cancelled:
             pass
         except Exception as error:
