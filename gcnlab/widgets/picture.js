@@ -2,6 +2,15 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const CHANGES = {
+  "+": ["grown", 1],
+  "=": ["grown", 1], // + without Shift on many keyboards
+  "-": ["grown", -1],
+  "−": ["grown", -1],
+  r: ["turned", 1],
+  R: ["turned", -1],
+};
+const NOTCH = 100; // pixels that one notch of a mouse wheel scrolls
 
 function make(tag, parent, attributes = {}, namespace) {
   const node = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
@@ -66,7 +75,8 @@ function render({ model, el }) {
     }
     frame.setAttribute(
       "aria-label",
-      `${model.get("title")}.${place} Arrow keys move the pixel, with Shift by ten pixels.`,
+      `${model.get("title")}.${place} Arrow keys move the pixel, with Shift by ten pixels. ` +
+        "Plus and minus change the object's size, R rotates it.",
     );
     facts.replaceChildren();
     for (const [name, value] of model.get("facts")) {
@@ -77,6 +87,7 @@ function render({ model, el }) {
     note.textContent = model.get("note");
     bar.style.width = `${100 * model.get("progress")}%`;
     el.classList.toggle("gcnlab-busy", model.get("busy"));
+    el.classList.toggle("gcnlab-pending", model.get("pending"));
     el.classList.toggle("gcnlab-failed", Boolean(model.get("error")));
     el.dataset.busy = model.get("busy");
     el.dataset.generation = model.get("generation");
@@ -91,6 +102,11 @@ function render({ model, el }) {
     model.set("pixel", next); // the dot moves at once, even if the kernel is busy
     // Messages of several pictures can arrive out of order, so the kernel compares their times.
     model.set("moment", performance.timeOrigin + performance.now());
+    model.save_changes();
+  }
+
+  function count(name, steps) {
+    model.set(name, model.get(name) + steps);
     model.save_changes();
   }
 
@@ -114,14 +130,41 @@ function render({ model, el }) {
     if (frame.hasPointerCapture(event.pointerId)) point(event);
   });
   frame.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own
     const step = STEPS[event.key];
+    const change = CHANGES[event.key];
     const [row, column] = model.get("pixel");
-    if (!step || row === undefined) return;
-    const far = event.shiftKey ? 10 : 1;
-    choose(row + far * step[0], column + far * step[1]);
+    if (change) count(...change);
+    else if (step && row !== undefined) {
+      const far = event.shiftKey ? 10 : 1;
+      choose(row + far * step[0], column + far * step[1]);
+    } else return;
     event.preventDefault();
     event.stopPropagation();
   });
+
+  // The wheel changes the object only if the mouse was moved over the picture: scrolling the page, which
+  // brings a picture under the mouse, goes on.
+  let moved = false;
+  let rolled = 0;
+  frame.addEventListener("pointerleave", () => (moved = false));
+  frame.addEventListener("pointermove", (event) => {
+    if (event.movementX || event.movementY) moved = true;
+  });
+  frame.addEventListener(
+    "wheel",
+    (event) => {
+      if (!moved || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      // Browsers report pixels or lines, and some of them, with Shift, sideways.
+      const by = -(event.deltaY || event.deltaX) * (event.deltaMode === 0 ? 1 : NOTCH / 3);
+      rolled = rolled * by > 0 ? rolled + by : by; // what is left of the other direction is dropped
+      const steps = Math.trunc(rolled / NOTCH);
+      rolled -= steps * NOTCH;
+      if (steps) count(event.shiftKey ? "turned" : "grown", steps);
+    },
+    { passive: false },
+  );
 
   model.on("change:png", drawPicture);
   model.on("change", drawRest);

@@ -19,7 +19,8 @@ class Picture(anywidget.AnyWidget):
     """A picture with outlines, a red dot at the selected pixel, and a few facts below.
 
     A click, a drag or the arrow keys (with Shift by ten pixels) move the dot. `pixel` is the exact
-    (row, column) at any size of the picture.
+    (row, column) at any size of the picture. The mouse wheel or the keys + and − ask for a larger or
+    a smaller object; with Shift, or with the keys R and Shift+R, to rotate it.
 
     Attributes:
         title: text above the picture.
@@ -32,6 +33,9 @@ class Picture(anywidget.AnyWidget):
         note, error: texts below the facts; empty for none.
         progress: fraction of the work that is done, 0 … 1.
         busy: whether the picture is being computed.
+        pending: whether there is no answer to show yet; the picture is dimmed.
+        grown, turned: how often the user has asked for a larger object, or to rotate it, minus how
+            often for the opposite.
         generation: number of the request whose result is shown.
     """
 
@@ -50,6 +54,9 @@ class Picture(anywidget.AnyWidget):
     error = traitlets.Unicode().tag(sync=True)
     progress = traitlets.Float(0.0).tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
+    pending = traitlets.Bool(False).tag(sync=True)
+    grown = traitlets.Int(0).tag(sync=True)
+    turned = traitlets.Int(0).tag(sync=True)
     generation = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, lock: Lock | None = None, **traits):

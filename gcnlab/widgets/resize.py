@@ -9,26 +9,35 @@ a network with a large kernel still covers it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import ipywidgets
 import torch
 from torch import nn
 
-from gcnlab.annotations import Bool, Tensor, UInt8
+from gcnlab.annotations import Bool, Float, Tensor, UInt8
 from gcnlab.datasets.cutout import Cutout, textured_ground
-from gcnlab.datasets.labels import SHAPES, VOC_ANIMALS, LabelSet
+from gcnlab.datasets.labels import VOC_ANIMALS, LabelSet
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.datasets.shapes import ShapeObject
 from gcnlab.models.logits import check_network, resize_logits
-from gcnlab.receptive import coverage
+from gcnlab.receptive.graph import Graph
 from gcnlab.widgets.base import describe
-from gcnlab.widgets.painting import edges, paint, tint
 from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.pictures import PictureExplorer
 from gcnlab.widgets.question import Question, target_id
 from gcnlab.widgets.session import Answer, Session, private_copy
-from gcnlab.widgets.stage import PhotoObject, PhotoStage, ShapeStage, Stage, kind_of
+from gcnlab.widgets.sized_pictures import field_traits, prediction_traits
+from gcnlab.widgets.sizes import Sized, Sizes
+from gcnlab.widgets.stage import PhotoObject, Stage, photo_stage, shape_stage
 from gcnlab.widgets.worker import take_turns
+
+TURN = 15
+"""Degrees by which one notch of the mouse wheel with Shift rotates a shape."""
+
+Result = tuple[Sized, str, tuple[Answer, Tensor] | Exception | None]
+"""A size, the title of a network, and its answer with its prediction; an exception if it failed, and
+None if it has finished."""
 
 
 class ResizeExplorer(PictureExplorer):
@@ -38,7 +47,12 @@ class ResizeExplorer(PictureExplorer):
     photograph, laid on a ground.
 
     For every model the explorer shows the receptive field of the object's centre, the fraction of
-    the object that it covers, and the prediction. Dragging the dot moves the object.
+    the object that it covers, and the prediction. Dragging the dot moves the object. The mouse
+    wheel, or + and −, changes its size; with Shift, or R, it rotates a shape.
+
+    When the current answers are complete, those of other sizes are computed ahead
+    (`gcnlab.widgets.sizes`), and are shown at once when they are asked for. Of a size between them,
+    the nearest is shown, with its name, until the exact answer follows.
 
     Args:
         models: title → network trained on Shapes, or on the classes of `labels`. The explorer works
@@ -58,10 +72,6 @@ class ResizeExplorer(PictureExplorer):
         labels: names and colours of the models' classes with `cutout`; None means `VOC_ANIMALS`.
         **question: method, window, stride, threshold, rule, target … (see `Question`). By default window
             and stride are 1/8 and 1/16 of the image.
-
-    Attributes:
-        answers: title → the answer of the model for the object's centre.
-        predictions: title → class ids, (height, width).
 
     Raises:
         ValueError: there is no model, the kind is unknown, an argument does not fit the object, or
@@ -89,34 +99,35 @@ class ResizeExplorer(PictureExplorer):
             check_network(model)
         self._models = {title: private_copy(model) for title, model in models.items()}
         self._normalize = normalization or Normalization()
-        self._sessions: dict[str, Session] = {}
-        self.answers: dict[str, Answer] = {}
-        self.predictions: dict[str, Tensor] = {}
+        self._graphs: dict[str, Graph] = {}
         if cutout is None:
             if ground is not None or labels is not None:
                 raise ValueError("ground and labels are for an object of a photograph: give cutout")
-            self._stage: Stage = _shape(kind, size, angle, image_size, background, texture)
+            self._stage: Stage = shape_stage(kind, size, angle, image_size, background, texture)
         else:
             if angle != 0 or texture is not None:
                 raise ValueError("angle and texture are for shapes: leave them out with cutout")
             if ground is None:
                 ground = textured_ground(image_size, image_size, background)
             labels = VOC_ANIMALS if labels is None else labels
-            self._stage = _photo(cutout, kind, size, ground, labels)
+            self._stage = photo_stage(cutout, kind, size, ground, labels)
         side = min(self._stage.size)
         defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
         question["target"] = target_id(question.get("target"), self._stage.labels.names)
         self.question = Question(pixel=(0, 0), **(defaults | question))
+        self._sizes = Sizes(self._stage, list(models))
         super().__init__()
         self.pictures = {title: Picture(self.lock, title=title) for title in models}
         self.predicted = {title: Picture(self.lock, title="prediction") for title in models}
         for picture in (*self.pictures.values(), *self.predicted.values()):
             picture.observe(self._on_pixel, "pixel")
+            picture.observe(self._on_steps, ["grown", "turned"])
         self._sliders, self._quiet = self._make_sliders(), False
         grid = ipywidgets.GridBox(list(self._sliders.values())).add_class("gcnlab-controls")
+        self._ahead = ipywidgets.Label().add_class("gcnlab-ahead")
         rows = [ipywidgets.HBox(row).add_class("gcnlab-pictures") for row in self.rows]
         self.add_class("gcnlab-explorer")
-        self.children = (grid, *rows)
+        self.children = (grid, self._ahead, *rows)
         self.change()
 
     def __repr__(self) -> str:
@@ -144,109 +155,155 @@ class ResizeExplorer(PictureExplorer):
         with self.lock:
             self._stage = self._stage.changed(**changes)
             self._show_sliders()
-            image, mask = self._stage.draw()
-            if not mask.any():
-                self._worker.submit(lambda check: _fail("the object is outside the image"))
-                return self
-            self.question = replace(self.question, pixel=centre_pixel(mask))
-            self._image, self._mask = image, mask
-            self._begin()
-            question, normalized = self.question, self._normalize(image)
-            self._worker.submit(lambda check: self._answers(normalized, question, check))
+            if not self._sizes.fit(self._stage):
+                self._sizes = Sizes(self._stage, list(self._models))
+            sized = self._sized = self._sizes.at(self.item.size)
+            sized.errors.clear()
+            titles = [title for title in self._models if title not in sized.done]
+            if sized.pixel is None:
+                sized.errors.update(dict.fromkeys(titles, "the object is outside the image"))
+                titles = []
+            else:
+                self.question = replace(self.question, pixel=sized.pixel)
+            self._worker.submit(partial(self._results, sized, titles), self._results_ahead)
+            for title in self._models:
+                self._show_title(title)
+            self._show_ahead()
         return self
+
+    def wait(self, timeout: int | float = 120, ahead: bool = False) -> "ResizeExplorer":
+        """Wait until the answers for the current size are complete, and return the explorer.
+
+        Args:
+            timeout: limit in seconds.
+            ahead: wait until those of all sizes that are computed ahead are complete, too.
+
+        Raises:
+            TimeoutError: it takes longer than `timeout`.
+        """
+        self._worker.wait(timeout, rest=ahead)
+        return self
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """Title → the answer of the model for the object's centre, as far as there is one."""
+        return dict(self._sized.answers)
+
+    @property
+    def predictions(self) -> dict[str, UInt8[Tensor, "height width"]]:
+        """Title → class ids, as far as there are some."""
+        return dict(self._sized.predictions)
 
     @property
     def mask(self) -> Bool[Tensor, "height width"]:
         """The mask of the object."""
-        return self._mask
+        return self._sized.mask
 
     def coverage(self, title: str) -> float | None:
         """Fraction of the object inside a model's region; None if there is no region yet."""
-        answer = self.answers.get(title)
-        return (
-            None if answer is None or answer.region is None else coverage(answer.region, self._mask)
-        )
+        return self._sized.coverage(title)
 
     def iou(self, title: str) -> float | None:
         """IoU of the object and the pixels predicted as its class; None if there is no prediction
         yet.
         """
-        if title not in self.predictions:
-            return None
-        found = self.predictions[title] == self.item.kind
-        return ((found & self._mask).sum() / (found | self._mask).sum()).item()
+        return self._sized.iou(title)
 
-    def _begin(self) -> None:
-        """Show the object at once; the results of the models follow."""
-        self.answers.clear()
-        self.predictions.clear()
-        outline, pixel = edges(self._mask), list(self.question.pixel)
-        dark = paint(self._image, region=torch.zeros_like(self._mask))
-        grey = tint(self._image, self._stage.labels.colorize(self._mask.byte()), 0.0)
-        for pictures, raster in ((self.pictures, dark), (self.predicted, grey)):
-            for picture in pictures.values():
-                picture.show(
-                    raster, region=[], item=outline, pixel=pixel, busy=True, progress=0.0, error=""
-                )
+    # The work in the background
 
-    def _answers(
-        self, image: Tensor, question: Question, check: Callable[[], None]
-    ) -> Iterator[tuple[str, Answer | Exception | None]]:
-        # First come the predictions of all models, then their fields.
-        def ask(title: str) -> Iterator[Answer]:
-            before = self._sessions.get(title)
-            graph = before.graph if before is not None and before.traceable else None
-            session = self._sessions[title] = Session(self._models[title], image, graph)
-            yield from session.answers(question, self._progress_of(self.pictures[title], check))
+    def _results(
+        self, sized: Sized, titles: list[str], check: Callable[[], None]
+    ) -> Iterator[Result]:
+        """The answers for a size; first come the predictions of all models, then their fields."""
+        streams = {title: self._ask(sized, title, check) for title in titles}
+        for title, result in take_turns(streams):
+            yield sized, title, result
 
-        return take_turns({title: ask(title) for title in self._models})
+    def _results_ahead(self, check: Callable[[], None]) -> Iterator[Result]:
+        """The answers for the sizes of the grid that are not known."""
+        for size in self._sizes.ahead(self._sized.size):
+            sized = self._sizes.drawn(size)
+            if sized.pixel is not None:
+                yield from self._results(sized, list(self._models), check)
 
-    def _show(self, generation: int, result: tuple[str, Answer | Exception | None]) -> None:
-        title, answer = result
-        field, prediction = self.pictures[title], self.predicted[title]
-        if isinstance(answer, Answer):
-            self.answers[title] = answer
-            if answer.region is None:
-                self._show_prediction(title)
-            else:
-                covered = f"{self.coverage(title):.0%} covered"
-                unit = [("unit", answer.asked_unit)] if answer.asked_unit else []
-                field.show(
-                    paint(self._image, answer.field, answer.region, self.question.view),
-                    region=edges(answer.region),
-                    facts=[
-                        *unit,
-                        ("object", covered),
-                        *answer.measure_facts,
-                        ("time", f"{answer.seconds:.1f} s"),
-                    ],
-                    note=answer.note,
-                    generation=generation,
-                )
-        elif answer is None:
-            for picture in (field, prediction):
-                picture.show(busy=False, progress=1.0, generation=generation)
-        else:
-            field.show(facts=[], error=describe(answer), busy=False, generation=generation)
-            prediction.show(facts=[], busy=False, generation=generation)
+    def _ask(
+        self, sized: Sized, title: str, check: Callable[[], None]
+    ) -> Iterator[tuple[Answer, Tensor]]:
+        def on_progress(share: float) -> None:
+            with self.lock:
+                check()
+                if sized is self._sized:
+                    self.pictures[title].progress = share
 
-    def _show_prediction(self, title: str) -> None:
-        logits = self._sessions[title].occlusion.score_map
+        image = self._normalize(sized.image)
+        session = Session(self._models[title], image, self._graphs.get(title))
+        prediction = None
+        for answer in session.answers(replace(self.question, pixel=sized.pixel), on_progress):
+            if prediction is None:
+                prediction = self._prediction(session.occlusion.score_map)
+            if session.traceable:
+                self._graphs[title] = session.graph
+            yield answer, prediction
+
+    def _prediction(
+        self, logits: Float[Tensor, "classes rows columns"]
+    ) -> UInt8[Tensor, "height width"]:
         labels = self._stage.labels
         if len(logits) != labels.num_classes:
             raise ValueError(
                 f"the network has {len(logits)} classes, but {self._stage.source} has "
                 f"{labels.num_classes}"
             )
-        classes = resize_logits(logits[None], tuple(self._mask.shape))[0].argmax(0)
-        self.predictions[title] = classes
-        found = labels.names[int(classes[self.question.pixel])]
-        wrong = "" if found == labels.names[self.item.kind] else ", wrong"
-        self.predicted[title].show(
-            tint(self._image, labels.colorize(classes)),
-            facts=[("centre", f"{found}{wrong}"), ("IoU", f"{self.iou(title):.0%}")],
-            busy=False,
+        return resize_logits(logits[None], self._stage.size)[0].argmax(0).to(torch.uint8)
+
+    def _show(self, generation: int, result: Result) -> None:
+        sized, title, found = result
+        if isinstance(found, tuple):
+            sized.answers[title], sized.predictions[title] = found
+        else:
+            if found is None:
+                sized.done.add(title)
+            else:
+                sized.errors[title] = describe(found)
+            self._sizes.keep(sized)
+            self._show_ahead()
+        if sized is self._sized:
+            self._show_title(title)
+
+    # The pictures
+
+    def _show_title(self, title: str) -> None:
+        """Show what is known of the current size in the pictures of one model, or else of the
+        nearest size."""
+        sized, error = self._sized, self._sized.errors.get(title, "")
+        ended = title in sized.done or bool(error)
+        near = sized if ended else self._sizes.nearest(title, sized.size)
+        common = {"generation": self._worker.generation, "pixel": list(self.question.pixel)}
+        self.pictures[title].show(
+            **field_traits(
+                title,
+                near if sized.coverage(title) is None else sized,
+                sized,
+                self.question.view,
+            ),
+            **common,
+            error=error,
+            busy=not ended,
+            progress=float(ended),
         )
+        predicted = title in sized.predictions
+        self.predicted[title].show(
+            **prediction_traits(title, sized if predicted else near, sized, self._stage.labels),
+            **common,
+            error="",
+            busy=not (predicted or ended),
+        )
+
+    def _show_ahead(self) -> None:
+        known, count = len(self._sizes.computed), len(self._sizes.grid)
+        self._ahead.value = f"{known} of {count} sizes are computed ahead and shown at once."
+
+    # The controls
 
     def _make_sliders(self) -> dict[str, ipywidgets.Widget]:
         sliders = {"kind": ipywidgets.Dropdown(options=self._stage.kinds, description="object")}
@@ -275,57 +332,15 @@ class ResizeExplorer(PictureExplorer):
         if not self._quiet:
             self.change(**{name: value})
 
+    def _on_steps(self, change: dict) -> None:
+        """Follow the mouse wheel and the keys over a picture."""
+        with self.lock:
+            steps = change["new"] - change["old"]
+            if change["name"] == "grown":
+                self.change(size=self._sizes.next_in_grid(self.item.size, steps))
+            elif "angle" in self._stage.values:
+                self.change(angle=(self.item.angle + TURN * steps) % 360)
+
     def _move(self, pixel: tuple[int, int]) -> None:
         (row, column), before = self.item.center, self.question.pixel
         self.change(row=row + pixel[0] - before[0], column=column + pixel[1] - before[1])
-
-
-def centre_pixel(mask: Bool[Tensor, "height width"]) -> tuple[int, int]:
-    """The pixel of a mask that is nearest to its centre of mass.
-
-    Raises:
-        ValueError: the mask is empty.
-    """
-    if not mask.any():
-        raise ValueError("the mask is empty: it has no centre")
-    places = mask.nonzero().float()
-    nearest = (places - places.mean(0)).square().sum(1).argmin()
-    row, column = places[nearest].int().tolist()
-    return row, column
-
-
-def _shape(
-    kind: str | None,
-    size: int | float | None,
-    angle: int | float,
-    side: int,
-    background: int,
-    texture: int | None,
-) -> ShapeStage:
-    """A shape in the middle of an image; see `ResizeExplorer`."""
-    number = kind_of("disc" if kind is None else kind, SHAPES)
-    texture = 2 if texture is None else texture
-    middle = (side / 2, side / 2)
-    item = ShapeObject(number, middle, float(size or side / 3), float(angle), texture)
-    return ShapeStage(item, side, background)
-
-
-def _photo(
-    cutout: Cutout,
-    kind: str | None,
-    size: int | float | None,
-    ground: UInt8[Tensor, "3 height width"],
-    labels: LabelSet,
-) -> PhotoStage:
-    """An object of a photograph in the middle of an image; see `ResizeExplorer`."""
-    if kind is None:
-        raise ValueError(f"kind must name the object's class, one of {', '.join(labels.names)}")
-    height, width = ground.shape[-2:]
-    middle = ((height - 1) / 2, (width - 1) / 2)
-    item = PhotoObject(kind_of(kind, labels), middle, float(size or min(height, width) / 3))
-    return PhotoStage(item, cutout, ground, labels)
-
-
-def _fail(message: str) -> Iterator:
-    raise ValueError(message)
-    yield

@@ -161,3 +161,35 @@ def kind_of(name: str, labels: LabelSet) -> int:
     if name not in known:
         raise ValueError(f"unknown kind {name!r}{nearest(name, known)}; choose {', '.join(known)}")
     return labels.names.index(name)
+
+
+def shape_stage(
+    kind: str | None,
+    size: int | float | None,
+    angle: int | float,
+    side: int,
+    background: int,
+    texture: int | None,
+) -> ShapeStage:
+    """A shape in the middle of an image; see `ResizeExplorer`."""
+    number = kind_of("disc" if kind is None else kind, SHAPES)
+    texture = 2 if texture is None else texture
+    middle = (side / 2, side / 2)
+    item = ShapeObject(number, middle, float(size or side / 3), float(angle), texture)
+    return ShapeStage(item, side, background)
+
+
+def photo_stage(
+    cutout: Cutout,
+    kind: str | None,
+    size: int | float | None,
+    ground: UInt8[Tensor, "3 height width"],
+    labels: LabelSet,
+) -> PhotoStage:
+    """An object of a photograph in the middle of an image; see `ResizeExplorer`."""
+    if kind is None:
+        raise ValueError(f"kind must name the object's class, one of {', '.join(labels.names)}")
+    height, width = ground.shape[-2:]
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    item = PhotoObject(kind_of(kind, labels), middle, float(size or min(height, width) / 3))
+    return PhotoStage(item, cutout, ground, labels)

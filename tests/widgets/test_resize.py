@@ -1,3 +1,7 @@
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +23,9 @@ from gcnlab.datasets import (
 )
 from gcnlab.receptive import valid_field
 from gcnlab.widgets import ResizeExplorer
-from gcnlab.widgets.painting import paint
-from gcnlab.widgets.resize import centre_pixel
+from gcnlab.widgets.painting import edges, paint
+from gcnlab.widgets.sizes import Sizes, centre_pixel
+from gcnlab.widgets.stage import shape_stage
 
 pytestmark = pytest.mark.slow
 
@@ -96,8 +101,14 @@ def test_dragging_the_dot_moves_the_object(explorer):
 
 
 def test_an_object_outside_the_image_is_told_and_can_come_back(explorer):
-    explorer.change(row=-100).wait()
+    explorer.change(row=-100).wait(ahead=True)
     assert explorer.pictures["small"].error == "the object is outside the image"
+    assert explorer.answers == {}
+    assert not explorer.mask.any()
+    assert (
+        explorer.pictures["small"].raster
+        == scene(center=(-100.0, 32.0))[0].permute(1, 2, 0).numpy()
+    ).all()
     explorer.change(row=32).wait()
     assert explorer.pictures["small"].error == ""
     assert explorer.answers["small"].region is not None
@@ -131,7 +142,7 @@ def test_coarse_scores_are_resized_for_the_prediction_and_asked_by_unit():
     explorer = ResizeExplorer(
         {"quarter": Quarter(7)}, size=40, image_size=64, target=0, window=4, stride=4
     ).wait()
-    image, mask = explorer._image, explorer.mask
+    image, mask = explorer._sized.image, explorer.mask
     scores = Quarter(7)(NORMALIZATIONS["imagenet"](image)[None])
     whole = nn.functional.interpolate(scores, (64, 64), mode="bilinear", align_corners=False)
     assert torch.equal(explorer.predictions["quarter"], whole[0].argmax(0))
@@ -150,6 +161,164 @@ def test_other_classes_than_shapes_are_refused():
     explorer.close()
 
 
+# --- Sizes that are computed ahead
+
+
+def shown(explorer):
+    """What the pictures of an explorer show, without how long it took."""
+    return [
+        (
+            picture.raster.tolist(),
+            picture.segments,
+            list(picture.pixel),
+            [fact for fact in picture.facts if fact[0] != "time"],
+            (picture.note, picture.error, picture.busy, picture.pending),
+        )
+        for picture in (explorer.pictures["small"], explorer.predicted["small"])
+    ]
+
+
+@contextmanager
+def stuck(explorer):
+    """The explorer as if its background thread answered nothing."""
+    worker = explorer._worker
+    explorer._worker = SimpleNamespace(generation=7, submit=lambda *jobs: 7)
+    try:
+        yield
+    finally:
+        explorer._worker = worker
+
+
+def test_sizes_computed_ahead_are_shown_at_once_as_a_new_explorer_shows_them(explorer):
+    explorer.wait(ahead=True)
+    assert explorer._ahead.value == "13 of 13 sizes are computed ahead and shown at once."
+    grid = [16 + 4 * number for number in range(13)]
+    assert explorer._sizes.grid == grid
+    with stuck(explorer):
+        for size in (grid[0], grid[5], grid[12]):
+            explorer._sliders["size"].value = size
+            fresh = ResizeExplorer({"small": Redness()}, "star", size=size, image_size=64).wait()
+            assert shown(explorer) == shown(fresh)
+            assert explorer.coverage("small") == fresh.coverage("small")
+            assert explorer.iou("small") == fresh.iou("small")
+            assert (explorer.mask == scene(size=float(size))[1]).all()
+            fresh.close()
+
+
+def test_between_two_sizes_the_nearest_is_shown_and_named_until_the_exact_answer(explorer):
+    explorer.wait(ahead=True)
+    explorer.change(size=48).wait()
+    at_48 = shown(explorer)
+    with stuck(explorer):
+        explorer.change(size=49)
+        field, prediction = (explorer.pictures["small"], explorer.predicted["small"])
+        for picture, before in zip((field, prediction), at_48):
+            assert picture.raster.tolist() == before[0]
+            assert picture.segments == before[1]
+            assert dict(picture.facts)["size"] == "48 px, the nearest computed; 49 px follows"
+            assert [f for f in picture.facts if f[0] != "size"] == [
+                f for f in before[3] if f[0] != "size"
+            ]
+            assert picture.busy
+            assert not picture.pending
+        assert explorer.coverage("small") is None
+        assert (explorer.mask == scene(size=49.0)[1]).all()
+    explorer.change(size=49).wait()
+    fresh = ResizeExplorer({"small": Redness()}, "star", size=49, image_size=64).wait()
+    assert shown(explorer) == shown(fresh)
+    fresh.close()
+
+
+def test_without_any_size_the_picture_is_dimmed_and_says_so(explorer):
+    explorer.wait(ahead=True)
+    with stuck(explorer):
+        explorer.change(angle=30)
+    image, mask = scene(angle=30.0)
+    for picture in (explorer.pictures["small"], explorer.predicted["small"]):
+        assert picture.facts == [("size", "40 px, being computed")]
+        assert picture.pending
+        assert picture.busy
+        assert (picture.raster == image.permute(1, 2, 0).numpy()).all()
+        assert picture.segments["region"] == []
+        assert picture.segments["item"] == edges(mask)
+
+
+@pytest.mark.parametrize("change", [{"row": 20}, {"angle": 10}, {"kind": "cross"}, {"texture": 3}])
+def test_another_place_angle_or_object_drops_what_was_computed(explorer, change):
+    explorer.wait(ahead=True)
+    assert len(explorer._sizes.computed) == 13
+    with stuck(explorer):
+        explorer.change(**change)
+        assert explorer._sizes.nearest("small", 40.0) is None
+    explorer.change().wait(ahead=True)
+    assert len(explorer._sizes.computed) == 13
+
+
+def test_the_current_size_comes_first_and_then_the_coarse_steps():
+    sizes = Sizes(shape_stage("star", None, 0, 64, 1, None), ["small"])
+    assert sizes.ahead(30.0) == [32, 16, 48, 64, 24, 40, 56, 28, 36, 20, 44, 52, 60]
+    done = replace(sizes.drawn(32.0), done={"small"})
+    sizes.keep(done)
+    assert sizes.ahead(30.0) == [16, 48, 64, 24, 40, 56, 28, 36, 20, 44, 52, 60]
+    assert sizes.at(32.0) is done
+
+
+def test_memory_of_a_size_is_as_stated(explorer):
+    sized = explorer._sized
+    answer, prediction = sized.answers["small"], sized.predictions["small"]
+    assert sized.image.nbytes + sized.mask.nbytes == 4 * 64 * 64
+    assert answer.field.nbytes + answer.region.nbytes + prediction.nbytes == 6 * 64 * 64
+
+
+def test_the_nearest_size_is_that_of_the_same_network():
+    sizes = Sizes(shape_stage("star", None, 0, 64, 1, None), ["one", "other"])
+    for size, done in ((20.0, {"one"}), (30.0, {"one", "other"}), (40.0, {"other"})):
+        sizes.keep(replace(sizes.drawn(size), done=done))
+    assert [sizes.nearest("one", size).size for size in (1.0, 25.0, 26.0, 90.0)] == [20, 20, 30, 30]
+    assert sizes.nearest("other", 21.0).size == 30
+    assert sizes.nearest("third", 21.0) is None
+
+
+def test_only_the_grid_and_the_last_three_others_are_kept():
+    sizes = Sizes(shape_stage("star", None, 0, 64, 1, None), ["small"])
+    for size in (16.0, 17.0, 18.0, 32.0, 19.0, 21.0, 64.0):
+        sizes.keep(replace(sizes.drawn(size), done={"small"}))
+    kept = [size for size in np.arange(16.0, 65.0) if sizes.nearest("small", size).size == size]
+    assert kept == [16, 18, 19, 21, 32, 64]
+
+
+def test_the_mouse_wheel_goes_through_the_sizes_and_with_shift_it_rotates(explorer):
+    picture = explorer.predicted["small"]
+    for grown, size in ((1, 44), (-1, 36), (5, 60), (9, 64), (7, 56), (-90, 16)):
+        picture.set_state({"grown": grown})
+        assert explorer.item.size == explorer._sliders["size"].value == size
+    picture.set_state({"turned": -2})
+    assert explorer.item.angle == 330
+    explorer.change(size=41)  # between two sizes of the grid
+    picture.set_state({"grown": -91})
+    assert explorer.item.size == 40
+    explorer.change(size=41)
+    picture.set_state({"grown": -90})
+    assert explorer.item.size == 44
+    explorer.wait()
+    assert explorer.item.center == (32, 32)
+
+
+def test_a_network_that_fails_leaves_the_others_their_answers():
+    explorer = ResizeExplorer(
+        {"broken": Broken(), "small": Redness()}, "star", size=40, image_size=64
+    ).wait(ahead=True)
+    assert "must return logits" in explorer.pictures["broken"].error
+    assert explorer.pictures["broken"].facts == [("size", "40 px")]
+    assert explorer.coverage("broken") is None
+    assert explorer.pictures["small"].error == ""
+    assert explorer.coverage("small") > 0
+    assert len(explorer._sizes.computed) == 13
+    explorer.change(size=16).wait()
+    assert "must return logits" in explorer.pictures["broken"].error
+    explorer.close()
+
+
 # --- An object of a photograph
 
 
@@ -163,7 +332,7 @@ def test_an_object_of_a_photograph_in_place_of_a_shape(cat):
         {"small": Redness()}, "cat", size=40, image_size=64, cutout=cat, background=5
     ).wait()
     image, mask = paste(cat, textured_ground(64, 64, 5), scale=40 / 402)  # its box: 300×402
-    assert (explorer._image == image).all()
+    assert (explorer._sized.image == image).all()
     assert (explorer.mask == mask).all()
     field = valid_field(
         Redness(), NORMALIZATIONS["imagenet"](image), centre_pixel(mask), window=8, stride=4
@@ -194,7 +363,7 @@ def test_the_object_of_a_photograph_follows_its_sliders_and_its_dot(cat):
     explorer._sliders["row"].value = 20
     explorer.wait()
     image, _ = paste(cat, ground, (20, 39.5), 30 / 402)
-    assert (explorer._image == image).all()
+    assert (explorer._sized.image == image).all()
     row, column = explorer.question.pixel
     explorer.predicted["small"].set_state({"pixel": [row + 6, column - 9], "moment": 1.0})
     explorer.wait()
