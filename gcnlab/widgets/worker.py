@@ -1,5 +1,6 @@
 """A background thread for the latest request: an older result never overwrites a newer one."""
 
+import atexit
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -72,6 +73,8 @@ class LatestWorker:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="gcnlab", daemon=True)
                 self._thread.start()
+                # PyTorch aborts the process if its thread still runs when Python ends.
+                atexit.register(self.close)
             self._changed.notify_all()
             return self.generation
 
@@ -105,6 +108,7 @@ class LatestWorker:
 
     def close(self, timeout: int | float = 60) -> None:
         """Cancel the running job and stop the thread. No result is shown after this call."""
+        atexit.unregister(self.close)
         with self._changed:
             self._closed, self._waiting = True, None
             self.generation += 1

@@ -4,6 +4,7 @@ import time
 import pytest
 
 from gcnlab.widgets.worker import LatestWorker
+from tests.python import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -175,3 +176,30 @@ def test_a_newer_job_stops_the_rest_and_a_failed_rest_is_told(log):
     assert log.shown == [(1, "old"), (1, "rest"), (2, "new")]
     assert log.finished == [1, 2]
     assert log.failed == [(2, "no rest")]
+
+
+def test_a_program_can_end_while_its_network_runs():
+    """Without the end of the thread, PyTorch aborts the process."""
+    done = run_python(
+        """
+import threading
+import torch
+from gcnlab.widgets.worker import LatestWorker
+
+begun = threading.Event()
+
+def endless(check):
+    image, kernel = torch.rand(1, 8, 256, 256), torch.rand(8, 8, 3, 3)
+    while True:
+        torch.nn.functional.conv2d(image, kernel)
+        begun.set()
+        check()
+        yield
+
+worker = LatestWorker(lambda *a: None, lambda *a: None, lambda *a: None)
+worker.submit(endless)
+begun.wait()
+print("ended")
+"""
+    )
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
