@@ -7,9 +7,10 @@ a network with a large kernel still covers it.
     ResizeExplorer(networks, "cat", cutout=cut_out(*cat_photograph()))
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import ipywidgets
 import torch
@@ -22,12 +23,13 @@ from gcnlab.datasets.normalization import Normalization
 from gcnlab.datasets.shapes import ShapeObject
 from gcnlab.models.logits import check_network, resize_logits
 from gcnlab.receptive.graph import Graph
+from gcnlab.widgets.animation import check_animation, draw_frame, save_animation
 from gcnlab.widgets.base import describe
 from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.pictures import PictureExplorer
-from gcnlab.widgets.question import Question, target_id
+from gcnlab.widgets.question import METHODS, Question, target_id
 from gcnlab.widgets.session import Answer, Session, private_copy
-from gcnlab.widgets.sized_pictures import field_traits, prediction_traits
+from gcnlab.widgets.sized_pictures import field_traits, prediction_traits, stills
 from gcnlab.widgets.sizes import Sized, Sizes
 from gcnlab.widgets.stage import PhotoObject, Stage, photo_stage, shape_stage
 from gcnlab.widgets.worker import take_turns
@@ -208,6 +210,82 @@ class ResizeExplorer(PictureExplorer):
         yet.
         """
         return self._sized.iou(title)
+
+    def animate(
+        self,
+        path: str | Path,
+        sizes: Sequence[int | float] | None = None,
+        seconds: int | float = 6,
+    ) -> None:
+        """Write an animation of the object as it grows and shrinks, as in the paper's Figure 3.
+
+        Below each field is the share of the object that it covers, and below the prediction its IoU
+        with the object. What is not known yet is computed first.
+
+        Args:
+            path: the file; its suffix chooses GIF (.gif) or APNG (.png, .apng).
+            sizes: sizes of the object, in pixels; None for those that are computed ahead.
+            seconds: time of one turn, there and back.
+
+        Raises:
+            ValueError: the suffix is another one, `seconds` is not positive, there is no size, or
+                there is no field at one of them.
+        """
+        check_animation(path, seconds)
+        answered = self._answered(self._sizes.grid if sizes is None else sizes)
+        titles, labels = list(self._models), self._stage.labels
+        frames = [
+            draw_frame(
+                stills(sized, titles, labels, self.question.view),
+                f"{labels.names[sized.kind]}, {sized.size:.0f} px",
+                self._measured(answered[0].answers[titles[0]]),
+            )
+            for sized in answered
+        ]
+        save_animation(path, frames, seconds)
+
+    def _measured(self, answer: Answer) -> str:
+        """What the field of an answer is, if it is not the valid field, and what its region is."""
+        method = self.question.method
+        texts = [] if method == "exact" else [f"field: {METHODS[method]}"]
+        texts += [f"{name}: {text}" for name, text in answer.measure_facts if name == "region"]
+        if answer.evaluated is not None:
+            texts.append(f"occluder: {self.question.occluder.text}")
+        return "; ".join(texts)
+
+    def _answered(self, sizes: Sequence[int | float]) -> list[Sized]:
+        """The object at some sizes with the answers of all models; what is missing is computed.
+
+        Raises:
+            ValueError: there is no size, or a model has no field at one of them.
+            RuntimeError: the object was changed meanwhile.
+        """
+        if not sizes:
+            raise ValueError("sizes is empty: give at least one size")
+        if not all(size >= 1 for size in sizes):
+            raise ValueError(f"size must be at least 1 pixel, not {min(sizes):g}")
+        self._worker.wait()
+        with self.lock:
+            found = [self._sizes.at(float(size)) for size in sizes]
+            if outside := [own.size for own in found if own.pixel is None]:
+                raise ValueError(f"size {outside[0]:g}: the object is outside the image")
+
+            def results(check: Callable[[], None]) -> Iterator[Result]:
+                for sized in found:
+                    titles = [title for title in self._models if title not in sized.done]
+                    yield from self._results(sized, titles, check)
+
+            self._worker.submit(results, self._results_ahead)
+        self._worker.wait()
+        for sized in found:
+            for title in self._models:
+                if title in sized.errors:
+                    raise ValueError(f"{title}, {sized.size:g} px: {sized.errors[title]}")
+                if title not in sized.done:
+                    raise RuntimeError("the object was changed meanwhile: call animate again")
+                if sized.coverage(title) is None:
+                    raise ValueError(f"{title}, {sized.size:g} px: {sized.answers[title].note}")
+        return found
 
     # The work in the background
 

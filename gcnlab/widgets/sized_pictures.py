@@ -9,6 +9,7 @@ from typing import Any
 from gcnlab.datasets.labels import LabelSet
 from gcnlab.widgets.painting import edges, paint, tint
 from gcnlab.widgets.sizes import Sized
+from gcnlab.widgets.snapshot import Still
 
 
 def field_traits(
@@ -62,6 +63,23 @@ def prediction_traits(
         ],
         "pending": False,
     }
+
+
+def stills(
+    sized: Sized, titles: list[str], labels: LabelSet, view: str = "region"
+) -> list[list[Still]]:
+    """The fields and below them the predictions of networks that have answered, each with its
+    coverage or its IoU as the only fact."""
+    fields, predictions = [], []
+    for title in titles:
+        for row, traits, fact in (
+            (fields, field_traits(title, sized, sized, view), "object"),
+            (predictions, prediction_traits(title, sized, sized, labels), "IoU"),
+        ):
+            outlines = {name: traits[name] for name in ("item", "region") if name in traits}
+            facts = [pair for pair in traits["facts"] if pair[0] == fact]
+            row.append(Still(title, traits["raster"], outlines, sized.pixel, facts))
+    return [fields, predictions]
 
 
 def _without_answer(shown: Sized | None, current: Sized) -> dict[str, Any]:

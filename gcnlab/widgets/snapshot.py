@@ -72,12 +72,11 @@ def _aspect(still: Still) -> float:
     return height / width
 
 
-def _draw(axis: Axes, still: Still) -> None:
+def draw_picture(axis: Axes, still: Still) -> None:
+    """Draw the picture with its outlines and its dot, without texts."""
     height, width = (1, 1) if still.raster is None else still.raster.shape[:2]
     axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
     axis.spines[:].set_visible(False)
-    axis.set_title(still.title, loc="left", fontweight="bold", fontsize=9)
-    axis.set_xlabel("\n".join(_lines(still)), loc="left", fontsize=8, linespacing=1.35)
     if still.raster is not None:
         axis.imshow(still.raster, extent=(0, width, height, 0))
     for name, colour in COLOURS.items():
@@ -89,6 +88,12 @@ def _draw(axis: Axes, still: Still) -> None:
     if still.pixel:
         row, column = still.pixel
         axis.plot(column + 0.5, row + 0.5, "o", color="red", markersize=5, markeredgecolor="white")
+
+
+def _draw(axis: Axes, still: Still) -> None:
+    draw_picture(axis, still)
+    axis.set_title(still.title, loc="left", fontweight="bold", fontsize=9)
+    axis.set_xlabel("\n".join(_lines(still)), loc="left", fontsize=8, linespacing=1.35)
 
 
 def _lines(still: Still) -> list[str]:
