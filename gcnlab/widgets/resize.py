@@ -13,33 +13,33 @@ from functools import partial
 from pathlib import Path
 
 import ipywidgets
-import torch
 from torch import nn
 
-from gcnlab.annotations import Bool, Float, Tensor, UInt8
+from gcnlab.annotations import Bool, Tensor, UInt8
 from gcnlab.datasets.cutout import Cutout, textured_ground
 from gcnlab.datasets.labels import VOC_ANIMALS, LabelSet
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.datasets.shapes import ShapeObject
-from gcnlab.models.logits import check_network, resize_logits
-from gcnlab.receptive.graph import Graph
+from gcnlab.models.logits import check_network
 from gcnlab.widgets.animation import check_animation, draw_frame, save_animation
 from gcnlab.widgets.base import describe
 from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.pictures import PictureExplorer
 from gcnlab.widgets.question import METHODS, Question, target_id
-from gcnlab.widgets.session import Answer, Session, private_copy
+from gcnlab.widgets.session import Answer
+from gcnlab.widgets.sized_answers import Found, Networks
 from gcnlab.widgets.sized_pictures import field_traits, prediction_traits, stills
 from gcnlab.widgets.sizes import Sized, Sizes
+from gcnlab.widgets.sliders import ObjectSliders
 from gcnlab.widgets.stage import PhotoObject, Stage, photo_stage, shape_stage
 from gcnlab.widgets.worker import take_turns
 
 TURN = 15
 """Degrees by which one notch of the mouse wheel with Shift rotates a shape."""
 
-Result = tuple[Sized, str, tuple[Answer, Tensor] | Exception | None]
-"""A size, the title of a network, and its answer with its prediction; an exception if it failed, and
-None if it has finished."""
+Result = tuple[Sized, str, Found | Exception | None]
+"""A size, the title of a network, and what it has answered; an exception if it failed, and None if it
+has finished."""
 
 
 class ResizeExplorer(PictureExplorer):
@@ -99,9 +99,6 @@ class ResizeExplorer(PictureExplorer):
             raise ValueError("models is empty: give at least one model")
         for model in models.values():
             check_network(model)
-        self._models = {title: private_copy(model) for title, model in models.items()}
-        self._normalize = normalization or Normalization()
-        self._graphs: dict[str, Graph] = {}
         if cutout is None:
             if ground is not None or labels is not None:
                 raise ValueError("ground and labels are for an object of a photograph: give cutout")
@@ -113,6 +110,9 @@ class ResizeExplorer(PictureExplorer):
                 ground = textured_ground(image_size, image_size, background)
             labels = VOC_ANIMALS if labels is None else labels
             self._stage = photo_stage(cutout, kind, size, ground, labels)
+        self._networks = Networks(
+            models, normalization or Normalization(), self._stage.labels, self._stage.source
+        )
         side = min(self._stage.size)
         defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
         question["target"] = target_id(question.get("target"), self._stage.labels.names)
@@ -124,16 +124,15 @@ class ResizeExplorer(PictureExplorer):
         for picture in (*self.pictures.values(), *self.predicted.values()):
             picture.observe(self._on_pixel, "pixel")
             picture.observe(self._on_steps, ["grown", "turned"])
-        self._sliders, self._quiet = self._make_sliders(), False
-        grid = ipywidgets.GridBox(list(self._sliders.values())).add_class("gcnlab-controls")
+        self._sliders = ObjectSliders(self._stage, lambda name, value: self.change(**{name: value}))
         self._ahead = ipywidgets.Label().add_class("gcnlab-ahead")
         rows = [ipywidgets.HBox(row).add_class("gcnlab-pictures") for row in self.rows]
         self.add_class("gcnlab-explorer")
-        self.children = (grid, self._ahead, *rows)
+        self.children = (self._sliders, self._ahead, *rows)
         self.change()
 
     def __repr__(self) -> str:
-        return f"ResizeExplorer({', '.join(self._models)}; {self.item})"
+        return f"ResizeExplorer({', '.join(self._networks.titles)}; {self.item})"
 
     @property
     def item(self) -> ShapeObject | PhotoObject:
@@ -156,19 +155,19 @@ class ResizeExplorer(PictureExplorer):
         """
         with self.lock:
             self._stage = self._stage.changed(**changes)
-            self._show_sliders()
+            self._sliders.show(self._stage)
             if not self._sizes.fit(self._stage):
-                self._sizes = Sizes(self._stage, list(self._models))
+                self._sizes = Sizes(self._stage, self._networks.titles)
             sized = self._sized = self._sizes.at(self.item.size)
             sized.errors.clear()
-            titles = [title for title in self._models if title not in sized.done]
+            titles = [title for title in self._networks.titles if title not in sized.done]
             if sized.pixel is None:
                 sized.errors.update(dict.fromkeys(titles, "the object is outside the image"))
                 titles = []
             else:
                 self.question = replace(self.question, pixel=sized.pixel)
             self._worker.submit(partial(self._results, sized, titles), self._results_ahead)
-            for title in self._models:
+            for title in self._networks.titles:
                 self._show_title(title)
             self._show_ahead()
         return self
@@ -233,7 +232,7 @@ class ResizeExplorer(PictureExplorer):
         """
         check_animation(path, seconds)
         answered = self._answered(self._sizes.grid if sizes is None else sizes)
-        titles, labels = list(self._models), self._stage.labels
+        titles, labels = self._networks.titles, self._stage.labels
         frames = [
             draw_frame(
                 stills(sized, titles, labels, self.question.view),
@@ -267,18 +266,20 @@ class ResizeExplorer(PictureExplorer):
         self._worker.wait()
         with self.lock:
             found = [self._sizes.at(float(size)) for size in sizes]
+            for sized in found:
+                sized.errors.clear()
             if outside := [own.size for own in found if own.pixel is None]:
                 raise ValueError(f"size {outside[0]:g}: the object is outside the image")
 
             def results(check: Callable[[], None]) -> Iterator[Result]:
                 for sized in found:
-                    titles = [title for title in self._models if title not in sized.done]
+                    titles = [title for title in self._networks.titles if title not in sized.done]
                     yield from self._results(sized, titles, check)
 
             self._worker.submit(results, self._results_ahead)
         self._worker.wait()
         for sized in found:
-            for title in self._models:
+            for title in self._networks.titles:
                 if title in sized.errors:
                     raise ValueError(f"{title}, {sized.size:g} px: {sized.errors[title]}")
                 if title not in sized.done:
@@ -302,37 +303,16 @@ class ResizeExplorer(PictureExplorer):
         for size in self._sizes.ahead(self._sized.size):
             sized = self._sizes.drawn(size)
             if sized.pixel is not None:
-                yield from self._results(sized, list(self._models), check)
+                yield from self._results(sized, self._networks.titles, check)
 
-    def _ask(
-        self, sized: Sized, title: str, check: Callable[[], None]
-    ) -> Iterator[tuple[Answer, Tensor]]:
+    def _ask(self, sized: Sized, title: str, check: Callable[[], None]) -> Iterator[Found]:
         def on_progress(share: float) -> None:
             with self.lock:
                 check()
                 if sized is self._sized:
                     self.pictures[title].progress = share
 
-        image = self._normalize(sized.image)
-        session = Session(self._models[title], image, self._graphs.get(title))
-        prediction = None
-        for answer in session.answers(replace(self.question, pixel=sized.pixel), on_progress):
-            if prediction is None:
-                prediction = self._prediction(session.occlusion.score_map)
-            if session.traceable:
-                self._graphs[title] = session.graph
-            yield answer, prediction
-
-    def _prediction(
-        self, logits: Float[Tensor, "classes rows columns"]
-    ) -> UInt8[Tensor, "height width"]:
-        labels = self._stage.labels
-        if len(logits) != labels.num_classes:
-            raise ValueError(
-                f"the network has {len(logits)} classes, but {self._stage.source} has "
-                f"{labels.num_classes}"
-            )
-        return resize_logits(logits[None], self._stage.size)[0].argmax(0).to(torch.uint8)
+        return self._networks.answers(title, sized, self.question, on_progress)
 
     def _show(self, generation: int, result: Result) -> None:
         sized, title, found = result
@@ -380,35 +360,6 @@ class ResizeExplorer(PictureExplorer):
     def _show_ahead(self) -> None:
         known, count = len(self._sizes.computed), len(self._sizes.grid)
         self._ahead.value = f"{known} of {count} sizes are computed ahead and shown at once."
-
-    # The controls
-
-    def _make_sliders(self) -> dict[str, ipywidgets.Widget]:
-        sliders = {"kind": ipywidgets.Dropdown(options=self._stage.kinds, description="object")}
-        for name, (least, most) in self._stage.ranges.items():
-            description = "rotation" if name == "angle" else name
-            sliders[name] = ipywidgets.IntSlider(min=least, max=most, description=description)
-        if len(self._stage.kinds) == 1:
-            sliders["kind"].disabled = True
-        for name, slider in sliders.items():
-            slider.add_class(f"gcnlab-{name}")
-            slider.style.description_width = "72px"
-            slider.layout = {"width": "auto", "margin": "2px 0"}
-            slider.observe(lambda change, name=name: self._on_slider(name, change["new"]), "value")
-        return sliders
-
-    def _show_sliders(self) -> None:
-        values = {"kind": self._stage.labels.names[self.item.kind]} | self._stage.values
-        self._quiet = True
-        try:
-            for name, value in values.items():
-                self._sliders[name].value = value if name == "kind" else round(value)
-        finally:
-            self._quiet = False
-
-    def _on_slider(self, name: str, value: object) -> None:
-        if not self._quiet:
-            self.change(**{name: value})
 
     def _on_steps(self, change: dict) -> None:
         """Follow the mouse wheel and the keys over a picture."""

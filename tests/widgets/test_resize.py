@@ -76,10 +76,10 @@ def test_shows_prediction_and_field_of_the_drawn_object(explorer):
 
 
 def test_everything_follows_the_sliders(explorer):
-    explorer._sliders["size"].value = 30
-    explorer._sliders["angle"].value = 45
-    explorer._sliders["row"].value = 25
-    explorer._sliders["kind"].value = "cross"
+    explorer._sliders.inputs["size"].value = 30
+    explorer._sliders.inputs["angle"].value = 45
+    explorer._sliders.inputs["row"].value = 25
+    explorer._sliders.inputs["kind"].value = "cross"
     explorer.wait()
     image, mask = scene("cross", (25.0, 32.0), 30.0, 45.0)
     assert (explorer.mask == mask).all()
@@ -96,7 +96,7 @@ def test_dragging_the_dot_moves_the_object(explorer):
     picture.set_state({"pixel": [row - 8, column + 5], "moment": 1.0})
     explorer.wait()
     assert explorer.item.center == (24, 37)
-    assert explorer._sliders["row"].value == 24
+    assert explorer._sliders.inputs["row"].value == 24
     assert explorer.pictures["small"].pixel == [row - 8, column + 5]
 
 
@@ -196,7 +196,7 @@ def test_sizes_computed_ahead_are_shown_at_once_as_a_new_explorer_shows_them(exp
     assert explorer._sizes.grid == grid
     with stuck(explorer):
         for size in (grid[0], grid[5], grid[12]):
-            explorer._sliders["size"].value = size
+            explorer._sliders.inputs["size"].value = size
             fresh = ResizeExplorer({"small": Redness()}, "star", size=size, image_size=64).wait()
             assert shown(explorer) == shown(fresh)
             assert explorer.coverage("small") == fresh.coverage("small")
@@ -291,7 +291,7 @@ def test_the_mouse_wheel_goes_through_the_sizes_and_with_shift_it_rotates(explor
     picture = explorer.predicted["small"]
     for grown, size in ((1, 44), (-1, 36), (5, 60), (9, 64), (7, 56), (-90, 16)):
         picture.set_state({"grown": grown})
-        assert explorer.item.size == explorer._sliders["size"].value == size
+        assert explorer.item.size == explorer._sliders.inputs["size"].value == size
     picture.set_state({"turned": -2})
     assert explorer.item.angle == 330
     explorer.change(size=41)  # between two sizes of the grid
@@ -356,11 +356,11 @@ def test_the_object_of_a_photograph_follows_its_sliders_and_its_dot(cat):
     explorer = ResizeExplorer({"small": Redness()}, "cat", cutout=cat, ground=ground).wait()
     assert explorer.item.size == 16
     assert explorer.item.center == (23.5, 39.5)
-    assert sorted(explorer._sliders) == ["column", "kind", "row", "size"]
-    assert explorer._sliders["size"].max == 160  # larger than the image
-    assert explorer._sliders["kind"].options == ("cat",)
-    explorer._sliders["size"].value = 30
-    explorer._sliders["row"].value = 20
+    assert sorted(explorer._sliders.inputs) == ["column", "kind", "row", "size"]
+    assert explorer._sliders.inputs["size"].max == 160  # larger than the image
+    assert explorer._sliders.inputs["kind"].options == ("cat",)
+    explorer._sliders.inputs["size"].value = 30
+    explorer._sliders.inputs["row"].value = 20
     explorer.wait()
     image, _ = paste(cat, ground, (20, 39.5), 30 / 402)
     assert (explorer._sized.image == image).all()
