@@ -113,6 +113,9 @@ class ResizeExplorer(PictureExplorer):
         self._networks = Networks(
             models, normalization or Normalization(), self._stage.labels, self._stage.source
         )
+        for name in ("layer", "number"):
+            if name in question:
+                raise ValueError(f"{name} is for VRFExplorer: leave it out")
         side = min(self._stage.size)
         defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
         question["target"] = target_id(question.get("target"), self._stage.labels.names)
@@ -127,6 +130,7 @@ class ResizeExplorer(PictureExplorer):
         self._sliders = ObjectSliders(self._stage, lambda name, value: self.change(**{name: value}))
         self._ahead = ipywidgets.Label().add_class("gcnlab-ahead")
         rows = [ipywidgets.HBox(row).add_class("gcnlab-pictures") for row in self.rows]
+        rows[0].add_class("gcnlab-fields")
         self.add_class("gcnlab-explorer")
         self.children = (self._sliders, self._ahead, *rows)
         self.change()
@@ -235,7 +239,7 @@ class ResizeExplorer(PictureExplorer):
         titles, labels = self._networks.titles, self._stage.labels
         frames = [
             draw_frame(
-                stills(sized, titles, labels, self.question.view),
+                stills(sized, titles, labels, self._view),
                 f"{labels.names[sized.kind]}, {sized.size:.0f} px",
                 self._measured(answered[0].answers[titles[0]]),
             )
@@ -248,7 +252,7 @@ class ResizeExplorer(PictureExplorer):
         method = self.question.method
         texts = [] if method == "exact" else [f"field: {METHODS[method]}"]
         texts += [f"{name}: {text}" for name, text in answer.measure_facts if name == "region"]
-        if answer.evaluated is not None:
+        if answer.evaluated is not None or method == "captum":
             texts.append(f"occluder: {self.question.occluder.text}")
         return "; ".join(texts)
 
@@ -330,6 +334,10 @@ class ResizeExplorer(PictureExplorer):
 
     # The pictures
 
+    @property
+    def _view(self) -> str:
+        return self.question.view_of(self.question.method)
+
     def _show_title(self, title: str) -> None:
         """Show what is known of the current size in the pictures of one model, or else of the
         nearest size."""
@@ -342,7 +350,7 @@ class ResizeExplorer(PictureExplorer):
                 title,
                 near if sized.coverage(title) is None else sized,
                 sized,
-                self.question.view,
+                self._view,
             ),
             **common,
             error=error,

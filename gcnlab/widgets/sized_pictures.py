@@ -36,7 +36,7 @@ def field_traits(
         facts.append(("time", f"{answer.seconds:.1f} s"))
     return {
         "raster": paint(shown.image, answer.field, answer.region, view),
-        "region": [] if answer.region is None else edges(answer.region),
+        "region": [] if answer.region is None or view == "heat" else edges(answer.region),
         "item": edges(shown.mask),
         "facts": facts,
         "note": answer.note,

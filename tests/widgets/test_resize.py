@@ -263,6 +263,22 @@ def test_the_current_size_comes_first_and_then_the_coarse_steps():
     assert sizes.at(32.0) is done
 
 
+def test_settings_of_the_other_explorer_are_refused():
+    for name, value in (("layer", "conv"), ("number", 1)):
+        with pytest.raises(ValueError, match=f"{name} is for VRFExplorer"):
+            ResizeExplorer({"small": Redness()}, image_size=64, **{name: value})
+
+
+def test_each_method_has_the_view_that_suits_it():
+    options = {"size": 40, "image_size": 64, "method": "gradient"}
+    explorer = ResizeExplorer({"small": Redness()}, "star", **options).wait()
+    field = explorer.answers["small"].field
+    picture = explorer.pictures["small"]
+    assert (picture.raster == paint(explorer._sized.image, field, None, "heat")).all()
+    assert picture.segments["region"] == []
+    explorer.close()
+
+
 def test_memory_of_a_size_is_as_stated(explorer):
     sized = explorer._sized
     answer, prediction = sized.answers["small"], sized.predictions["small"]
