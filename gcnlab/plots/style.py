@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
 
@@ -29,6 +28,8 @@ def marker(number: int) -> str:
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Use the project's style for figures inside the block; the user's own style is not changed."""
+    import seaborn as sns  # slow to import, and an explorer draws no figure at first
+
     style = sns.axes_style("ticks") | {
         "axes.prop_cycle": cycler(color=OKABE_ITO),
         "axes.spines.right": False,
