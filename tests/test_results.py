@@ -234,7 +234,7 @@ ATLASES = {
     "shapes": {"conv1x1": (0,), "gcn3": (0,), "gcn7": (0,), "gcn15": (0,)},
     "photos": {"conv1x1": (0, 1, 2), "gcn11": (0, 1, 2)},
 }
-IMAGES = {"shapes": 100, "photos": 80}
+IMAGES = 100
 LARGE = {"shapes": 80, "photos": 110}
 """Objects of a larger size than this, in pixels, are the large ones of the tables."""
 
@@ -253,7 +253,7 @@ def test_every_head_was_measured_on_the_same_images(folder):
     )
     for results in found.values():
         for result in results:
-            assert len(result.images) == IMAGES[folder]
+            assert len(result.images) == IMAGES
             assert [o.item for o in result.objects] == [o.item for o in found["conv1x1"][0].objects]
     for path in (ROOT / "data" / "results" / "atlases" / folder).glob("*.json"):
         record = json.loads(path.read_text())["provenance"]
