@@ -34,7 +34,7 @@ def integrated_gradients(
     baseline: int | float | Float[Tensor, "channels height width"] = 0.0,
     steps: Whole = 32,
 ) -> Float[Tensor, "height width"]:
-    """What each pixel contributes to a logit, by Captum's `IntegratedGradients`, on the CPU.
+    """What each pixel contributes to a logit, by Captum's `IntegratedGradients`. The result is on the CPU.
 
     Args:
         model: maps images to score maps; run in evaluation mode and left as it was.
@@ -76,12 +76,16 @@ def captum_occlusion(
     stride: Pair = 16,
     fill: int | float | str | Float[Tensor, "channels height width"] = 0.0,
 ) -> Float[Tensor, "height width"]:
-    """The mean change of a logit where windows cover the image, by Captum's `Occlusion`, on the CPU.
+    """The mean change of a logit where windows cover the image, by Captum's `Occlusion`.
 
     Args:
         model, image, pixel, target: see `integrated_gradients`.
         window, stride, fill: the occluder and its positions; see `gcnlab.valid_field`. A `fill` can
             also be an image, from which the windows are copied.
+
+    Returns:
+        The mean drop of the logit (clean − occluded) over the windows that cover each pixel, on the
+        CPU.
 
     Raises:
         ImportError: captum is not installed.
@@ -89,7 +93,7 @@ def captum_occlusion(
     """
     attr = _captum()
     window, stride = pair("window", window, 1), pair("stride", stride, 1)
-    OcclusionGrid(tuple(image.shape[-2:]), window, stride)  # its errors
+    OcclusionGrid(tuple(image.shape[-2:]), window, stride)  # raises its errors
     filling = fill if isinstance(fill, Tensor) else fill_image(image, fill, window)
     target = _target(model, image, pixel, target)
     with evaluation_mode(model), torch.no_grad():

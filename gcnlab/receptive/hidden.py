@@ -8,9 +8,9 @@ that takes a network takes it:
 
     valid_field(HiddenLayer(model, "layer3"), image, (row, column), target=17)
 
-The `target` is then a channel; None is the channel with the largest value at the unit. The `pixel` is
-a position on the layer's map. With the exact method, nothing behind the layer is computed; the plain
-method runs the whole network and reads the layer.
+The `target` is then a channel; None selects the channel with the largest value at the unit. The `pixel` is
+a position on the layer's map. The exact method computes no layer after it; the plain method runs
+the whole network and reads the layer.
 """
 
 import threading

@@ -218,8 +218,8 @@ class IncrementalNet:
             plan, rows, columns, filling: see `changes`; the plan may be for all positions.
             at_once: number of blocks that are run at the same time, each in a thread of its own with
                 its share of PyTorch's threads. The operations of a small network are too small to
-                use several threads each. The results are kept until they are asked for, so the
-                memory is that of as many blocks, and two more.
+                use several threads each. At most `at_once` + 2 blocks are submitted and not yet
+                yielded, which bounds the memory.
 
         Yields:
             Some of the plan's windows, and changed − clean of every class on one rectangle of the

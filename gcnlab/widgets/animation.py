@@ -49,7 +49,7 @@ Frame = UInt8[np.ndarray, "rows columns 3"]
 
 
 def draw_frame(rows: Sequence[Sequence[Still]], heading: str, footnote: str) -> Frame:
-    """Draw pictures with the values of their facts below; the first row has titles.
+    """Draw rows of pictures. The facts of each picture stand below it; titles stand above the first row.
 
     Frames with the same number of pictures of the same size have the same layout.
 
@@ -104,7 +104,7 @@ def save_animation(path: str | Path, frames: Sequence[Frame], seconds: int | flo
     Args:
         path: the file; its suffix chooses GIF (.gif) or APNG (.png, .apng).
         frames: at least one, all of the same size.
-        seconds: time of one turn, there and back.
+        seconds: duration of one cycle, there and back.
 
     Raises:
         ValueError: see `check_animation`.

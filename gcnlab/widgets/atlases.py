@@ -21,7 +21,7 @@ more than 512 pixels, it keeps every eighth pixel."""
 
 @dataclass(frozen=True)
 class Occluder:
-    """What an atlas measures.
+    """What an atlas measures: the settings that tell the atlases of one network apart.
 
     Attributes:
         window, stride: side of the occluder and distance between its positions, in pixels.
@@ -36,11 +36,11 @@ class Occluder:
 
     @property
     def text(self) -> str:
-        """In words: "32 px every 16", "32 px every 16, class 3"."""
+        """In words: "32 px every 16", "32 px every 16, target 3"."""
         text = f"{self.window} px every {self.stride}"
         if self.fill != 0:
             text += f", fill {self.fill if isinstance(self.fill, str) else f'{self.fill:g}'}"
-        return text if self.target is None else f"{text}, class {self.target}"
+        return text if self.target is None else f"{text}, target {self.target}"
 
 
 class Atlases:
@@ -123,7 +123,7 @@ class Atlases:
         atlas = self._atlases.get((title, occluder))
         return "" if atlas is None else atlas.note
 
-    def bests(
+    def likeliest(
         self, title: str
     ) -> tuple[Int[Tensor, "best rows columns"], Float[Tensor, "best rows columns"]] | None:
         """The likeliest classes of each unit that is kept, and their probabilities; None if the
@@ -142,8 +142,9 @@ class Atlases:
         return None
 
     def prediction(self, title: str) -> UInt8[Tensor, "height width"] | None:
-        """The class ids that a network predicts, in the size of the image; None if it has not been
-        run."""
+        """The class ids that a network predicts, in the size of the image, enlarged by nearest
+        neighbour; None if it has not been run. (`gcnlab.predict` enlarges the logits, so its
+        boundaries are smoother.)"""
         for (own, _), atlas in self._atlases.items():
             if own == title and atlas.prediction is not None:
                 ids = atlas.prediction[None, None].float()

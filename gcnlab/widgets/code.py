@@ -4,13 +4,23 @@ from gcnlab.widgets.question import Question
 
 FUNCTIONS = {
     "exact": ("gcnlab.valid_field", ("target", "window", "stride", "fill", "quantity")),
-    "drilldown": ("gcnlab.valid_field", ("target", "window", "stride", "fill", "quantity")),
+    "drilldown": (
+        "gcnlab.valid_field",
+        ("target", "window", "stride", "fill", "quantity", "agreement"),
+    ),
     "gradient": ("gcnlab.gradient_field", ("target",)),
     "integrated": ("receptive.integrated_gradients", ("target", "fill")),
     "captum": ("receptive.captum_occlusion", ("target", "window", "stride", "fill")),
 }
 """Method → the function that computes its field, and the settings that it takes."""
-DEFAULTS = {"target": None, "window": 32, "stride": 16, "fill": 0.0, "quantity": "logit"}
+DEFAULTS = {
+    "target": None,
+    "window": 32,
+    "stride": 16,
+    "fill": 0.0,
+    "quantity": "logit",
+    "agreement": 0.95,
+}
 """The default values of these settings."""
 
 
@@ -26,7 +36,7 @@ def field_code(
         map_size: the size of the score map if it differs, else None.
 
     Returns:
-        Lines of Python, in which "{pixel}", "{threshold}" and "{rule}" stand for these values of the
+        Lines of Python for a network `model` and its input `image`, in which "{pixel}", "{threshold}" and "{rule}" stand for these values of the
         question, since the browser knows them best.
     """
     lines, model, unit = ["import gcnlab", "from gcnlab import receptive"], "model", "{pixel}"
@@ -41,7 +51,8 @@ def field_code(
         return "\n".join([*lines, f"top, bottom, left, right = field.box({unit})"])
     function, settings = FUNCTIONS[method]
     given = [_given(question, method, name) for name in settings]
-    given += ['method="drilldown"'] if method == "drilldown" else []
+    if method == "drilldown":  # it follows the edge of the region
+        given += ['method="drilldown"', "threshold={threshold}", 'rule="{rule}"']
     lines.append(f"field = {function}({', '.join([model, 'image', unit, *filter(None, given)])})")
     valid = function == "gcnlab.valid_field"
     region = "field.region(" if valid else "receptive.region(field, "

@@ -83,11 +83,13 @@ class Examples:
         """The image of a number, 0 … len − 1.
 
         Raises:
-            ValueError: its labels or its picture have another size.
+            ValueError: the number is out of range, or the labels or the picture have another size.
         """
         given = len(self._source)
         if not 0 <= number < len(self):
-            raise ValueError(f"picture {number} is outside 0 … {len(self) - 1}")
+            raise ValueError(
+                f"image_index {number} is out of range: there are {len(self)} images, counted from 0"
+            )
         if number >= given:
             return self._added[number - given]
         if number not in self._read:

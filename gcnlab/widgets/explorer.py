@@ -55,14 +55,14 @@ class VRFExplorer(Explorer):
         classes: names of the classes, or a data set's labels; None takes those of the networks that
             were given by name, if they agree, and else numbers. The class "background" is not an
             object.
-        pixel: the initial (row, column); None means the one nearest to the centre that all atlases
-            keep.
+        pixel: the initial (row, column); None means the last one at or above and left of the centre
+            that every atlas keeps.
         normalization: of pictures and files; None means that of the first network that was given by
             name, or else ImageNet's.
         pins: pixels to pin, at most two.
         **question: the initial method or methods, target (an id or a name), window, stride, fill,
-            threshold, rule, quantity, view, layer, picture … (see `Question`; the number of the
-            picture is `number`). By default window and stride are 1/8 and 1/16 of the shorter side.
+            threshold, rule, quantity, view, layer, image_index … (see `Question`). By default window
+            and stride are 1/8 and 1/16 of the shorter side.
 
     Attributes:
         question: the current question.
@@ -71,6 +71,9 @@ class VRFExplorer(Explorer):
     Raises:
         ValueError: there is no network or no image, `picture` or `labels` does not fit the image, or
             the question is invalid.
+        TypeError: a model is not a network.
+        FileNotFoundError, ModuleNotFoundError: a name has no network or no file, or its package is
+            missing.
     """
 
     def __init__(
@@ -119,9 +122,9 @@ class VRFExplorer(Explorer):
 
         Args:
             changes: fields of `Question`, or `pins`; `target` may be the name of a class. A new rule
-                without a threshold gets its own; another layer is asked for its strongest channel,
-                and another picture at the same pixel, or at its centre. A new pixel or picture
-                releases the pins.
+                without a threshold takes its default threshold. Another layer starts with its
+                strongest channel. Another image keeps the pixel if it lies inside the image;
+                otherwise the pixel moves to the centre. A new pixel or image releases the pins.
 
         Raises:
             ValueError: a value is unknown or out of its range.
@@ -207,7 +210,7 @@ class VRFExplorer(Explorer):
 
     def _first(self, pixel: Pixel | None, question: dict[str, Any]) -> Question:
         """The initial question."""
-        number = question.setdefault("number", 0)
+        number = question.setdefault("image_index", 0)
         size = self._lab.examples[number].size
         defaults = {"window": max(1, min(size) // 8), "stride": max(1, min(size) // 16)}
         question["target"] = target_id(question.get("target"), self._lab.names)
@@ -225,16 +228,19 @@ class VRFExplorer(Explorer):
             changes.setdefault("threshold", None)
         if changes.get("layer", before.layer) != before.layer:
             changes = {"target": None, "quantity": "logit"} | changes
-        moved = {"pixel", "number"} & changes.keys()
+        moved = {"pixel", "image_index"} & changes.keys()
         pins = changes.pop("pins", [] if moved else self.pins)
-        if changes.get("number", before.number) != before.number and "pixel" not in changes:
-            size = self._lab.examples[changes["number"]].size
+        if (
+            changes.get("image_index", before.image_index) != before.image_index
+            and "pixel" not in changes
+        ):
+            size = self._lab.examples[changes["image_index"]].size
             inside = all(p < n for p, n in zip(before.pixel, size))
             changes["pixel"] = before.pixel if inside else middle_unit(size)
         asked = replace(before, **changes)
         self._lab.check(asked)
         self.question, self.pins = asked, [pixel_of(pin) for pin in pins]
-        shown = [(q.number, q.layer, self._rows(q)) for q in (before, asked)]
+        shown = [(q.image_index, q.layer, self._rows(q)) for q in (before, asked)]
         if shown[0] != shown[1]:
             self._viewer.show_scene(self._scene())
         if before.computed != asked.computed:
@@ -289,7 +295,7 @@ class VRFExplorer(Explorer):
     def _on_file(self, name: str, content: bytes) -> None:
         """Show an image file that the user added. The viewer calls this with the lock."""
         try:
-            self._ask({"number": self._lab.examples.add(name, content)})
+            self._ask({"image_index": self._lab.examples.add(name, content)})
         except ValueError as error:
             self._viewer.show_problem(str(error))
 

@@ -21,7 +21,9 @@ def save_explorer(explorer: "VRFExplorer", path: Path, title: str) -> None:
     """Write a file whose suffix says its form; see `VRFExplorer.save`."""
     if path.suffix == ".html":
         if not explorer.has_fields:
-            raise ValueError(f"{path}: no valid field was computed, so there is nothing to save")
+            raise ValueError(
+                f'{path}: no valid field was computed, so there is nothing to save: call ask(method="exact").wait() first'
+            )
         path.write_text(whole_page(explorer.page_part(), title), encoding="utf-8")
     elif path.suffix in (*PICTURES, ".npz"):
         path.write_bytes(saved_bytes(explorer, path.suffix))

@@ -1,7 +1,7 @@
 """What an explorer knows: networks, images, atlases, and the answers of other methods.
 
-This is the explorer without its widget. All methods are called with the explorer's lock, except for
-`streams`, whose iterators run in the background.
+This is the explorer without its widget. The explorer holds its lock while it changes or shows what is
+kept here; `stream` and `find_layers` run in the background without it.
 """
 
 from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ class Laboratory:
 
     def example(self, question: Question) -> Example:
         """The image of a question."""
-        return self.examples[question.number]
+        return self.examples[question.image_index]
 
     def check(self, question: Question) -> None:
         """Raise ValueError if the question does not fit its image."""
@@ -102,7 +102,6 @@ class Laboratory:
             question=question,
             target=field.target,
             logit=field.score,
-            classes=len(self.names),
             field=field.discrepancy,
             radius=field.radius(),
             evaluated=field.evaluated,
@@ -131,7 +130,9 @@ class Laboratory:
     ) -> tuple[Int[Tensor, "best rows columns"], Float[Tensor, "best rows columns"]] | None:
         """The likeliest classes at each unit that an atlas keeps and their probabilities; None for
         a hidden layer, and if the network has not been run."""
-        return None if question.layer is not None else self._study(question).atlases.bests(title)
+        return (
+            None if question.layer is not None else self._study(question).atlases.likeliest(title)
+        )
 
     def prediction(self, question: Question, title: str) -> UInt8[Tensor, "height width"] | None:
         """The class ids that a network predicts, in the size of the image; None for a hidden layer,
@@ -163,7 +164,7 @@ class Laboratory:
 
     def prepare(self, question: Question) -> None:
         """Forget what is not worth its memory now that the question is another one."""
-        current = question.number, question.layer
+        current = question.image_index, question.layer
         study, others = self._study(question), dict(self._studies)
         others.pop(current)
         for other in others.values():
@@ -196,13 +197,15 @@ class Laboratory:
 
     def find_layers(self) -> None:
         """Find the submodules whose output is a map, in each network."""
+        layers: dict[str, int] = {}
         for model in self._models.values():
             found = layers_with_maps(model, self.examples[0].image)
             for name, (channels, *_) in found.items():
-                self.layers[name] = max(channels, self.layers.get(name, 0))
+                layers[name] = max(channels, layers.get(name, 0))
+        self.layers = layers
 
     def _study(self, question: Question) -> _Study:
-        key = number, layer = question.number, question.layer
+        key = number, layer = question.image_index, question.layer
         if key not in self._studies:
             network = partial(self._network, layer)
             self._studies[key] = _Study(Atlases(network, self.examples[number].image), {})

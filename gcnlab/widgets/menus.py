@@ -11,8 +11,14 @@ from gcnlab.receptive.settings import QUANTITIES
 from gcnlab.widgets.laboratory import Laboratory
 from gcnlab.widgets.question import METHODS, Question
 
-FILL_NAMES = {0.0: "grey", "mean": "mean colour", "blur": "blurred", "noise": "noise"}
-"""Value of `fill` → its name in the menu. 0 is the mean colour of ImageNet."""
+FILL_NAMES = {
+    0.0: "mean of the data set",
+    "mean": "mean of the image",
+    "blur": "blurred image",
+    "noise": "noise",
+}
+"""Value of `fill` → its name in the menu. 0 is the mean of the data set by which the image is
+normalised."""
 LAYERS = 60
 """Number of layers in the menu, at most: those of the greatest depth that has so few, and those above
 them. `ask(layer=…)` accepts all."""
@@ -40,16 +46,16 @@ def controls(question: Question, lab: Laboratory) -> list[dict[str, Any]]:
     found = [
         {"name": "method", "label": "fields", "options": _pairs(METHODS), "several": True},
         {"name": "target", **_targets(question, lab)},
-        {"name": "quantity", "label": "of the", "options": [[q, q] for q in QUANTITIES]},
-        {"name": "window", "label": "occluder", "min": 1, "max": largest},
+        {"name": "quantity", "label": "quantity", "options": [[q, q] for q in QUANTITIES]},
+        {"name": "window", "label": "occluder size", "min": 1, "max": largest},
         {"name": "stride", "label": "stride", "min": 1, "max": largest},
-        {"name": "fill", "label": "filled with", "options": _pairs(fills)},
+        {"name": "fill", "label": "occluder fill", "options": _pairs(fills)},
     ]
     if question.layer is not None:  # it has no margin and no probability
         found = [control for control in found if control["name"] != "quantity"]
     if names := _layers(question, lab):
-        layers = [[None, "logits"], *([name, name] for name in names)]
-        found.insert(1, {"name": "layer", "label": "at", "options": layers})
+        layers = [[None, "output (logits)"], *([name, name] for name in names)]
+        found.insert(1, {"name": "layer", "label": "layer", "options": layers})
     return found
 
 
@@ -65,13 +71,13 @@ def _layers(question: Question, lab: Laboratory) -> list[str]:
 def _targets(question: Question, lab: Laboratory) -> dict[str, Any]:
     if question.layer is None:
         options = [[None, "as predicted"], *([i, name] for i, name in enumerate(lab.names))]
-        label, word = "class", "class"
+        label = "class"
     else:
         channels = lab.layers.get(question.layer, 0)
         options = [[None, "the strongest"], *([i, f"{i}"] for i in range(channels))]
-        label, word = "channel", "channel"
+        label = "channel"
     if question.target is not None and question.target >= len(options) - 1:
-        options.append([question.target, f"{word} {question.target}"])
+        options.append([question.target, f"{label} {question.target}"])
     return {"label": label, "options": options}
 
 

@@ -76,7 +76,7 @@ function render({ model, el }) {
     frame.setAttribute(
       "aria-label",
       `${model.get("title")}.${place} Arrow keys move the pixel, with Shift by ten pixels. ` +
-        "Plus and minus change the object's size, R rotates it.",
+        "Plus and minus change the object's size. For shapes, R rotates the object.",
     );
     facts.replaceChildren();
     for (const [name, value] of model.get("facts")) {

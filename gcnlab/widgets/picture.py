@@ -19,8 +19,8 @@ class Picture(anywidget.AnyWidget):
     """A picture with outlines, a red dot at the selected pixel, and a few facts below.
 
     A click, a drag or the arrow keys (with Shift by ten pixels) move the dot. `pixel` is the exact
-    (row, column) at any size of the picture. The mouse wheel or the keys + and − ask for a larger or
-    a smaller object; with Shift, or with the keys R and Shift+R, to rotate it.
+    (row, column) at any size of the picture. The mouse wheel, or + and −, asks for a larger or
+    smaller object. The wheel with Shift, or R and Shift+R, asks to rotate it.
 
     Attributes:
         title: text above the picture.

@@ -1,6 +1,5 @@
 """An explorer that consists of rows of pictures (`gcnlab.widgets.picture`)."""
 
-from collections.abc import Callable
 from itertools import chain
 
 from gcnlab.widgets.base import Explorer, describe
@@ -47,13 +46,3 @@ class PictureExplorer(Explorer):
                 return
             self._latest = picture.moment
             self._move(pixel)
-
-    def _progress_of(self, picture: Picture, check: Callable[[], None]) -> Callable[[float], None]:
-        """Return a function that shows progress in a picture, unless there is a newer request."""
-
-        def on_progress(share: float) -> None:
-            with self.lock:
-                check()
-                picture.progress = share
-
-        return on_progress

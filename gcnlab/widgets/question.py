@@ -18,7 +18,7 @@ METHODS = {
 }
 """Method → its name in the menu."""
 SUITED = "suited"
-"""The view that suits each method."""
+"""Name of the setting that shows each method in the view that suits it."""
 SUITED_VIEWS = {"gradient": "heat", "integrated": "heat", "theoretical": "contour"}
 """Method → the view that suits it, if it is not the region. A gradient has no region worth its name: it
 is large at single pixels all over the image."""
@@ -43,7 +43,7 @@ class Question:
             baseline of integrated gradients.
         agreement: the agreement at which drill-down stops, in (0, 1].
         view: "region", "contour", "heat", "prediction", or "suited" to the method.
-        number: of the picture, from 0 on.
+        image_index: index of the image, from 0.
         layer: path of the submodule whose units are asked for; None means the logits.
 
     Raises:
@@ -63,7 +63,7 @@ class Question:
     agreement: int | float = 0.95
     view: str = SUITED
     quantity: str = "logit"
-    number: int = 0
+    image_index: int = 0
     layer: str | None = None
 
     def __post_init__(self):

@@ -27,17 +27,17 @@ from gcnlab.widgets.picture import Picture
 from gcnlab.widgets.pictures import PictureExplorer
 from gcnlab.widgets.question import METHODS, Question, target_id
 from gcnlab.widgets.session import Answer
-from gcnlab.widgets.sized_answers import Found, Networks
+from gcnlab.widgets.sized_answers import AnswerAndPrediction, ResizeNetworks
 from gcnlab.widgets.sized_pictures import field_traits, prediction_traits, stills
 from gcnlab.widgets.sizes import Sized, Sizes
 from gcnlab.widgets.sliders import ObjectSliders
 from gcnlab.widgets.stage import PhotoObject, Stage, photo_stage, shape_stage
 from gcnlab.widgets.worker import take_turns
 
-TURN = 15
+DEGREES_PER_NOTCH = 15
 """Degrees by which one notch of the mouse wheel with Shift rotates a shape."""
 
-Result = tuple[Sized, str, Found | Exception | None]
+Result = tuple[Sized, str, AnswerAndPrediction | Exception | None]
 """A size, the title of a network, and what it has answered; an exception if it failed, and None if it
 has finished."""
 
@@ -53,8 +53,8 @@ class ResizeExplorer(PictureExplorer):
     wheel, or + and −, changes its size; with Shift, or R, it rotates a shape.
 
     When the current answers are complete, those of other sizes are computed ahead
-    (`gcnlab.widgets.sizes`), and are shown at once when they are asked for. Of a size between them,
-    the nearest is shown, with its name, until the exact answer follows.
+    (`gcnlab.widgets.sizes`), and appear without delay when they are asked for. Of a size between
+    them, the nearest is shown, with its name, until the exact answer follows.
 
     Args:
         models: title → network trained on Shapes, or on the classes of `labels`. The explorer works
@@ -110,10 +110,10 @@ class ResizeExplorer(PictureExplorer):
                 ground = textured_ground(image_size, image_size, background)
             labels = VOC_ANIMALS if labels is None else labels
             self._stage = photo_stage(cutout, kind, size, ground, labels)
-        self._networks = Networks(
+        self._networks = ResizeNetworks(
             models, normalization or Normalization(), self._stage.labels, self._stage.source
         )
-        for name in ("layer", "number"):
+        for name in ("layer", "image_index"):
             if name in question:
                 raise ValueError(f"{name} is for VRFExplorer: leave it out")
         side = min(self._stage.size)
@@ -123,7 +123,9 @@ class ResizeExplorer(PictureExplorer):
         self._sizes = Sizes(self._stage, list(models))
         super().__init__()
         self.pictures = {title: Picture(self.lock, title=title) for title in models}
-        self.predicted = {title: Picture(self.lock, title="prediction") for title in models}
+        self.predicted = {
+            title: Picture(self.lock, title=f"{title}: prediction") for title in models
+        }
         for picture in (*self.pictures.values(), *self.predicted.values()):
             picture.observe(self._on_pixel, "pixel")
             picture.observe(self._on_steps, ["grown", "turned"])
@@ -160,7 +162,7 @@ class ResizeExplorer(PictureExplorer):
         with self.lock:
             self._stage = self._stage.changed(**changes)
             self._sliders.show(self._stage)
-            if not self._sizes.fit(self._stage):
+            if not self._sizes.matches(self._stage):
                 self._sizes = Sizes(self._stage, self._networks.titles)
             sized = self._sized = self._sizes.at(self.item.size)
             sized.errors.clear()
@@ -186,7 +188,7 @@ class ResizeExplorer(PictureExplorer):
         Raises:
             TimeoutError: it takes longer than `timeout`.
         """
-        self._worker.wait(timeout, rest=ahead)
+        self._worker.wait(timeout, follow_up=ahead)
         return self
 
     @property
@@ -228,27 +230,27 @@ class ResizeExplorer(PictureExplorer):
         Args:
             path: the file; its suffix chooses GIF (.gif) or APNG (.png, .apng).
             sizes: sizes of the object, in pixels; None for those that are computed ahead.
-            seconds: time of one turn, there and back.
+            seconds: duration of one cycle, in which the object grows and shrinks.
 
         Raises:
-            ValueError: the suffix is another one, `seconds` is not positive, there is no size, or
+            ValueError: the suffix is unknown, `seconds` is not positive, there is no size, or
                 there is no field at one of them.
         """
         check_animation(path, seconds)
-        answered = self._answered(self._sizes.grid if sizes is None else sizes)
+        answered = self._answered(self._sizes.ahead_sizes if sizes is None else sizes)
         titles, labels = self._networks.titles, self._stage.labels
         frames = [
             draw_frame(
                 stills(sized, titles, labels, self._view),
                 f"{labels.names[sized.kind]}, {sized.size:.0f} px",
-                self._measured(answered[0].answers[titles[0]]),
+                self._footnote(answered[0].answers[titles[0]]),
             )
             for sized in answered
         ]
         save_animation(path, frames, seconds)
 
-    def _measured(self, answer: Answer) -> str:
-        """What the field of an answer is, if it is not the valid field, and what its region is."""
+    def _footnote(self, answer: Answer) -> str:
+        """The footnote of the animation: the method if it is not valid, the region and the occluder."""
         method = self.question.method
         texts = [] if method == "exact" else [f"field: {METHODS[method]}"]
         texts += [f"{name}: {text}" for name, text in answer.measure_facts if name == "region"]
@@ -298,7 +300,7 @@ class ResizeExplorer(PictureExplorer):
         self, sized: Sized, titles: list[str], check: Callable[[], None]
     ) -> Iterator[Result]:
         """The answers for a size; first come the predictions of all models, then their fields."""
-        streams = {title: self._ask(sized, title, check) for title in titles}
+        streams = {title: self._stream(sized, title, check) for title in titles}
         for title, result in take_turns(streams):
             yield sized, title, result
 
@@ -309,7 +311,9 @@ class ResizeExplorer(PictureExplorer):
             if sized.pixel is not None:
                 yield from self._results(sized, self._networks.titles, check)
 
-    def _ask(self, sized: Sized, title: str, check: Callable[[], None]) -> Iterator[Found]:
+    def _stream(
+        self, sized: Sized, title: str, check: Callable[[], None]
+    ) -> Iterator[AnswerAndPrediction]:
         def on_progress(share: float) -> None:
             with self.lock:
                 check()
@@ -366,8 +370,10 @@ class ResizeExplorer(PictureExplorer):
         )
 
     def _show_ahead(self) -> None:
-        known, count = len(self._sizes.computed), len(self._sizes.grid)
-        self._ahead.value = f"{known} of {count} sizes are computed ahead and shown at once."
+        known, count = len(self._sizes.computed), len(self._sizes.ahead_sizes)
+        self._ahead.value = (
+            f"{known} of {count} sizes are computed ahead; these appear without delay."
+        )
 
     def _on_steps(self, change: dict) -> None:
         """Follow the mouse wheel and the keys over a picture."""
@@ -376,7 +382,7 @@ class ResizeExplorer(PictureExplorer):
             if change["name"] == "grown":
                 self.change(size=self._sizes.next_in_grid(self.item.size, steps))
             elif "angle" in self._stage.values:
-                self.change(angle=(self.item.angle + TURN * steps) % 360)
+                self.change(angle=(self.item.angle + DEGREES_PER_NOTCH * steps) % 360)
 
     def _move(self, pixel: tuple[int, int]) -> None:
         (row, column), before = self.item.center, self.question.pixel

@@ -40,7 +40,6 @@ class Answer:
         question: the question.
         target: the class, from the prediction or the question.
         logit: the logit of the class at the unit.
-        classes: number of classes of the model.
         field: the field; None if it is not computed yet.
         region: the mask of the region; None if it is not computed yet.
         radius: root mean square distance of the field from the unit, in pixels; NaN if the field is
@@ -59,7 +58,6 @@ class Answer:
     question: Question
     target: int
     logit: float
-    classes: int
     field: Float[Tensor, "height width"] | None = None
     region: Bool[Tensor, "height width"] | None = None
     radius: float | None = None
@@ -142,7 +140,7 @@ class Session:
         return self._graph
 
     @property
-    def traceable(self) -> bool:
+    def has_graph(self) -> bool:
         """Whether the model's graph has been recorded."""
         return self._graph is not None
 
@@ -195,7 +193,6 @@ class Session:
             question=question,
             target=target,
             logit=logits[(target, *unit)].item(),
-            classes=len(logits),
             unit=unit,
             map_size=None if map_size == image_size else map_size,
             best=(ids.tolist(), shares.tolist()),

@@ -15,11 +15,11 @@ from gcnlab.widgets.question import Question
 from gcnlab.widgets.session import Answer, Session, private_copy
 from gcnlab.widgets.sizes import Sized
 
-Found = tuple[Answer, UInt8[Tensor, "height width"]]
+AnswerAndPrediction = tuple[Answer, UInt8[Tensor, "height width"]]
 """An answer, and the class ids that the network predicts."""
 
 
-class Networks:
+class ResizeNetworks:
     """The networks of the resize explorer.
 
     Args:
@@ -42,7 +42,7 @@ class Networks:
 
     def answers(
         self, title: str, sized: Sized, question: Question, on_progress: Callable[[float], None]
-    ) -> Iterator[Found]:
+    ) -> Iterator[AnswerAndPrediction]:
         """Yield answers of one network that improve, each with its prediction.
 
         Args:
@@ -62,7 +62,7 @@ class Networks:
             if prediction is None:
                 logits = session.occlusion.score_map
                 prediction = self._prediction(logits, tuple(sized.mask.shape))
-            if session.traceable:
+            if session.has_graph:
                 self._graphs[title] = session.graph
             yield answer, prediction
 

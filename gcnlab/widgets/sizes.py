@@ -1,7 +1,7 @@
 """The object of the resize explorer at several sizes, with the answers of the networks.
 
 A network needs a fraction of a second for the field of the object's centre. So the explorer computes
-it for a grid of sizes ahead, at the object's present place and angle, and shows these sizes at once.
+it for a number of sizes ahead, at the object's present place and angle, and shows them without delay.
 Of a size between them, it shows the nearest until the exact answer is there.
 
 Only the field of the centre is computed, because it is the one that is shown. An atlas
@@ -23,11 +23,11 @@ from gcnlab.receptive import coverage
 from gcnlab.widgets.session import Answer
 from gcnlab.widgets.stage import Stage
 
-GRID = 13
+AHEAD = 13
 """Number of sizes that are computed ahead, over the range of the slider."""
 
-KEPT = GRID + 3
-"""Number of sizes that are kept: those of the grid, and the last others that were asked for."""
+KEPT = AHEAD + 3
+"""Number of sizes that are kept: those ahead, and the last others that were asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Sized:
         answers: title of a network → its answer for the centre.
         predictions: title → class ids.
         errors: title → why there is no answer.
-        done: titles of the networks whose answer is exact.
+        done: titles of the networks that have finished.
     """
 
     size: float
@@ -79,22 +79,22 @@ class Sizes:
         titles: the titles of the networks.
 
     Attributes:
-        grid: the sizes to compute ahead, ascending.
+        ahead_sizes: the sizes to compute ahead, ascending.
     """
 
     def __init__(self, stage: Stage, titles: list[str]):
         self._stage, self._titles = stage, titles
         self._kept: dict[float, Sized] = {}
         least, most = stage.ranges["size"]
-        self.grid = sorted({float(round(size)) for size in np.linspace(least, most, GRID)})
+        self.ahead_sizes = sorted({float(round(size)) for size in np.linspace(least, most, AHEAD)})
 
-    def fit(self, stage: Stage) -> bool:
+    def matches(self, stage: Stage) -> bool:
         """Whether a stage shows the same object, apart from its size."""
-        own, other = (one.changed(size=self.grid[0]).item for one in (self._stage, stage))
+        own, other = (one.changed(size=self.ahead_sizes[0]).item for one in (self._stage, stage))
         return own == other
 
     def at(self, size: float) -> Sized:
-        """What is known of a size; a new drawing if that is nothing."""
+        """The object at a size, with the answers that are kept; newly drawn if none are."""
         return self._kept.get(size) or self.drawn(size)
 
     def drawn(self, size: float) -> Sized:
@@ -108,19 +108,21 @@ class Sizes:
         """Keep what is known of a size, and drop the oldest of those that are not in the grid."""
         self._kept.pop(sized.size, None)
         self._kept[sized.size] = sized
-        others = [size for size in self._kept if size not in self.grid]
-        for size in others[: -(KEPT - GRID)]:
+        others = [size for size in self._kept if size not in self.ahead_sizes]
+        for size in others[: -(KEPT - AHEAD)]:
             del self._kept[size]
 
     def complete(self, sized: Sized) -> bool:
-        """Whether every network has answered exactly or has failed."""
+        """Whether every network has finished or has failed."""
         return all(title in sized.done or title in sized.errors for title in self._titles)
 
     @property
     def computed(self) -> list[float]:
         """The sizes of the grid for which every network has answered or failed."""
         return [
-            size for size in self.grid if size in self._kept and self.complete(self._kept[size])
+            size
+            for size in self.ahead_sizes
+            if size in self._kept and self.complete(self._kept[size])
         ]
 
     def ahead(self, size: float) -> list[float]:
@@ -128,12 +130,14 @@ class Sizes:
         the others; in each of these steps, those that are nearest to `size` first."""
         order = []
         for step in (4, 2, 1):
-            order += sorted(set(self.grid[::step]) - set(order), key=lambda own: abs(own - size))
+            order += sorted(
+                set(self.ahead_sizes[::step]) - set(order), key=lambda own: abs(own - size)
+            )
         known = self.computed
         return [own for own in order if own not in known]
 
     def nearest(self, title: str, size: float) -> Sized | None:
-        """The nearest size for which a network has answered exactly, the smaller one of two that
+        """The nearest size for which a network has finished, the smaller one of two that
         are equally near; None if there is none."""
         known = [sized for sized in self._kept.values() if title in sized.done]
         return min(known, key=lambda own: (abs(own.size - size), own.size), default=None)
@@ -142,10 +146,10 @@ class Sizes:
         """The size of the grid that is some steps above a size, or below for a negative number; the
         last one if there are fewer."""
         if steps > 0:
-            number = bisect_right(self.grid, size) + steps - 1
+            number = bisect_right(self.ahead_sizes, size) + steps - 1
         else:
-            number = bisect_left(self.grid, size) + steps
-        return self.grid[min(max(number, 0), len(self.grid) - 1)]
+            number = bisect_left(self.ahead_sizes, size) + steps
+        return self.ahead_sizes[min(max(number, 0), len(self.ahead_sizes) - 1)]
 
 
 def centre_pixel(mask: Bool[Tensor, "height width"]) -> tuple[int, int]:

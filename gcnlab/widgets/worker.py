@@ -25,7 +25,7 @@ class LatestWorker:
     it submits a job never sees an older result afterwards. A job that takes long between two
     results calls `check`, which raises `Cancelled` if there is a newer job.
 
-    A job can have a `rest`, which is work that nobody waits for yet. It starts when the job is
+    A job can have a follow-up, which is work that nobody waits for yet. It starts when the job is
     finished and stops at a newer job. Its results are passed to `show`, too.
 
     Args:
@@ -49,15 +49,15 @@ class LatestWorker:
         self._show, self._fail, self._finish = show, fail, finish
         self._changed = threading.Condition(lock or threading.RLock())
         self._waiting: tuple[Job, Job] | None = None
-        self._busy = self._resting = self._closed = False
+        self._busy = self._following_up = self._closed = False
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Job, rest: Job = lambda check: ()) -> int:
+    def submit(self, job: Job, follow_up: Job = lambda check: ()) -> int:
         """Run `job` when the running job has stopped; a job that is still waiting is dropped.
 
         Args:
             job: the job.
-            rest: what is done after it, unless there is a newer job.
+            follow_up: another job that is done after it, unless there is a newer one.
 
         Returns:
             The generation of the job.
@@ -69,7 +69,7 @@ class LatestWorker:
             if self._closed:
                 raise RuntimeError("the explorer is closed: create a new one")
             self.generation += 1
-            self._waiting = job, rest
+            self._waiting = job, follow_up
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="gcnlab", daemon=True)
                 self._thread.start()
@@ -80,7 +80,7 @@ class LatestWorker:
 
     @property
     def idle(self) -> bool:
-        """Whether all jobs are finished and shown; the rest of the latest may be running."""
+        """Whether all jobs are finished and shown; the follow-up of the latest may still be running."""
         return not self._busy and self._waiting is None
 
     @property
@@ -88,19 +88,19 @@ class LatestWorker:
         """Whether the thread is running."""
         return self._thread is not None and self._thread.is_alive()
 
-    def wait(self, timeout: int | float | None = None, rest: bool = False) -> None:
+    def wait(self, timeout: int | float | None = None, follow_up: bool = False) -> None:
         """Wait until the latest job is finished.
 
         Args:
             timeout: limit in seconds; None waits without a limit.
-            rest: wait until its rest is finished, too.
+            follow_up: wait until its follow-up is finished, too.
 
         Raises:
             TimeoutError: the job takes longer.
         """
 
         def finished() -> bool:
-            return self._closed or (self.idle and not (rest and self._resting))
+            return self._closed or (self.idle and not (follow_up and self._following_up))
 
         with self._changed:
             if not self._changed.wait_for(finished, timeout):
@@ -119,16 +119,16 @@ class LatestWorker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._busy = self._resting = False
+                self._busy = self._following_up = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._waiting is not None or self._closed)
                 if self._closed:
                     return
-                (job, rest), self._waiting, self._busy = self._waiting, None, True
+                (job, follow_up), self._waiting, self._busy = self._waiting, None, True
                 generation = self.generation
-            self._work(job, rest, generation)
+            self._work(job, follow_up, generation)
 
-    def _work(self, job: Job, rest: Job, generation: int) -> None:
+    def _work(self, job: Job, follow_up: Job, generation: int) -> None:
         def check() -> None:
             if generation != self.generation:
                 raise Cancelled
@@ -144,9 +144,9 @@ class LatestWorker:
             with self._changed:
                 check()
                 self._finish(generation)
-                self._busy, self._resting = False, True
+                self._busy, self._following_up = False, True
                 self._changed.notify_all()
-            show_all(rest)
+            show_all(follow_up)
         except Cancelled:
             pass
         except Exception as error:

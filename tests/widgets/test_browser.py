@@ -257,7 +257,7 @@ class Viewer:
             region = field.region(threshold, rule).numpy()
             painted = np.array(canvases.nth(number).evaluate(MIDDLES, list(IMAGE.shape[1:]))) > 160
             assert (painted == region)[seen].all(), f"{name} is not that of {pixel}"
-            assert own["image"] == f"{math.floor(100 * region.mean() + 0.5)} %"
+            assert own["image covered"] == f"{math.floor(100 * region.mean() + 0.5)} %"
             assert own["radius"] == f"{math.floor(field.radius() + 0.5)} px"
             assert own[head] == f"{field.score:.2f}"
 
@@ -348,7 +348,7 @@ def test_the_keyboard_moves_pins_and_releases(viewer):
 
 def test_threshold_and_rule(viewer):
     viewer.point(0, 20, 20)
-    slider = viewer.control("slider", "share")
+    slider = viewer.control("slider", "threshold")
     slider.focus()
     viewer.page.keyboard.press("ArrowLeft")
     viewer.check((20, 20), 0.75)
@@ -360,7 +360,7 @@ def test_threshold_and_rule(viewer):
 
 def test_every_control_has_a_name_and_is_reached_by_tab(viewer):
     viewer.point(0, 20, 20)
-    controls = {"view": "combobox", "region": "combobox", "share": "slider", "Pin": "button"}
+    controls = {"view": "combobox", "region": "combobox", "threshold": "slider", "Pin": "button"}
     for name, role in (controls | {"side by side": "checkbox"}).items():
         assert viewer.control(role, name).count() == 1, name
     viewer.control("combobox", "view").focus()
@@ -419,7 +419,7 @@ def test_another_occluder_and_method_in_jupyterlab(page):
     viewer.check_at_last((24, 40))
     viewer.control("slider", "stride").focus()
     page.keyboard.press("End")  # the largest stride, and an occluder as large
-    viewer.control("slider", "occluder").focus()
+    viewer.control("slider", "occluder size").focus()
     while page.locator("label.window output").inner_text() != "8 px":
         page.keyboard.press("ArrowLeft")
     viewer.control("slider", "stride").focus()
@@ -462,10 +462,10 @@ def test_a_hidden_layer_in_jupyterlab(page):
     viewer = Viewer(page, "float32")
     viewer.release()
     viewer.point(0, 24, 40)
-    viewer.control("combobox", "at").select_option("conv")
+    viewer.control("combobox", "layer").select_option("conv")
     page.locator(".facts th", has_text="channel").wait_for()
     viewer.check_at_last((24, 40), head="activation")
-    viewer.control("combobox", "at").select_option("logits")
+    viewer.control("combobox", "layer").select_option("output (logits)")
     page.locator(".facts th", has_text="class").first.wait_for()
     viewer.check_at_last((24, 40))
 

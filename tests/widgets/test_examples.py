@@ -36,7 +36,7 @@ def test_several_images(tmp_path):
         False,
         True,
     ]
-    with pytest.raises(ValueError, match="picture 3 is outside 0 … 2"):
+    with pytest.raises(ValueError, match="image_index 3 is out of range: there are 3 images"):
         examples[3]
 
 

@@ -194,7 +194,7 @@ def test_controls_change_the_question(explore, sent):
     assert explorer.question.threshold == 0.5
     assert explorer.question.target == 1
     assert (explorer.question.stride, explorer.question.window) == (12, 12)
-    assert kinds(sent, "atlas")[-1]["facts"]["occluder"] == "12 px every 12, class 1"
+    assert kinds(sent, "atlas")[-1]["facts"]["occluder"] == "12 px every 12, target 1"
     change(explorer, target=None)
     assert explorer.question.target is None
 
@@ -488,7 +488,7 @@ def test_a_list_of_pictures(sent):
     explorer = VRFExplorer({"model": Summing(3)}, images, window=8, stride=4, pixel=(40, 60)).wait()
     explorer._viewer._receive(None, {"kind": "ready", "view": "v"}, [])
     first = explorer.answer("model").field
-    change(explorer, number=1)
+    change(explorer, image_index=1)
     # The old one is outside: the pixel near the centre whose unit every atlas keeps.
     assert explorer.question.pixel == (16, 16)
     explorer.wait()
@@ -497,10 +497,10 @@ def test_a_list_of_pictures(sent):
     wanted = valid_field(Summing(3), images[1], (16, 16), window=8, stride=4, method="plain")
     assert torch.equal(explorer.answer("model").field, wanted.discrepancy)
     # The atlas of the first picture is still there.
-    explorer.ask(number=0, pixel=(40, 60))
+    explorer.ask(image_index=0, pixel=(40, 60))
     assert torch.equal(explorer.answer("model").field, first)
-    with pytest.raises(ValueError, match="picture 2 is outside 0 … 1"):
-        explorer.ask(number=2)
+    with pytest.raises(ValueError, match="image_index 2 is out of range: there are 2 images"):
+        explorer.ask(image_index=2)
     explorer.close()
 
 
@@ -510,12 +510,12 @@ def test_the_user_adds_a_picture(explore, sent, tmp_path):
     content = memoryview((tmp_path / "red.png").read_bytes())
     explorer._viewer._receive(None, {"kind": "file", "name": "red.png", "view": "v"}, [content])
     explorer.wait()
-    assert (explorer.question.number, explorer.example.title) == (1, "red")
+    assert (explorer.question.image_index, explorer.example.title) == (1, "red")
     assert explorer.answer("model 0").field.shape == (24, 32)
     message = {"kind": "file", "name": "notes.txt", "view": "v"}
     explorer._viewer._receive(None, message, [memoryview(b"hello")])
     assert "notes.txt: damaged, or not an image" in kinds(sent, "problem")[-1]["text"]
-    assert explorer.question.number == 1
+    assert explorer.question.image_index == 1
 
 
 def test_a_change_that_is_refused_is_told(explore, sent):

@@ -111,5 +111,5 @@ def test_a_picture_without_an_answer_is_dimmed_and_its_name_tells_the_keys(page)
     name = page.locator(".gcnlab-frame").get_attribute("aria-label")
     assert name == (
         "1×1. Row 30, column 20. Arrow keys move the pixel, with Shift by ten pixels. Plus and minus "
-        "change the object's size, R rotates it."
+        "change the object's size. For shapes, R rotates the object."
     )

@@ -191,9 +191,9 @@ def stuck(explorer):
 
 def test_sizes_computed_ahead_are_shown_at_once_as_a_new_explorer_shows_them(explorer):
     explorer.wait(ahead=True)
-    assert explorer._ahead.value == "13 of 13 sizes are computed ahead and shown at once."
+    assert explorer._ahead.value == "13 of 13 sizes are computed ahead; these appear without delay."
     grid = [16 + 4 * number for number in range(13)]
-    assert explorer._sizes.grid == grid
+    assert explorer._sizes.ahead_sizes == grid
     with stuck(explorer):
         for size in (grid[0], grid[5], grid[12]):
             explorer._sliders.inputs["size"].value = size
@@ -264,7 +264,7 @@ def test_the_current_size_comes_first_and_then_the_coarse_steps():
 
 
 def test_settings_of_the_other_explorer_are_refused():
-    for name, value in (("layer", "conv"), ("number", 1)):
+    for name, value in (("layer", "conv"), ("image_index", 1)):
         with pytest.raises(ValueError, match=f"{name} is for VRFExplorer"):
             ResizeExplorer({"small": Redness()}, image_size=64, **{name: value})
 

@@ -138,19 +138,19 @@ def test_close_ends_the_thread_and_shows_nothing_more(log):
 def test_the_rest_of_a_job_is_shown_and_only_waited_for_on_request(log):
     going_on = threading.Event()
 
-    def rest(check):
+    def follow_up(check):
         yield "first"
         going_on.wait(10)
         yield "last"
 
-    log.worker.submit(lambda check: ["answer"], rest)
+    log.worker.submit(lambda check: ["answer"], follow_up)
     log.worker.wait(10)
     assert log.worker.idle
     assert log.finished == [1]
     with pytest.raises(TimeoutError):
-        log.worker.wait(0.01, rest=True)
+        log.worker.wait(0.01, follow_up=True)
     going_on.set()
-    log.worker.wait(10, rest=True)
+    log.worker.wait(10, follow_up=True)
     assert log.shown == [(1, "answer"), (1, "first"), (1, "last")]
     assert log.finished == [1]
 
@@ -172,7 +172,7 @@ def test_a_newer_job_stops_the_rest_and_a_failed_rest_is_told(log):
     log.worker.submit(lambda check: ["old"], endless)
     assert begun.wait(10)
     log.worker.submit(lambda check: ["new"], failing)
-    log.worker.wait(10, rest=True)
+    log.worker.wait(10, follow_up=True)
     assert log.shown == [(1, "old"), (1, "rest"), (2, "new")]
     assert log.finished == [1, 2]
     assert log.failed == [(2, "no rest")]

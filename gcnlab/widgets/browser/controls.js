@@ -2,7 +2,7 @@
 // that need a kernel (gcnlab/widgets/menus.py).
 
 const VIEWS = [
-  ["suited", "suits the field"],
+  ["suited", "automatic"],
   ["region", "region"],
   ["contour", "contour"],
   ["heat", "heat map"],
@@ -27,7 +27,7 @@ class Controls {
     this._pictures();
     this._select("view", "view", VIEWS);
     this._select("rule", "region", RULES);
-    this._range("threshold", "", 0.05, 1, 0.05, "share");
+    this._range("threshold", "threshold", 0.05, 1, 0.05);
     for (const { name, label, options, several, min, max } of scene.controls || []) {
       if (several) this._several(name, label, options);
       else if (options) this._select(name, label, options);
@@ -67,9 +67,9 @@ class Controls {
     select.addEventListener("change", () => this.viewer.change(this._with(name, JSON.parse(select.value))));
   }
 
-  _range(name, text, min, max, step, spoken = text) {
+  _range(name, text, min, max, step) {
     const label = this._label(name, text);
-    const input = make("input", label, { type: "range", min, max, step, "aria-label": spoken });
+    const input = make("input", label, { type: "range", min, max, step, "aria-label": text });
     this.inputs[name] = input;
     this.inputs[`${name}-value`] = make("output", label);
     input.addEventListener("input", () => this.viewer.change(this._with(name, Number(input.value))));
@@ -105,13 +105,13 @@ class Controls {
     if (!viewer.kernel && titles.length < 2) return;
     const row = make("div", this.element, { class: "pictures" });
     const go = (step) => () =>
-      viewer.change({ number: (viewer.state.number + step + titles.length) % titles.length });
+      viewer.change({ image_index: (viewer.state.image_index + step + titles.length) % titles.length });
     if (titles.length > 1) {
       this.inputs.previous = make("button", row, { type: "button", "aria-label": "previous picture" }, "‹");
       this.inputs.previous.addEventListener("click", go(-1));
-      const select = (this.inputs.number = make("select", this._label("number", "picture", row)));
+      const select = (this.inputs.image_index = make("select", this._label("image_index", "picture", row)));
       fillOptions(select, titles.map((title, i) => [i, title]));
-      select.addEventListener("change", () => viewer.change({ number: Number(select.value) }));
+      select.addEventListener("change", () => viewer.change({ image_index: Number(select.value) }));
       this.inputs.next = make("button", row, { type: "button", "aria-label": "next picture" }, "›");
       this.inputs.next.addEventListener("click", go(1));
     }

@@ -16,7 +16,7 @@ class Facts {
     const { viewer } = this;
     const { hidden } = viewer.scene;
     const head = ["network", ...(hidden ? ["channel", "activation"] : ["class", "logit"])];
-    head.push(...(viewer.objects ? ["object"] : []), "image", "radius", ...(hidden ? [] : ["best classes"]));
+    head.push(...(viewer.objects ? ["object covered"] : []), "image covered", "radius", ...(hidden ? [] : ["best classes"]));
     const lines = [];
     for (const panel of viewer.flat) {
       viewer.selected.forEach((pixel, i) => {
@@ -92,7 +92,7 @@ class Facts {
     if (this._barKind === kind || !kind) return;
     this._barKind = kind;
     this.bar.replaceChildren();
-    const [low, high] = kind === "heat" ? ["0", "largest of the picture"] : ["more at B", "more at A"];
+    const [low, high] = kind === "heat" ? ["0", "largest value in the panel"] : ["more at B", "more at A"];
     make("span", this.bar, {}, low);
     const scale = make("span", this.bar, { class: "scale" });
     const stops = this.viewer.maps[kind].filter((_, i) => i % 15 === 0);

@@ -8,7 +8,7 @@ class Panel {
     const caption = make("figcaption", this.figure);
     make("b", caption, {}, viewer.scene.networks[network].title);
     if (viewer.scene.rows.length > 1) make("span", caption, {}, viewer.scene.rows[row].label);
-    this.state = make("span", caption, { class: "state" });
+    this.progressText = make("span", caption, { class: "state" });
     this.largest = make("span", caption, { class: "largest" });
     this.frame = make("div", this.figure, {
       class: "frame",
@@ -85,8 +85,8 @@ class Panel {
     const { busy = false, progress = 0, note = "", error = "" } = this.status;
     const missing = fields.some((found) => !found);
     this.figure.classList.toggle("pending", missing && !error);
-    const run = fields[0]?.evaluated < 1 ? `${percent(fields[0].evaluated)} of the windows` : "";
-    this.state.textContent = error ? "" : missing ? `computing … ${percent(progress)}` : run;
+    const run = fields[0]?.evaluated < 1 ? `${percent(fields[0].evaluated)} of the windows computed` : "";
+    this.progressText.textContent = error ? "" : missing ? `computing … ${percent(progress)}` : run;
     const [first, second] = fields.map((found) => found?.field);
     const shown = second ? first.minus(second) : this.viewer.viewOf(this.row) === "heat" ? first : null;
     this.largest.textContent = shown ? `largest ${shown.largest.toPrecision(2)}` : "";
@@ -95,8 +95,8 @@ class Panel {
     const at = this.viewer.selected.map(([row, column]) => `Row ${row}, column ${column}.`).join(" ");
     this.frame.setAttribute(
       "aria-label",
-      `${this.viewer.scene.networks[this.network].title}. ${at} Arrow keys move the pixel, with Shift ` +
-        "further. Enter pins it, Escape releases it.",
+      `${this.viewer.scene.networks[this.network].title}. ${at} Arrow keys move the pixel; with Shift ` +
+        "they move it further. Enter pins the pixel. Escape releases the last pin.",
     );
     this.frame.dataset.state = error ? "failed" : missing ? "missing" : busy ? "busy" : "done";
   }

@@ -10,20 +10,23 @@ function codeOf(viewer) {
     .filter(Boolean)
     .map((code) =>
       code
-        .replace("{pixel}", `(${pixel.join(", ")})`)
-        .replace("{threshold}", String(threshold))
-        .replace("{rule}", rule),
+        .replaceAll("{pixel}", `(${pixel.join(", ")})`)
+        .replaceAll("{threshold}", String(threshold))
+        .replaceAll("{rule}", rule),
     );
   const isImport = (line) => /^(import|from) /.test(line);
   const imports = new Set(codes.flatMap((code) => code.split("\n").filter(isImport)));
   const rest = codes.map((code) => code.split("\n").filter((line) => !isImport(line)).join("\n"));
-  return [[...imports].join("\n"), ...rest].join("\n\n");
+  if (!rest.length) return "";
+  const told = "# model: the network; image: its normalised input (channels, height, width)";
+  return [`${told}\n${[...imports].join("\n")}`, ...rest].join("\n\n");
 }
 
 // Show the code, and put it on the clipboard if the page may.
 async function copyCode(viewer) {
   const code = codeOf(viewer);
-  viewer.code.textContent = code || "No field is shown yet.";
+  if (!code) return viewer.tellUser("No field is shown yet, so there is no code.", true);
+  viewer.code.textContent = code;
   viewer.code.hidden = false;
   try {
     await navigator.clipboard.writeText(code);

@@ -112,7 +112,7 @@ class Viewer {
     this.tellUser("");
     clearTimeout(this._resting);
     const { pixel } = this.state;
-    this.kernel?.change("number" in changes ? changes : { pixel, ...changes });
+    this.kernel?.change("image_index" in changes ? changes : { pixel, ...changes });
   }
 
   // The field that one panel shows for a pixel, with its class and logit; null if it is not there yet.
@@ -191,7 +191,7 @@ class Viewer {
     return this._object.path;
   }
 
-  // A prediction as a picture: the classes' colours, half of the photograph's brightness.
+  // A prediction as a picture: 60 % of the class's colour and 40 % of the image's grey value.
   _coloured(classes) {
     const [height, width] = this.scene.size;
     const canvas = Object.assign(document.createElement("canvas"), { height, width });
