@@ -140,6 +140,19 @@ def boundary_and_interior_on_animals(runs: report.Runs) -> Rows:
     return _scores(5, "photos", runs)
 
 
+def fine_tuned_on_animals(runs: report.Runs) -> Rows:
+    """Table 5 after an epoch of fine-tuning, and the gain over the networks that it started from;
+    beside it, the gain of as many steps of the heads alone."""
+    rows = _scores(5, "photos-tuned", runs)
+    frozen, tuned = (paper_table(5, scale).cells for scale in ("photos", "photos-tuned"))
+    for row, before, after in zip(rows[1:], frozen, tuned):
+        longer = replace(before, config=replace(before.config, training=after.config.training))
+        old, *new = (report.by_seed(cell, runs) for cell in (before, after, longer))
+        gains = ([found[s]["miou"] - old[s]["miou"] for s in found] for found in new)
+        row += map(_mean_and_spread, gains)
+    return [[*rows[0], "gain in mIoU", "gain of the heads alone"], *rows[1:]]
+
+
 def other_heads_on_animals(runs: report.Runs) -> Rows:
     dense, stacks = (_scores(number, "photos", runs) for number in (2, 3))
     return [*dense, *(row for row in stacks if row not in dense)]
@@ -697,6 +710,7 @@ TABLES: dict[str, Callable[[report.Runs], Rows]] = {
         kernel_size_at_512_px,
         kernel_size_on_animals,
         boundary_and_interior_on_animals,
+        fine_tuned_on_animals,
         other_heads_on_animals,
         kernel_size_per_level,
         networks_for_photographs,

@@ -145,7 +145,8 @@ def verdicts(table: PaperTable, runs: Runs) -> list[Verdict]:
 
 
 def orderings(
-    runs: Runs, scales: Sequence[Scale] = ("mini", "quick", "large", "camvid", "photos")
+    runs: Runs,
+    scales: Sequence[Scale] = ("mini", "quick", "large", "camvid", "photos", "photos-tuned"),
 ) -> list[list[str]]:
     """All orderings of Tables 1 to 6 that were tested at one of the scales.
 

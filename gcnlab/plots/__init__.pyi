@@ -5,7 +5,7 @@ from .examples import plot_examples
 from .field_maps import plot_depth_profiles, plot_field_maps
 from .figure3 import plot_fields_at_scales
 from .kernels import plot_against_k, plot_kernels
-from .notebook import show
+from .notebook import picture_with_text, show
 from .object_size import plot_object_sizes
 from .pictures import draw_region, plot_fields, plot_label_maps, plot_mean_fields, plot_regions
 from .scores import plot_cost_and_score, plot_paper_and_ours, plot_score_against_learning_rate
@@ -24,6 +24,7 @@ __all__ = [
     "LiveLoss",
     "LivePredictions",
     "draw_region",
+    "picture_with_text",
     "plot_against_k",
     "plot_changes",
     "plot_class_iou",

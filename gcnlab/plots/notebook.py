@@ -35,7 +35,7 @@ def picture_with_text(picture: bytes, alt: str, kind: str = "png") -> dict[str, 
     Args:
         picture: the file.
         alt: its text alternative.
-        kind: format of the file: "png" or "webp".
+        kind: format of the file: "png", "webp" or "gif".
     """
     if not alt.strip():
         raise ValueError("alt is empty: a figure needs a text alternative that says what it shows")
