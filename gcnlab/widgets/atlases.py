@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gcnlab.annotations import Float, Int, Tensor, UInt8
+from gcnlab.annotations import Float, Int, Tensor
 from gcnlab.receptive import FieldAtlas
 from gcnlab.receptive.atlas_table import AtlasTable
 from gcnlab.receptive.settings import EVERY
@@ -17,6 +16,9 @@ from gcnlab.receptive.validfield import ValidField
 UNITS = 64
 """Number of units along the shorter side of the image that an atlas keeps, at most; for an image of
 more than 512 pixels, it keeps every eighth pixel."""
+
+OCCLUDERS = 5
+"""Number of occluders whose atlases are kept, apart from the current one."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,8 @@ class Atlases:
         """
         on_progress(0.0)
         key = (title, occluder)
-        if key not in self._atlases:
-            self._atlases[key] = self._new(title, occluder)
-        atlas, shown = self._atlases[key], None
+        atlas = self._atlases.pop(key, None) or self._new(title, occluder)
+        self._atlases[key], shown = atlas, None  # the latest is the last
         for share in atlas.steps():
             on_progress(share)
             if atlas.table.finest_step != shown and not atlas.complete:
@@ -93,11 +94,21 @@ class Atlases:
             every=next((every for every in EVERY if side <= UNITS * every), EVERY[-1]),
         )
 
-    def forget_unfinished(self, occluder: Occluder | None) -> None:
-        """Drop the atlases of other occluders that are not complete: each keeps the activations of
-        the clean image. None drops all that are not complete."""
-        kept = self._atlases.items()
-        self._atlases = {key: a for key, a in kept if a.complete or key[1] == occluder}
+    @property
+    def occluders(self) -> list[Occluder]:
+        """The occluders of which there are atlases, the one that was asked for last at the end."""
+        return list(dict.fromkeys(occluder for _, occluder in self._atlases))
+
+    def forget(self, occluder: Occluder | None) -> None:
+        """Drop the atlases of other occluders that are not complete, since each keeps the activations
+        of the clean image, and all but the last `OCCLUDERS` others. None drops all that are not
+        complete."""
+        others = [own for own in self.occluders if own != occluder][-OCCLUDERS:]
+        self._atlases = {
+            key: atlas
+            for key, atlas in self._atlases.items()
+            if key[1] == occluder or (atlas.complete and key[1] in others)
+        }
 
     def field(self, title: str, occluder: Occluder, pixel: tuple[int, int]) -> ValidField | None:
         """The field of the unit that is kept and is nearest to a pixel of the image; None if no
@@ -141,16 +152,21 @@ class Atlases:
                 return ids, shares
         return None
 
-    def prediction(self, title: str) -> UInt8[Tensor, "height width"] | None:
+    def prediction(self, title: str) -> Int[Tensor, "height width"] | None:
         """The class ids that a network predicts, in the size of the image, enlarged by nearest
         neighbour; None if it has not been run. (`gcnlab.predict` enlarges the logits, so its
         boundaries are smoother.)"""
         for (own, _), atlas in self._atlases.items():
             if own == title and atlas.prediction is not None:
-                ids = atlas.prediction[None, None].float()
-                size = tuple(self._image.shape[-2:])
-                return F.interpolate(ids, size, mode="nearest")[0, 0].to(torch.uint8)
+                return enlarged(atlas.prediction, tuple(self._image.shape[-2:]))
         return None
+
+
+def enlarged(
+    ids: Int[Tensor, "rows columns"], size: tuple[int, int]
+) -> Int[Tensor, "height width"]:
+    """Class ids in another size, by nearest neighbour."""
+    return F.interpolate(ids[None, None].double(), size, mode="nearest")[0, 0].long()
 
 
 def middle_unit(size: tuple[int, int]) -> tuple[int, int]:

@@ -25,7 +25,11 @@ DEFAULTS = {
 
 
 def field_code(
-    question: Question, method: str, size: tuple[int, int], map_size: tuple[int, int] | None
+    question: Question,
+    method: str,
+    size: tuple[int, int],
+    map_size: tuple[int, int] | None,
+    channels: int = 3,
 ) -> str:
     """The code that computes a field and its region, for `model` and `image`.
 
@@ -34,6 +38,7 @@ def field_code(
         method: one of the question's methods.
         size: (height, width) of the image.
         map_size: the size of the score map if it differs, else None.
+        channels: of the image.
 
     Returns:
         Lines of Python for a network `model` and its input `image`, in which "{pixel}", "{threshold}" and "{rule}" stand for these values of the
@@ -47,7 +52,8 @@ def field_code(
         lines.append(f"layer = receptive.HiddenLayer(model, {question.layer!r})")
         model = "layer"
     if method == "theoretical":
-        lines.append(f"field = gcnlab.theoretical_field({model}, {size})")
+        given = "" if channels == 3 else f", channels={channels}"
+        lines.append(f"field = gcnlab.theoretical_field({model}, {size}{given})")
         return "\n".join([*lines, f"top, bottom, left, right = field.box({unit})"])
     function, settings = FUNCTIONS[method]
     given = [_given(question, method, name) for name in settings]

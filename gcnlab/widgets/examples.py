@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from gcnlab.annotations import Float, Shaped, Tensor, UInt8
+from gcnlab.annotations import Float, Int, Tensor, UInt8
+from gcnlab.arguments import shown
+from gcnlab.datasets.labels import IGNORE
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.datasets.pictures import WHITE, read_image
 from gcnlab.receptive.unit import check_image
 
+LARGEST_ID = 65535
+"""Largest id of a label map, of two bytes."""
 KEPT = 8
 """Number of images that are kept in memory; others are read again."""
 
@@ -32,7 +36,7 @@ class Example:
     title: str
     image: Float[Tensor, "channels height width"]
     picture: UInt8[Tensor, "3 height width"]
-    labels: Shaped[Tensor, "height width"] | None = None
+    labels: Int[Tensor, "height width"] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,10 +66,14 @@ class Examples:
         labels: Any = None,
         normalization: Normalization | None = None,
     ):
-        single = isinstance(source, Tensor | str | Path) or _is_pair(source)
-        if single:
+        if isinstance(source, Tensor | str | Path) or _is_pair(source):
             source = [source]
-            pictures, labels = ([given] for given in (pictures, labels))
+            pictures, labels = (None if given is None else [given] for given in (pictures, labels))
+        if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+            raise ValueError(
+                f"image must be a tensor, a file, or a list or data set of them, not {shown(source)}: "
+                "gcnlab.datasets.read_image reads a file"
+            )
         if not len(source):
             raise ValueError("there is no image: give at least one")
         for name, given in (("picture", pictures), ("labels", labels)):
@@ -83,7 +91,8 @@ class Examples:
         """The image of a number, 0 … len − 1.
 
         Raises:
-            ValueError: the number is out of range, or the labels or the picture have another size.
+            ValueError: the number is out of range; the image, its picture or its labels have a wrong
+                type or size.
         """
         given = len(self._source)
         if not 0 <= number < len(self):
@@ -110,25 +119,28 @@ class Examples:
         ]
         return names + [example.title for example in self._added]
 
-    def add(self, name: str, content: bytes) -> int:
-        """Add the content of an image file, and return its number.
+    def add(self, name: str, content: bytes) -> tuple[int, bool]:
+        """Add the content of an image file.
 
         A picture whose longer side is longer than that of the first image is made smaller.
+
+        Returns:
+            Its number, and whether it was made smaller.
 
         Raises:
             ValueError: it is not a picture that can be read.
         """
-        name = Path(name).name
+        name = Path(name).name or "picture"
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / name
+            file = Path(folder, "picture")
             file.write_bytes(content)
             try:
-                picture = read_image(file, background=WHITE)
+                read = read_image(file, background=WHITE)
             except ValueError as error:
                 raise ValueError(str(error).replace(str(file), name)) from error
-        picture = smaller(picture, max(self[0].size))
+        picture = smaller(read, max(self[0].size))
         self._added.append(Example(Path(name).stem, self._normalize(picture), picture))
-        return len(self) - 1
+        return len(self) - 1, picture is not read
 
     def _example(self, number: int) -> Example:
         image, labels, picture = self._source[number], None, None
@@ -141,17 +153,50 @@ class Examples:
         if isinstance(image, str | Path):
             image = read_image(image, background=WHITE)
         if isinstance(image, Tensor) and image.dtype == torch.uint8:
+            _check_picture("image", image)
             picture = image if picture is None else picture
             image = self._normalize(image)
         check_image(image)
+        if picture is None:
+            if len(image) != 3:
+                raise ValueError(f"image has {len(image)} channels: give the picture to show, too")
+            picture = (self._normalize.invert(image.cpu()) * 255).round().to(torch.uint8)
+        _check_picture("picture", picture)
+        if labels is not None:
+            labels = _ids(labels)
         size = tuple(image.shape[-2:])
         for name, given in (("labels", labels), ("picture", picture)):
             if given is not None and tuple(given.shape[-2:]) != size:
                 found, wanted = ("×".join(map(str, s)) for s in (given.shape[-2:], size))
                 raise ValueError(f"{name} has {found} pixels, but the image has {wanted}")
-        if picture is None:
-            picture = (self._normalize.invert(image.cpu()) * 255).round().to(torch.uint8)
         return Example(self.titles[number], image, picture, labels)
+
+
+def _check_picture(name: str, picture: Any) -> None:
+    """Raise ValueError unless this is an RGB picture."""
+    if not isinstance(picture, Tensor):
+        raise ValueError(f"{name} must be a tensor (3, height, width), uint8, not {shown(picture)}")
+    if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3:
+        raise ValueError(
+            f"{name} must be RGB, uint8 (3, height, width), not {picture.dtype} "
+            f"{tuple(picture.shape)}"
+        )
+
+
+def _ids(labels: Any) -> Int[Tensor, "height width"]:
+    """The ids of a label map; negative ones, which other libraries use for void, become void.
+
+    Raises:
+        ValueError: it is not a map of ids, or an id is larger than 65535.
+    """
+    if not isinstance(labels, Tensor) or labels.ndim != 2 or labels.is_complex():
+        raise ValueError(f"labels must be a tensor (height, width) of ids, not {shown(labels)}")
+    ids = labels.cpu().long()
+    if not torch.equal(ids.to(labels.dtype), labels.cpu()):
+        raise ValueError("labels must be ids, which are whole numbers")
+    if ids.max() > LARGEST_ID:
+        raise ValueError(f"labels has the id {int(ids.max())}; the largest is {LARGEST_ID}")
+    return ids.masked_fill(ids < 0, IGNORE)
 
 
 def smaller(
@@ -172,6 +217,5 @@ def _is_pair(item: Any) -> bool:
     if not isinstance(item, tuple) or len(item) != 2:
         return False
     image, labels = item
-    return isinstance(image, Tensor) and (
-        labels is None or (isinstance(labels, Tensor) and labels.ndim == 2)
-    )
+    another = isinstance(labels, str | Path) or getattr(labels, "ndim", 0) == 3
+    return isinstance(image, Tensor | str | Path) and not another

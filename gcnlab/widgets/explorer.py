@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from gcnlab.annotations import Bool, Tensor
-from gcnlab.arguments import Pixel, pixel_of
+from gcnlab.arguments import Pixel, Whole, items, pixel_of, shown, whole
 from gcnlab.datasets.labels import LabelSet
 from gcnlab.datasets.normalization import Normalization
 from gcnlab.models.logits import check_network
@@ -24,7 +24,7 @@ from gcnlab.widgets.menus import controls, state_of
 from gcnlab.widgets.networks import network_of
 from gcnlab.widgets.page import page_part
 from gcnlab.widgets.question import METHODS, SUITED_VIEWS, Question, target_id
-from gcnlab.widgets.scene import pack_array, pack_best, pack_scene
+from gcnlab.widgets.scene import pack_best, pack_ids, pack_scene
 from gcnlab.widgets.session import Answer, private_copy
 from gcnlab.widgets.snapshot import Still
 from gcnlab.widgets.stills import stills_of
@@ -78,7 +78,7 @@ class VRFExplorer(Explorer):
 
     def __init__(
         self,
-        models: Mapping[str, nn.Module | str | Path] | Sequence[str],
+        models: Mapping[str, nn.Module | str | Path] | Sequence[str] | str | Any,
         image: Any,
         picture: Any = None,
         labels: Any = None,
@@ -88,11 +88,7 @@ class VRFExplorer(Explorer):
         pins: Sequence[Pixel] = (),
         **question,
     ):
-        if not models:
-            raise ValueError("models is empty: give at least one model")
-        if not isinstance(models, Mapping):
-            models = {str(name): name for name in models}
-        networks = {title: network_of(model) for title, model in models.items()}
+        networks = {title: network_of(model) for title, model in _by_title(models).items()}
         for network in networks.values():
             check_network(network.model)
         known = [n for n in networks.values() if n.normalization is not None]
@@ -106,8 +102,9 @@ class VRFExplorer(Explorer):
         copies = {title: private_copy(network.model) for title, network in networks.items()}
         self._lab = Laboratory(copies, examples, classes)
         self._errors: dict[Place, str] = {}
-        self.pins = [pixel_of(pin) for pin in pins]
         self.question = self._first(pixel, question)
+        self.pins = [pixel_of(pin) for pin in pins]
+        self._lab.check(self.question, self.pins)
         super().__init__()
         self._viewer = FieldViewer(self.lock, self._on_change, self._on_file, self._on_save)
         self._viewer.show_scene(self._scene())
@@ -180,7 +177,7 @@ class VRFExplorer(Explorer):
     def layers(self) -> list[str]:
         """Paths of the submodules that `ask(layer=…)` accepts, in the order of the computation;
         empty until the first fields are complete."""
-        return list(self._lab.layers)
+        return list(self._lab.layers or {})
 
     @property
     def state(self) -> dict[str, Any]:
@@ -210,14 +207,12 @@ class VRFExplorer(Explorer):
 
     def _first(self, pixel: Pixel | None, question: dict[str, Any]) -> Question:
         """The initial question."""
-        number = question.setdefault("image_index", 0)
-        size = self._lab.examples[number].size
+        index = whole("image_index", question.get("image_index", 0), 0)
+        size = self._lab.examples[index].size
         defaults = {"window": max(1, min(size) // 8), "stride": max(1, min(size) // 16)}
         question["target"] = target_id(question.get("target"), self._lab.names)
         pixel = middle_unit(size) if pixel is None else pixel
-        asked = Question(pixel=pixel, **(defaults | question))
-        self._lab.check(asked)
-        return asked
+        return Question(pixel=pixel, **(defaults | question))
 
     def _ask(self, changes: dict[str, Any], origin: str | None = None) -> None:
         """Change the question and the pins; `origin` is the view whose user did it."""
@@ -229,23 +224,32 @@ class VRFExplorer(Explorer):
         if changes.get("layer", before.layer) != before.layer:
             changes = {"target": None, "quantity": "logit"} | changes
         moved = {"pixel", "image_index"} & changes.keys()
-        pins = changes.pop("pins", [] if moved else self.pins)
-        if (
-            changes.get("image_index", before.image_index) != before.image_index
-            and "pixel" not in changes
-        ):
-            size = self._lab.examples[changes["image_index"]].size
-            inside = all(p < n for p, n in zip(before.pixel, size))
-            changes["pixel"] = before.pixel if inside else middle_unit(size)
+        pins = items(changes.pop("pins", [] if moved else self.pins)) or []
+        pins = [pixel_of(pin) for pin in pins]
+        if (index := changes.get("image_index", before.image_index)) != before.image_index:
+            changes = self._fitting(index) | changes
         asked = replace(before, **changes)
-        self._lab.check(asked)
-        self.question, self.pins = asked, [pixel_of(pin) for pin in pins]
+        self._lab.check(asked, pins)
+        self._worker.check_open()
+        self.question, self.pins = asked, pins
         shown = [(q.image_index, q.layer, self._rows(q)) for q in (before, asked)]
         if shown[0] != shown[1]:
             self._viewer.show_scene(self._scene())
         if before.computed != asked.computed:
             self._submit()
         self._viewer.show_state(self._state(), origin)
+
+    def _fitting(self, image_index: Whole) -> dict[str, Any]:
+        """The pixel and the occluder of the question, changed as far as another image needs it."""
+        index = whole("image_index", image_index, 0)
+        question, size = self.question, self._lab.examples[index].size
+        inside = all(p < n for p, n in zip(question.pixel, size))
+        window = min(question.window, *size)
+        return {
+            "pixel": question.pixel if inside else middle_unit(size),
+            "window": window,
+            "stride": min(question.stride, window),
+        }
 
     # The browser
 
@@ -295,9 +299,14 @@ class VRFExplorer(Explorer):
     def _on_file(self, name: str, content: bytes) -> None:
         """Show an image file that the user added. The viewer calls this with the lock."""
         try:
-            self._ask({"image_index": self._lab.examples.add(name, content)})
+            index, resized = self._lab.examples.add(name, content)
+            self._ask({"image_index": index})
         except ValueError as error:
             self._viewer.show_problem(str(error))
+            return
+        if resized:
+            size = "×".join(map(str, self.example.size))
+            self._viewer.show_problem(f"{name} was made smaller, to {size} pixels.", error=False)
 
     def _on_save(self, suffix: str) -> bytes:
         """What the user saves as a file. The viewer calls this with the lock."""
@@ -321,6 +330,8 @@ class VRFExplorer(Explorer):
         with self.lock:
             check()
             self._lab.prepare(question)
+            kept = [occluder.text for occluder in self._lab.occluders(question)]
+            self._viewer.keep_atlases([*kept, question.occluder.text])
         # The networks take turns, so that each has a picture before the first one is refined.
         yield from take_turns(
             {
@@ -328,7 +339,7 @@ class VRFExplorer(Explorer):
                 for place in self._places(question)
             }
         )
-        if not self._lab.layers:
+        if self._lab.layers is None:
             self._lab.find_layers()
             yield None, None
 
@@ -360,6 +371,7 @@ class VRFExplorer(Explorer):
             self._show_atlas(place[1], number, answer)
         elif isinstance(answer, Answer):
             self._lab.keep(place, answer)
+            self._show_prediction(place[1], number)
             if answer.field is not None or answer.note:
                 packed = self._packed(answer, place, generation)
                 self._viewer.show_answer(row, number, *packed)
@@ -372,11 +384,14 @@ class VRFExplorer(Explorer):
             self._viewer.show_status(row, number, busy=False, error=describe(answer))
 
     def _show_atlas(self, title: str, number: int, table: AtlasTable) -> None:
+        self._show_prediction(title, number)
+        self._viewer.show_atlas(number, table, self._extras(title, table, self.question))
+
+    def _show_prediction(self, title: str, number: int) -> None:
         if not self._viewer.has_prediction(number):
             ids = self._lab.prediction(self.question, title)
             if ids is not None and self._lab.names:
-                self._viewer.show_prediction(number, pack_array(ids.numpy()))
-        self._viewer.show_atlas(number, table, self._extras(title, table, self.question))
+                self._viewer.show_prediction(number, pack_ids(ids))
 
     def _extras(self, title: str, table: AtlasTable, question: Question) -> dict[str, Any]:
         """What the browser gets with an atlas, apart from its numbers."""
@@ -394,7 +409,10 @@ class VRFExplorer(Explorer):
         """An answer for the browser, and the values of its field, pixel by pixel."""
         field, pixel = answer.field, list(answer.question.pixel)
         height, width = (1, 1) if field is None else field.shape
-        size = self._lab.example(answer.question).size
+        image = self._lab.example(answer.question).image
+        code = field_code(
+            answer.question, place[0], tuple(image.shape[-2:]), answer.map_size, len(image)
+        )
         facts = {
             "pixel": pixel,
             "question": generation,
@@ -403,7 +421,7 @@ class VRFExplorer(Explorer):
             "centre": pixel,
             "evaluated": 1.0 if answer.evaluated is None else answer.evaluated,
             "edges": [list(range(height + 1)), list(range(width + 1))],
-            "code": field_code(answer.question, place[0], size, answer.map_size),
+            "code": code,
             "best": answer.best,
             "measured": answer.radius is not None,
         }
@@ -445,3 +463,23 @@ class VRFExplorer(Explorer):
             for t, occluder, table in complete
         ]
         return page_part(scene, tables, self.still_html())
+
+
+def _by_title(models: Any) -> dict[str, nn.Module | str | Path]:
+    """Title → network or its name.
+
+    Raises:
+        ValueError: there is no network.
+        TypeError: `models` is neither a dict, nor a name, nor a list of names.
+    """
+    if isinstance(models, str | Path):
+        models = [models]
+    if isinstance(models, Sequence) and all(isinstance(name, str | Path) for name in models):
+        models = {str(name): name for name in models}
+    if not isinstance(models, Mapping):
+        raise TypeError(
+            f"models must be a dict, title → network, or a list of names, not {shown(models)}"
+        )
+    if not models:
+        raise ValueError("models is empty: give at least one model")
+    return dict(models)

@@ -19,14 +19,15 @@ DPI = 200
 
 def save_explorer(explorer: "VRFExplorer", path: Path, title: str) -> None:
     """Write a file whose suffix says its form; see `VRFExplorer.save`."""
-    if path.suffix == ".html":
+    suffix = path.suffix.lower()
+    if suffix == ".html":
         if not explorer.has_fields:
             raise ValueError(
                 f'{path}: no valid field was computed, so there is nothing to save: call ask(method="exact").wait() first'
             )
         path.write_text(whole_page(explorer.page_part(), title), encoding="utf-8")
-    elif path.suffix in (*PICTURES, ".npz"):
-        path.write_bytes(saved_bytes(explorer, path.suffix))
+    elif suffix in (*PICTURES, ".npz"):
+        path.write_bytes(saved_bytes(explorer, suffix))
     else:
         raise ValueError(
             f"{path}: unknown suffix {path.suffix!r}; choose .html (a page), {', '.join(PICTURES)} "

@@ -4,18 +4,18 @@ This is the explorer without its widget. The explorer holds its lock while it ch
 kept here; `stream` and `find_layers` run in the background without it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
 
-from gcnlab.annotations import Bool, Float, Int, Tensor, UInt8
+from gcnlab.annotations import Bool, Float, Int, Tensor
 from gcnlab.datasets.labels import LabelSet
 from gcnlab.receptive import HiddenLayer, OcclusionSettings, coverage, layers_with_maps
 from gcnlab.receptive.atlas_table import AtlasTable
 from gcnlab.receptive.grid import OcclusionGrid
-from gcnlab.widgets.atlases import Atlases, Occluder
+from gcnlab.widgets.atlases import Atlases, Occluder, enlarged
 from gcnlab.widgets.examples import Example, Examples
 from gcnlab.widgets.painting import object_under
 from gcnlab.widgets.question import Question
@@ -24,6 +24,8 @@ from gcnlab.widgets.session import Answer, Session
 Place = tuple[str, str]
 """Method and title of the network of one picture."""
 
+PINS = 2
+"""Number of pixels that can be pinned."""
 KEPT = 8
 """Number of pairs of an image and a layer whose atlases are kept, apart from the current one."""
 
@@ -48,7 +50,7 @@ class Laboratory:
     Attributes:
         titles: the titles of the networks.
         layers: path of each submodule that can be asked for → the largest number of its channels in
-            any of the networks; empty until `find_layers` was called.
+            any of the networks; None until `find_layers` was called.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Laboratory:
         self.titles = list(models)
         self.names = labels.names if isinstance(labels, LabelSet) else tuple(labels)
         self.background = self.names.index("background") if "background" in self.names else None
-        self.layers: dict[str, int] = {}
+        self.layers: dict[str, int] | None = None
         self._models = models
         self._studies: dict[tuple[int, str | None], _Study] = {}
         self._answers: dict[Place, Answer] = {}
@@ -67,12 +69,15 @@ class Laboratory:
         """The image of a question."""
         return self.examples[question.image_index]
 
-    def check(self, question: Question) -> None:
-        """Raise ValueError if the question does not fit its image."""
+    def check(self, question: Question, pins: Sequence[tuple[int, int]] = ()) -> None:
+        """Raise ValueError if the question or the pins do not fit the image."""
         size = self.example(question).size
-        if not all(0 <= p < n for p, n in zip(question.pixel, size)):
-            shape = "×".join(map(str, size))
-            raise ValueError(f"pixel {question.pixel} is outside the {shape} image")
+        if len(pins) > PINS:
+            raise ValueError(f"pins must be at most {PINS} pixels, not {len(pins)}")
+        for pixel in (question.pixel, *pins):
+            if not all(0 <= p < n for p, n in zip(pixel, size)):
+                shape = "×".join(map(str, size))
+                raise ValueError(f"pixel {pixel} is outside the {shape} image")
         OcclusionGrid(size, question.window, question.stride)
         OcclusionSettings(
             threshold=question.threshold,
@@ -134,12 +139,20 @@ class Laboratory:
             None if question.layer is not None else self._study(question).atlases.likeliest(title)
         )
 
-    def prediction(self, question: Question, title: str) -> UInt8[Tensor, "height width"] | None:
+    def prediction(self, question: Question, title: str) -> Int[Tensor, "height width"] | None:
         """The class ids that a network predicts, in the size of the image; None for a hidden layer,
         and if the network has not been run."""
-        return (
-            None if question.layer is not None else self._study(question).atlases.prediction(title)
-        )
+        if question.layer is not None:
+            return None
+        study = self._study(question)
+        found, session = study.atlases.prediction(title), study.sessions.get(title)
+        if found is None and session is not None and session.prediction is not None:
+            return enlarged(session.prediction, self.example(question).size)
+        return found
+
+    def occluders(self, question: Question) -> list[Occluder]:
+        """The occluders of which there are atlases of a question's image and layer."""
+        return self._study(question).atlases.occluders
 
     def complete(self, question: Question) -> list[tuple[str, Occluder, AtlasTable]]:
         """The complete atlases of a question's image and layer: title, occluder, numbers."""
@@ -169,8 +182,8 @@ class Laboratory:
         others.pop(current)
         for other in others.values():
             other.sessions.clear()
-            other.atlases.forget_unfinished(None)
-        study.atlases.forget_unfinished(question.occluder)
+            other.atlases.forget(None)
+        study.atlases.forget(question.occluder)
         kept = list(others.items())[-KEPT:]
         self._studies = dict([*kept, (current, study)])  # the latest is the last
 
@@ -196,10 +209,13 @@ class Laboratory:
             yield from study.sessions[title].answers(asked, on_progress)
 
     def find_layers(self) -> None:
-        """Find the submodules whose output is a map, in each network."""
+        """Find the submodules whose output is a map, in each network that can be run."""
         layers: dict[str, int] = {}
         for model in self._models.values():
-            found = layers_with_maps(model, self.examples[0].image)
+            try:
+                found = layers_with_maps(model, self.examples[0].image)
+            except Exception:  # a user's network can fail in many ways; its own picture says how
+                continue
             for name, (channels, *_) in found.items():
                 layers[name] = max(channels, layers.get(name, 0))
         self.layers = layers

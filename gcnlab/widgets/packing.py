@@ -29,7 +29,8 @@ def pack_atlas(table: AtlasTable, extras: dict[str, Any]) -> tuple[dict[str, Any
 
     Returns:
         facts: the extras, `precision` ("float32" or "int8"), `units` (rows and columns of
-            the image in the middle of each unit), `windows` (their number down and across), `edges`
+            the image in the middle of each unit that is kept), `kept` (its rows and columns on the
+            score map), `map` (rows and columns of the score map), `windows` (their number down and across), `edges`
             and `weights` of the cells along rows and columns, `evaluated` (share of the windows).
         numbers: scale (float32), logit (float32) and class (uint16) of each unit, then the drops as
             float32 or int8 with the shape (windows down, windows across, unit rows, unit columns).
@@ -54,6 +55,8 @@ def pack_atlas(table: AtlasTable, extras: dict[str, Any]) -> tuple[dict[str, Any
     facts = extras | {
         "precision": "int8" if values.dtype == np.int8 else "float32",
         "units": _middles(table),
+        "kept": [at.tolist() for at in table.units],
+        "map": list(table.map_size),
         "windows": [len(at) for at in lattice],
         "edges": [[0, *np.cumsum(sizes).tolist()] for sizes in (heights, widths)],
         "weights": [_sparse(matrix) for matrix in weights],

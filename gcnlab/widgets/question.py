@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from gcnlab.arguments import Pixel, Whole, pixel_of, whole
-from gcnlab.receptive.settings import QUANTITIES, region_rule
+from gcnlab.arguments import Pixel, Whole, items, pixel_of, shown, whole
+from gcnlab.receptive.settings import QUANTITIES, fill_of, region_rule
 from gcnlab.widgets.atlases import Occluder
 from gcnlab.widgets.painting import VIEWS
 
@@ -53,24 +54,22 @@ class Question:
     """
 
     pixel: Pixel
-    method: str | tuple[str, ...] | list[str] = "exact"
-    target: int | None = None
-    window: int = 32
-    stride: int = 16
+    # The errors of `_convert` say what is wrong with values of another type.
+    method: str | tuple[str, ...] | Any = "exact"
+    target: Whole | None = None
+    window: Whole = 32
+    stride: Whole = 16
     threshold: int | float | None = None
     rule: str | None = None
-    fill: int | float | str = 0.0
+    fill: int | float | str | Any = 0.0
     agreement: int | float = 0.95
     view: str = SUITED
     quantity: str = "logit"
-    image_index: int = 0
-    layer: str | None = None
+    image_index: Whole = 0
+    layer: str | Any | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "pixel", pixel_of(self.pixel))
-        if isinstance(self.method, list):  # as JSON holds several
-            alone = len(self.method) == 1
-            object.__setattr__(self, "method", self.method[0] if alone else tuple(self.method))
+        self._convert()
         self._complete_region()
         asked = [("method", method, METHODS) for method in self.methods]
         asked += [("view", self.view, (SUITED, *VIEWS)), ("quantity", self.quantity, QUANTITIES)]
@@ -110,6 +109,33 @@ class Question:
     def methods(self) -> tuple[str, ...]:
         """The methods, in the order of the rows."""
         return (self.method,) if isinstance(self.method, str) else tuple(self.method)
+
+    def _convert(self) -> None:
+        """Convert all values to those of Python, which JSON can hold.
+
+        Raises:
+            ValueError: a value has another type.
+        """
+        values = {
+            "pixel": pixel_of(self.pixel),
+            "window": whole("window", self.window, 1),
+            "stride": whole("stride", self.stride, 1),
+            "fill": fill_of(self.fill),
+            "image_index": whole("image_index", self.image_index, 0),
+        }
+        if self.target is not None:
+            values["target"] = whole("target", self.target, 0)
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise ValueError(f"layer must be the path of a submodule, not {shown(self.layer)}")
+        methods = items(self.method)
+        if methods is not None:  # as JSON holds several
+            values["method"] = methods[0] if len(methods) == 1 else tuple(methods)
+        if not all(isinstance(method, str) for method in methods or [self.method]):
+            raise ValueError(
+                f"method must name one or more different methods, not {shown(self.method)}"
+            )
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     def _complete_region(self) -> None:
         """Set what is None of threshold and rule; a value out of its range is left for the answer,

@@ -62,12 +62,12 @@ def pack_scene(
         "state": state,
     }
     if labels is not None:
-        scene["labels"] = pack_array(labels.cpu().numpy().astype(np.uint8))
+        scene["labels"] = pack_ids(labels)
         scene["objects"] = pack_array(number_objects(labels, background))
     if predictions is not None and has_colours:
         for network, prediction in zip(scene["networks"], predictions):
             if prediction is not None:
-                network["prediction"] = pack_array(prediction.cpu().numpy().astype(np.uint8))
+                network["prediction"] = pack_ids(prediction)
     return scene
 
 
@@ -90,6 +90,12 @@ def number_objects(
         numbers[parts > 0] = parts[parts > 0] + count
         count += found
     return numbers
+
+
+def pack_ids(ids: Shaped[Tensor, "height width"]) -> dict[str, str]:
+    """Class ids, 0 … 65535, in as few bytes as they need."""
+    values = ids.cpu().numpy()
+    return pack_array(values.astype(np.uint8 if values.max() < 256 else np.uint16))
 
 
 def pack_array(values: np.ndarray) -> dict[str, str]:

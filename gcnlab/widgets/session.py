@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from gcnlab.annotations import Bool, Float, Tensor
+from gcnlab.annotations import Bool, Float, Int, Tensor
 from gcnlab.receptive import (
     NotTraceable,
     Occlusion,
@@ -152,6 +152,12 @@ class Session:
         except NotTraceable as error:
             graph = error  # Occlusion then works without a graph and notes it
         return Occlusion(self.model, self.image, graph=graph)
+
+    @property
+    def prediction(self) -> Int[Tensor, "rows columns"] | None:
+        """The class ids on the score map; None if the model has not been run."""
+        known = vars(self).get("occlusion")
+        return None if known is None else known.score_map.argmax(0)
 
     @cached_property
     def theoretical(self) -> TheoreticalField:

@@ -81,9 +81,9 @@ class FieldViewer(anywidget.AnyWidget):
         self._sent["scene",][0]["scene"]["controls"] = controls  # for views that are opened later
         self._deliver({"kind": "controls", "controls": controls})
 
-    def show_problem(self, text: str) -> None:
-        """Show why something that the user asked for was refused."""
-        self._deliver({"kind": "problem", "text": text})
+    def show_problem(self, text: str, error: bool = True) -> None:
+        """Show why something that the user asked for was refused, or was done in another way."""
+        self._deliver({"kind": "problem", "text": text, "error": error})
 
     def show_atlas(self, network: int, table: AtlasTable, extras: dict[str, Any]) -> None:
         """Show an atlas, or a finer one of the same occluder; for `extras`, see `pack_atlas`."""
@@ -95,6 +95,12 @@ class FieldViewer(anywidget.AnyWidget):
             table = table.stored_as("int8")
         facts, numbers = pack_atlas(table, extras)
         self._post(key, {"network": network, "facts": facts}, [numbers])
+
+    def keep_atlases(self, occluders: list[str]) -> None:
+        """Forget the atlases of other occluders than these."""
+        for key in [key for key in self._steps if key[2] not in occluders]:
+            del self._steps[key], self._sent[key]
+        self._deliver({"kind": "keep", "occluders": occluders})
 
     def show_status(self, row: int, network: int, **status: Any) -> None:
         """Show progress, a note or an error: busy, progress (0 … 1), note, error."""

@@ -52,6 +52,11 @@ class LatestWorker:
         self._busy = self._following_up = self._closed = False
         self._thread: threading.Thread | None = None
 
+    def check_open(self) -> None:
+        """Raise RuntimeError if the worker is closed."""
+        if self._closed:
+            raise RuntimeError("the explorer is closed: create a new one")
+
     def submit(self, job: Job, follow_up: Job = lambda check: ()) -> int:
         """Run `job` when the running job has stopped; a job that is still waiting is dropped.
 
@@ -66,8 +71,7 @@ class LatestWorker:
             RuntimeError: the worker is closed.
         """
         with self._changed:
-            if self._closed:
-                raise RuntimeError("the explorer is closed: create a new one")
+            self.check_open()
             self.generation += 1
             self._waiting = job, follow_up
             if self._thread is None:

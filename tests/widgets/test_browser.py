@@ -18,11 +18,12 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from models import Summing, integer_image
+from models import Quarter, Summing, integer_image
 from PIL import Image
 
 from gcnlab.receptive import FieldAtlas, gradient_field, region
-from gcnlab.widgets import VRFExplorer
+from gcnlab.receptive.unit import unit_at
+from gcnlab.widgets import VRFExplorer, save_page
 
 pytestmark = pytest.mark.slow
 
@@ -487,3 +488,30 @@ def test_another_picture_in_jupyterlab(page, tmp_path):
     page.locator('.frame[style*="64 / 48"]').nth(1).wait_for()
     viewer.point(0, 24, 40)
     viewer.check_at_last((24, 40))
+
+
+@pytest.mark.parametrize(("every", "size"), [(4, (48, 64)), (2, (45, 70)), (8, (96, 44))])
+def test_every_pixel_has_the_unit_that_python_says(browser, tmp_path, every, size):
+    """A score map of a quarter of the size."""
+    image = integer_image(*size)
+    atlas = FieldAtlas(Quarter(), image, 16, 16, every=every).build()
+    save_page(tmp_path / "page.html", {"quarter": atlas}, torch.zeros(3, *size).byte())
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator('[data-ready="true"]').wait_for()
+    found = page.evaluate(
+        """([height, width]) => {
+            const [atlas] = document.querySelector("[data-ready]").viewer.atlases.values();
+            const rows = Array.from({ length: height }, (_, i) => i);
+            const columns = Array.from({ length: width }, (_, j) => j);
+            return rows.map((i) => columns.map((j) => atlas.unit([i, j])));
+        }""",
+        list(size),
+    )
+    page.close()
+    rows, columns = (list(at) for at in atlas.units)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            unit = atlas.nearest(unit_at((i, j), size, atlas.table.map_size))
+            wanted = rows.index(unit[0]) * len(columns) + columns.index(unit[1])
+            assert found[i][j] == wanted, (i, j)

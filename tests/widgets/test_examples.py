@@ -72,7 +72,7 @@ def test_a_data_set_is_read_when_an_image_is_shown():
 def test_a_file_is_added_and_made_smaller(tmp_path):
     large = torch.randint(0, 256, (3, 40, 20), dtype=torch.uint8)
     examples = Examples(PICTURE)
-    assert examples.add("large.png", saved(tmp_path / "x.png", large).read_bytes()) == 1
+    assert examples.add("large.png", saved(tmp_path / "x.png", large).read_bytes()) == (1, True)
     assert examples.titles == ["1", "large"]
     assert examples[1].size == (10, 5)
     wanted = np.array(
@@ -82,6 +82,51 @@ def test_a_file_is_added_and_made_smaller(tmp_path):
     assert np.abs(found.astype(int) - wanted).max() <= 1
     torch.testing.assert_close(examples[1].image, NORMALIZE(examples[1].picture))
     assert torch.equal(smaller(PICTURE, 10), PICTURE)
+
+
+def test_a_small_file_keeps_its_size(tmp_path):
+    content = saved(tmp_path / "x.png", PICTURE[:, :4, :5]).read_bytes()
+    for name in ("", "..", "a" * 300 + ".png"):
+        examples = Examples(PICTURE)
+        assert examples.add(name, content) == (1, False)
+        assert torch.equal(examples[1].picture, PICTURE[:, :4, :5])
+
+
+def test_a_pair_may_hold_a_file(tmp_path):
+    example = Examples([(saved(tmp_path / "a.png"), LABELS)])[0]
+    assert torch.equal(example.picture, PICTURE)
+    assert torch.equal(example.labels, LABELS.long())
+    assert len(Examples((tmp_path / "a.png", tmp_path / "a.png"))) == 2
+
+
+def test_labels_are_ids():
+    labels = LABELS.int()
+    labels[0, :3] = torch.tensor([-1, 511, 24001])
+    found = Examples(PICTURE, labels=labels)[0].labels
+    assert found[0, :4].tolist() == [255, 511, 24001, 1]
+    with pytest.raises(ValueError, match="labels has the id 70000"):
+        Examples(PICTURE, labels=LABELS.int() * 70000)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": Image.new("RGB", (3, 3))}, "image must be a tensor, a file, or a list"),
+        ({"source": [Image.new("RGB", (3, 3))]}, "image must be a tensor"),
+        ({"source": torch.rand(4, 8, 10)}, "image has 4 channels: give the picture to show, too"),
+        (
+            {"source": PICTURE[:1]},
+            r"image must be RGB, uint8 \(3, height, width\), not torch.uint8",
+        ),
+        ({"source": PICTURE, "labels": LABELS.numpy()}, "labels must be a tensor"),
+        ({"source": PICTURE, "labels": LABELS / 2}, "labels must be ids"),
+        ({"source": PICTURE, "pictures": PICTURE / 255}, "picture must be RGB, uint8"),
+        ({"source": (PICTURE, LABELS.numpy())}, "labels must be a tensor"),
+    ],
+)
+def test_what_is_no_image_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Examples(**arguments)[0]
 
 
 def test_errors():

@@ -11,6 +11,7 @@ from PIL import Image
 from gcnlab.datasets import SHAPES
 from gcnlab.receptive import HiddenLayer, gradient_field, region, valid_field
 from gcnlab.widgets import VRFExplorer
+from gcnlab.widgets.code import field_code
 from gcnlab.widgets.painting import edges, paint
 from gcnlab.widgets.viewer import FieldViewer
 
@@ -601,3 +602,138 @@ def test_the_view_suits_the_method(explore):
     ):
         answer = explorer.answer("model 0", method)
         assert (still.raster == paint(SHOWN, answer.field, answer.region, view)).all()
+
+
+class Gray(torch.nn.Module):
+    """A network for images of one channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, images):
+        return self.conv(images)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_network_that_fails_does_not_hide_the_layers_of_another(explore, first):
+    models = (Gray(), Summing(3)) if first else (Summing(3), Gray())
+    explorer = explore(*models).wait()
+    errors = [bool(still.error) for still in explorer.stills[0]]
+    assert errors == [first, not first]
+    assert explorer.layers == ["conv"]
+
+
+def test_networks_must_be_titled(explore):
+    for models in (Summing(3), [Summing(3)], 5):
+        with pytest.raises(TypeError, match="models must be a dict, title → network, or a list of"):
+            VRFExplorer(models, IMAGE)
+    with pytest.raises(FileNotFoundError, match="no folder or pretrained network 'gcn'"):
+        VRFExplorer("gcn", IMAGE)
+
+
+def test_many_classes_keep_their_ids(explore, sent):
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(3, 300, 3, padding=1)
+    names = tuple(f"class {i}" for i in range(300))
+    labels = torch.full((48, 64), 280)
+    explorer = explore(net, classes=names, labels=labels).wait()
+    wanted = net(IMAGE[None])[0].argmax(0)
+    assert wanted.max() > 255
+    assert torch.equal(explorer._lab.prediction(explorer.question, "model 0"), wanted)
+    assert kinds(sent, "prediction")[0]["prediction"]["type"] == "uint16"
+    assert kinds(sent, "scene")[0]["scene"]["labels"]["type"] == "uint16"
+
+
+def test_the_prediction_needs_no_atlas(explore, sent):
+    net = torch.nn.Conv2d(3, SHAPES.num_classes, 3, padding=1)
+    explorer = explore(net, method="gradient", view="prediction", classes=SHAPES).wait()
+    assert len(kinds(sent, "prediction")) == 1
+    wanted = net(IMAGE[None])[0].argmax(0)
+    assert torch.equal(explorer._lab.prediction(explorer.question, "model 0"), wanted)
+
+
+def test_the_occluder_fits_the_next_picture(sent):
+    images = [integer_image(96, 96), integer_image(8, 8), integer_image(96, 96)]
+    explorer = VRFExplorer({"model": Summing(1)}, images, window=12, stride=12)
+    explorer._viewer._receive(None, {"kind": "ready", "view": "v"}, [])
+    change(explorer, image_index=1)
+    assert (explorer.question.window, explorer.question.stride) == (8, 8)
+    change(explorer, image_index=2)
+    assert kinds(sent, "problem") == []
+    explorer.wait().close()
+
+
+def test_only_the_last_occluders_are_kept(explore, sent):
+    explorer = explore(Summing(3), Summing(9))
+    for side in range(8, 17):
+        explorer.ask(window=side, stride=side).wait()
+    known = [o.window for o in explorer._lab.occluders(explorer.question)]
+    assert known == [11, 12, 13, 14, 15, 16]
+    assert {key[2] for key in explorer._viewer._sent if key[0] == "atlas"} == {
+        f"{side} px every {side}" for side in known
+    }
+    assert kinds(sent, "keep")[-1]["occluders"][-1] == "16 px every 16"
+    explorer.ask(window=11, stride=11).wait()  # it is the latest now
+    explorer.ask(window=17, stride=17).wait()
+    known = [o.window for o in explorer._lab.occluders(explorer.question)]
+    assert known == [13, 14, 15, 16, 11, 17]
+
+
+def test_numbers_of_numpy_become_those_of_python(explore):
+    explorer = explore(Summing(3)).ask(
+        window=np.int64(6), stride=torch.tensor(3), fill=np.float32(0.5), image_index=np.int64(0)
+    )
+    state = json.loads(json.dumps(explorer.state))
+    assert (state["window"], state["stride"], state["fill"]) == (6, 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": (6, 4)}, "window must be a whole number"),
+        ({"image_index": True}, "image_index must be a whole number"),
+        ({"image_index": "1"}, "image_index must be a whole number"),
+        ({"layer": ["a"]}, "layer must be the path of a submodule"),
+        ({"method": None}, "method must name one or more different methods"),
+        ({"pins": [(1, 1), (2, 2), (3, 3)]}, "pins must be at most 2 pixels"),
+        ({"pins": [(900, 900)]}, "outside the 48×64 image"),
+        ({"fill": "red"}, "unknown fill 'red'"),
+    ],
+)
+def test_values_of_another_kind_are_refused(explore, changes, message):
+    explorer = explore(Summing(3))
+    before = explorer.state
+    with pytest.raises(ValueError, match=message):
+        explorer.ask(**changes)
+    assert explorer.state == before
+    with pytest.raises(ValueError, match=message):
+        explore(Summing(3), **changes)
+
+
+def test_a_closed_explorer_changes_nothing(explore):
+    explorer = explore(Summing(3)).wait()
+    explorer.close()
+    before = explorer.question
+    with pytest.raises(RuntimeError, match="the explorer is closed"):
+        explorer.ask(window=5)
+    assert explorer.question == before
+
+
+def test_the_code_of_drill_down_and_of_a_grey_image(explore, sent):
+    explorer = explore(Summing(3), method="drilldown", agreement=0.5, threshold=0.5).wait()
+    code = kinds(sent, "answer")[-1]["answer"]["code"]
+    for name, value in (("pixel", "(20, 32)"), ("threshold", "0.5"), ("rule", "maximum")):
+        code = code.replace(f"{{{name}}}", value)
+    found = {"model": Summing(3), "image": IMAGE}
+    exec(code, found)
+    answer = explorer.answer("model 0")
+    assert torch.equal(found["field"].discrepancy, answer.field)
+    assert found["field"].evaluated == answer.evaluated
+    grey = IMAGE[:1].float()
+    other = VRFExplorer({"g": Gray()}, grey, SHOWN, method="theoretical").wait()
+    code = field_code(other.question, "theoretical", (48, 64), None, 1).replace("{pixel}", "(5, 5)")
+    found = {"model": Gray(), "image": grey}
+    exec(code, found)
+    assert (found["top"], found["bottom"]) == (4, 7)
+    other.close()

@@ -91,7 +91,7 @@ class Atlas {
     Object.assign(this, facts);
     this.rows = new Axis(facts.edges[0]);
     this.columns = new Axis(facts.edges[1]);
-    this.kept = new Map();
+    this.looked = new Map();
     const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
     const units = this.units[0].length * this.units[1].length;
     const count = units * this.windows[0] * this.windows[1];
@@ -120,9 +120,14 @@ class Atlas {
     }
   }
 
-  // The number of the unit that is nearest to a pixel of the image.
-  unit([row, column]) {
-    return nearest(this.units[0], row) * this.units[1].length + nearest(this.units[1], column);
+  // The number of the unit that is kept and is nearest to the one whose area contains a pixel of the
+  // image (gcnlab/receptive/unit.py, unit_at).
+  unit(pixel) {
+    const lengths = [this.rows.length, this.columns.length];
+    const [row, column] = pixel.map((p, axis) =>
+      nearest(this.kept[axis], Math.floor((p * this.map[axis]) / lengths[axis])),
+    );
+    return row * this.kept[1].length + column;
   }
 
   // The likeliest classes at a unit and their probabilities, 0 … 1, if the page has them.
@@ -143,11 +148,11 @@ class Atlas {
   // The field of a unit: the mean drop of the windows that cover each cell. The last ones are kept,
   // because the picture and the table need the same.
   field(unit) {
-    if (!this.kept.has(unit)) {
-      if (this.kept.size === 4) this.kept.delete(this.kept.keys().next().value);
-      this.kept.set(unit, this._field(unit));
+    if (!this.looked.has(unit)) {
+      if (this.looked.size === 4) this.looked.delete(this.looked.keys().next().value);
+      this.looked.set(unit, this._field(unit));
     }
-    return this.kept.get(unit);
+    return this.looked.get(unit);
   }
 
   _field(unit) {

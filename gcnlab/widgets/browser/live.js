@@ -18,7 +18,7 @@ function render({ model, el }) {
       el.viewer = viewer;
     },
     controls: ({ controls }) => viewer.setControls(controls),
-    problem: ({ text }) => viewer.tellUser(text, true),
+    problem: ({ text, error }) => viewer.tellUser(text, error),
     saved: ({ name }, [content]) => download(name, new Blob([bytesIn(content)])),
     // The user of this view may have gone on since it reported what the kernel answers.
     state: ({ state, origin }) => {
@@ -27,6 +27,7 @@ function render({ model, el }) {
     prediction: async ({ network, prediction }) => viewer.setPrediction(network, await unpack(prediction)),
     atlas: async ({ network, facts }, [numbers]) =>
       viewer.setAtlas(network, await unpack(facts), bytesIn(numbers)),
+    keep: ({ occluders }) => viewer.keepAtlases(occluders),
     status: ({ row, network, status }) => viewer.setStatus(row, network, status),
     answer: ({ row, network, answer }, [values]) => {
       const bytes = bytesIn(values).slice();

@@ -56,6 +56,11 @@ class Viewer {
     this.update();
   }
 
+  keepAtlases(occluders) {
+    for (const [key, { occluder }] of this.atlases) if (!occluders.includes(occluder)) this.atlases.delete(key);
+    this.controls.offerOccluders();
+  }
+
   setAnswer(row, network, answer) {
     const [rows, columns] = answer.edges.map((edges) => new Axis(edges));
     const field = answer.values ? new Field(rows, columns, answer.values) : null;
