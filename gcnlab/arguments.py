@@ -6,6 +6,7 @@ This module does not import PyTorch, so that settings and `--help` load quickly.
 """
 
 import difflib
+import math
 import numbers
 import operator
 from collections.abc import Iterable
@@ -48,6 +49,25 @@ def number(name: str, value: Any) -> int | float:
     if _is_bool(value) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a number, not {shown(value)}")
     return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def finite(name: str, value: Any, at_least: int | None = None) -> float:
+    """Return `value` as a float.
+
+    Raises:
+        ValueError: `value` is not a number, is NaN or infinite, is too large for a float, or is less
+            than `at_least`.
+    """
+    found = number(name, value)
+    try:
+        found = float(found)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be a finite number, not {shown(value)}")
+    if at_least is not None and found < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, not {found:g}")
+    return found
 
 
 def flag(name: str, value: Any) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gcnlab.arguments import class_of, flag, number, pair, pixel_of, whole
+from gcnlab.arguments import class_of, finite, flag, number, pair, pixel_of, whole
 from gcnlab.models import SegmentationNet, build_classifier, make_head
 from gcnlab.receptive import gradient_field
 from gcnlab.receptive.grid import OcclusionGrid
@@ -75,6 +75,20 @@ def test_what_is_no_whole_number_is_named(value):
             make()
 
 
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int8(2), torch.tensor(2.0)])
+def test_a_finite_number_becomes_a_float(value):
+    found = finite("size", value, 2)
+    assert (type(found), found) == (float, 2.0)
+    with pytest.raises(ValueError, match=r"^size must be at least 3, not 2$"):
+        finite("size", value, 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 10**400, torch.tensor(np.nan)])
+def test_what_is_not_finite_is_named(value):
+    with pytest.raises(ValueError, match=r"^size must be a finite number, not "):
+        finite("size", value)
+
+
 def test_numbers_flags_pairs_and_pixels():
     assert number("rate", np.float32(0.5)) == 0.5
     assert number("rate", 2) == 2
@@ -84,6 +98,9 @@ def test_numbers_flags_pairs_and_pixels():
     assert class_of(np.uint8(2), 3) == 2
     for call in (
         lambda: number("x", True),
+        lambda: finite("x", True),
+        lambda: finite("x", "1"),
+        lambda: finite("x", None),
         lambda: number("x", "1"),
         lambda: flag("x", 1),
         lambda: flag("x", "no"),

@@ -10,28 +10,33 @@ They need the package captum, which the extra `lab` installs.
 """
 
 from types import ModuleType
+from typing import Any, no_type_check
 
 import torch
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pair, Pixel, Whole, pair, whole
+from gcnlab.images import image_tensor
 from gcnlab.models.logits import check_network, logits_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.receptive.fills import fill_image
+from gcnlab.receptive.gradient import gradient_field
 from gcnlab.receptive.grid import OcclusionGrid
+from gcnlab.receptive.settings import fill_of
 from gcnlab.receptive.unit import check_finite, check_image, locate
 
 BATCH = 4
 """Images per pass. More of them need more memory for the gradients, and are not faster on a CPU."""
 
 
+@no_type_check  # the function's own errors say what to do instead
 def integrated_gradients(
     model: nn.Module,
     image: Float[Tensor, "channels height width"],
     pixel: Pixel,
     target: Whole | None = None,
-    baseline: int | float | Float[Tensor, "channels height width"] = 0.0,
+    baseline: int | float | str | Float[Tensor, "channels height width"] = 0.0,
     steps: Whole = 32,
 ) -> Float[Tensor, "height width"]:
     """What each pixel contributes to a logit, by Captum's `IntegratedGradients`. The result is on the CPU.
@@ -41,8 +46,9 @@ def integrated_gradients(
         image: the model's input (already normalised).
         pixel: (row, column) on the score map.
         target: class id; None for the class predicted there.
-        baseline: the image to start from; a number fills all channels. 0 is the mean colour of a
-            normalised image.
+        baseline: the image to start from, of the size of `image`; a number fills all channels. 0
+            is the mean colour of a normalised image. "mean" and "noise" are those of
+            `gcnlab.receptive.fill_image`. "blur" depends on a window: pass its image.
         steps: number of images on the line, at least 1. More of them bring the sum of the
             contributions closer to the difference of the logits.
 
@@ -51,15 +57,19 @@ def integrated_gradients(
 
     Raises:
         ImportError: captum is not installed.
-        ValueError: the pixel or class is outside the score map, or the logits are not finite.
+        ValueError: the pixel or class is outside the score map, the baseline is not finite or not of
+            the image's size, or the logits are not finite or have no gradient, as within
+            `torch.inference_mode()`.
     """
     attr = _captum()
     steps = whole("steps", steps, 1)
     target = _target(model, image, pixel, target)
+    start = _baseline(image, baseline)
+    gradient_field(model, image, pixel, target)  # raises an error if there is no gradient
     with evaluation_mode(model), torch.enable_grad():
         found = attr.IntegratedGradients(lambda images: logits_of(model, images)).attribute(
             image.detach()[None],
-            baselines=baseline if isinstance(baseline, int | float) else baseline[None],
+            baselines=start[None],
             target=(target, *pixel),
             n_steps=steps,
             internal_batch_size=BATCH,
@@ -67,6 +77,7 @@ def integrated_gradients(
     return found[0].sum(0).float().cpu()
 
 
+@no_type_check
 def captum_occlusion(
     model: nn.Module,
     image: Float[Tensor, "channels height width"],
@@ -81,7 +92,7 @@ def captum_occlusion(
     Args:
         model, image, pixel, target: see `integrated_gradients`.
         window, stride, fill: the occluder and its positions; see `gcnlab.valid_field`. A `fill` can
-            also be an image, from which the windows are copied.
+            also be an image of the size of `image`, from which the windows are copied.
 
     Returns:
         The mean drop of the logit (clean − occluded) over the windows that cover each pixel, on the
@@ -94,8 +105,11 @@ def captum_occlusion(
     attr = _captum()
     window, stride = pair("window", window, 1), pair("stride", stride, 1)
     OcclusionGrid(tuple(image.shape[-2:]), window, stride)  # raises its errors
-    filling = fill if isinstance(fill, Tensor) else fill_image(image, fill, window)
     target = _target(model, image, pixel, target)
+    if _is_array(fill):
+        filling = _image("fill", fill, image)
+    else:
+        filling = fill_image(image, fill_of(fill), window)
     with evaluation_mode(model), torch.no_grad():
         found = attr.Occlusion(lambda images: logits_of(model, images)).attribute(
             image.detach()[None],
@@ -115,6 +129,37 @@ def _target(model: nn.Module, image: Tensor, pixel: Pixel, target: int | None) -
         score_map = logits_of(model, image[None])[0]
     check_finite(score_map)
     return locate(score_map, pixel, target)
+
+
+def _baseline(image: Tensor, baseline: int | float | str | Tensor | Any) -> Tensor:
+    if _is_array(baseline):
+        return _image("baseline", baseline, image)
+    baseline = fill_of(baseline, "baseline")
+    if baseline == "blur":
+        raise ValueError(
+            'baseline "blur" depends on a window, in pixels: pass '
+            'gcnlab.receptive.fill_image(image, "blur", (height, width))'
+        )
+    return fill_image(image, baseline, (1, 1))
+
+
+def _is_array(value: object) -> bool:
+    """Whether a value is meant as an image. A tensor or array without axes is a number."""
+    return getattr(value, "ndim", 0) > 0 or isinstance(value, list | tuple)
+
+
+def _image(name: str, value: Tensor | Any, image: Tensor) -> Tensor:
+    """A fill or baseline that is an image, with the type and the device of `image`."""
+    found = image_tensor(name, value)
+    if found.shape != image.shape:
+        raise ValueError(
+            f"{name} must have the size of the image, {tuple(image.shape)}, "
+            f"not {tuple(found.shape)}"
+        )
+    found = found.detach().to(image)
+    if not torch.isfinite(found).all():
+        raise ValueError(f"{name} is not finite: it has NaN or infinite values")
+    return found
 
 
 def _captum() -> ModuleType:

@@ -48,10 +48,16 @@ def fill_image(
         The image; do not write to it, since its pixels may share memory.
 
     Raises:
-        ValueError: `fill` is neither a number nor one of the names.
+        ValueError: `fill` is neither a number nor one of the names, or is a number that the type of
+            the image cannot hold.
     """
     fill = fill_of(fill)
     if isinstance(fill, float):
+        largest = torch.finfo(image.dtype).max
+        if abs(fill) > largest:
+            raise ValueError(
+                f"fill {fill:g} is too large for an image of {image.dtype}, up to {largest:g}"
+            )
         return image.new_full((1, 1, 1), fill).expand(image.shape)
     pixels = image.detach().cpu().double()  # rounded once, at the end
     mean = pixels.mean((1, 2), keepdim=True)

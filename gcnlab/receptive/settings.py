@@ -6,7 +6,7 @@ This module imports no PyTorch, so that the command line can show the settings a
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gcnlab.arguments import items, number, pair, shown, whole
+from gcnlab.arguments import finite, items, number, pair, shown, whole
 
 Method = Literal["exact", "drilldown", "plain"]
 METHODS = ("exact", "drilldown", "plain")
@@ -167,17 +167,23 @@ def fraction(name: str, value: Any) -> float:
     return float(share)
 
 
-def fill_of(value: Any) -> float | str:
+def fill_of(value: Any, name: str = "fill") -> float | str:
     """Return a fill of the occluder: a number as a float, or one of the names in `FILLS`.
+
+    Args:
+        value: the fill.
+        name: name of the argument, for errors.
 
     Raises:
         ValueError: `value` is another name, or a number that no image can hold.
     """
     if isinstance(value, str):
         if value not in FILLS:
-            raise ValueError(f"unknown fill {shown(value)}; choose {', '.join(FILLS)}, or a number")
+            raise ValueError(
+                f"unknown {name} {shown(value)}; choose {', '.join(FILLS)}, or a number"
+            )
         return str(value)
-    fill = number("fill", value)
-    if isinstance(fill, int) and abs(fill) > 1e38:
-        raise ValueError("fill must be a number that an image can hold, up to 1e38")
-    return float(fill)
+    fill = finite(name, value)
+    if abs(fill) > 1e38:
+        raise ValueError(f"{name} must be a number that an image can hold, up to 1e38")
+    return fill

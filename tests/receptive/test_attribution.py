@@ -1,11 +1,13 @@
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from gcnlab.receptive import (
     captum_occlusion,
+    fill_image,
     gradient_field,
     integrated_gradients,
     valid_field,
@@ -83,3 +85,82 @@ def test_settings_out_of_range():
         integrated_gradients(Dict(), IMAGE, (0, 0), steps=0)
     with pytest.raises(ValueError, match="it skips pixels"):
         captum_occlusion(Dict(), IMAGE, (0, 0), window=4, stride=5)
+
+
+@pytest.mark.parametrize("name", ["mean", "noise"])
+def test_a_baseline_by_name_is_the_image_of_the_fill(name):
+    wanted = fill_image(IMAGE, name, (7, 3))
+    found = integrated_gradients(Dict(), IMAGE, (5, 7), baseline=name, steps=4)
+    assert torch.equal(found, integrated_gradients(Dict(), IMAGE, (5, 7), None, wanted, 4))
+
+
+def call(method, value):
+    """The attribution with a fill, or a baseline."""
+    if method is integrated_gradients:
+        return method(Dict(), IMAGE, (5, 7), baseline=value, steps=2)
+    return method(Dict(), IMAGE, (5, 7), window=4, stride=4, fill=value)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), torch.tensor(0.5), torch.full_like(IMAGE, 0.5)])
+@pytest.mark.parametrize("method", [integrated_gradients, captum_occlusion])
+def test_a_number_and_an_image_of_it_are_the_same(method, value):
+    assert torch.equal(call(method, value), call(method, 0.5))
+    assert torch.equal(call(method, torch.full_like(IMAGE, 0.5).double()), call(method, 0.5))
+
+
+NOT_A_NUMBER = torch.where(torch.arange(32) == 31, torch.nan, IMAGE)  # in the last column
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "must be a finite number, not nan"),
+        (float("-inf"), "must be a finite number, not -inf"),
+        (1e300, "must be a number that an image can hold, up to 1e38"),
+        (NOT_A_NUMBER, "is not finite"),
+        (torch.zeros(3, 4, 5), r"the size of the image, \(3, 24, 32\), not \(3, 4, 5\)"),
+        (torch.zeros(24, 32), r"the size of the image, \(3, 24, 32\), not \(24, 32\)"),
+        (torch.zeros(1, 1, 1), r"the size of the image, \(3, 24, 32\), not \(1, 1, 1\)"),
+        (torch.zeros(1, 3, 24, 32), r"not \(1, 3, 24, 32\)"),
+        (np.zeros((3, 24, 32), np.float32), "must be a tensor, not a NumPy array"),
+        (torch.zeros(3, 24, 32, dtype=torch.uint8), "must be normalised floating-point values"),
+        ([0.0, 0.0, 0.0], "must be one tensor, not a list"),
+        (True, "must be a number, not True"),
+        (None, "must be a number, not None"),
+        ("grey", "unknown .* 'grey'; choose mean, blur, noise"),
+    ],
+)
+@pytest.mark.parametrize("method", [integrated_gradients, captum_occlusion])
+def test_a_baseline_or_fill_that_is_none_is_named(method, value, message):
+    name = "baseline" if method is integrated_gradients else "fill"
+    with pytest.raises(ValueError, match=message) as caught:
+        call(method, value)
+    assert name in str(caught.value)
+
+
+def test_a_baseline_by_blur_says_what_to_pass():
+    with pytest.raises(ValueError, match=r'fill_image\(image, "blur", \(height, width\)\)'):
+        call(integrated_gradients, "blur")
+    call(integrated_gradients, fill_image(IMAGE, "blur", (4, 4)))
+
+
+class Constant(nn.Conv2d):
+    """Logits with a gradient, but not with respect to the image."""
+
+    def forward(self, images):
+        return super().forward(torch.zeros_like(images))
+
+
+def test_without_a_gradient_the_error_is_that_of_the_gradient_field():
+    cases = [(Constant(3, 2, 1), "do not depend on the image"), (Dict(), "have no gradient")]
+    for net, message in cases:
+        with torch.inference_mode(net.__class__ is Dict):
+            for method in (gradient_field, integrated_gradients):
+                with pytest.raises(ValueError, match=message):
+                    method(net, IMAGE, (5, 7))
+    with torch.inference_mode():
+        found = call(captum_occlusion, 0.5)
+    assert torch.equal(found, call(captum_occlusion, 0.5))
+    with torch.no_grad():
+        found = call(integrated_gradients, 0.5)
+    assert torch.equal(found, call(integrated_gradients, 0.5))
