@@ -42,15 +42,17 @@ class HiddenLayer(nn.Module):
             `layers_with_maps` lists those that return a map.
 
     Raises:
-        ValueError: the model has no such submodule.
+        ValueError: the model has no such submodule, or it is a `torch.jit.ScriptModule`.
         TypeError: `model` is not a network.
     """
 
     @no_type_check  # the error of `check_network` says what to do instead
     def __init__(self, model: nn.Module, layer: str):
         check_network(model)
+        _check_not_compiled(model, "the model")
         super().__init__()
-        names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+        modules = dict(model.named_modules(remove_duplicate=False))
+        names = [name for name in modules if name]
         if layer not in names:
             ends = [name for name in names if name.endswith(f".{layer}")]
             hint = f"; did you mean {ends[0]}?" if ends else nearest(layer, names)
@@ -58,6 +60,7 @@ class HiddenLayer(nn.Module):
                 f"unknown layer {shown(layer)} of {type(model).__name__}{hint}; "
                 "layers_with_maps(model, image) lists the layers that return a map"
             )
+        _check_not_compiled(modules[layer], f"layer {layer!r}")
         self.model, self.layer = model, layer
         self.training = model.training
 
@@ -101,7 +104,8 @@ def layers_with_maps(
     These are the submodules whose output is one floating-point tensor (batch, channels, rows,
     columns). A container that returns the output of its last child is listed beside it. The order of
     the axes is not checked: networks whose maps are (batch, rows, columns, channels), such as Swin,
-    are listed, too, and their rows then count as channels.
+    are listed, too, and their rows then count as channels. Submodules that are a
+    `torch.jit.ScriptModule` are left out, because their outputs cannot be read.
 
     Args:
         model: any network that takes images; run once in evaluation mode and left as it was.
@@ -112,10 +116,11 @@ def layers_with_maps(
         run several times, the last one counts.
 
     Raises:
-        ValueError: the image is not one image.
+        ValueError: the image is not one image, or the network is a `torch.jit.ScriptModule`.
         TypeError: `model` is not a network.
     """
     check_network(model)
+    _check_not_compiled(model, "the model")
     check_image(image)
     found: dict[str, tuple[int, int, int]] = {}
 
@@ -126,10 +131,18 @@ def layers_with_maps(
 
     with evaluation_mode(model), torch.no_grad(), ExitStack() as hooks:
         for name, module in model.named_modules():
-            if name:
+            if name and not isinstance(module, torch.jit.ScriptModule):
                 hooks.enter_context(_watched(module, lambda output, name=name: keep(name, output)))
         model(model_input(model, image[None]))
     return found
+
+
+def _check_not_compiled(module: nn.Module, what: str) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{what} is a torch.jit.ScriptModule, whose layers cannot be read: pass the network "
+            "that was scripted or traced"
+        )
 
 
 def _watched(module: nn.Module, keep: Callable[[Any], None]) -> RemovableHandle:

@@ -379,6 +379,23 @@ def test_an_unknown_layer_names_the_nearest(gcn):
         HiddenLayer(gcn, "")
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_compiled_network_is_named_and_compiled_parts_are_left_out(traced):
+    image = torch.randn(3, 8, 9)
+    inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    compiled = torch.jit.trace(inner, image[None]) if traced else torch.jit.script(inner)
+    for call in (lambda: HiddenLayer(compiled, "0"), lambda: layers_with_maps(compiled, image)):
+        with pytest.raises(ValueError, match=r"the model is a torch\.jit\.ScriptModule"):
+            call()
+    net = nn.Sequential(compiled, nn.Conv2d(4, 2, 1))
+    assert layers_with_maps(net, image) == {"1": (2, 6, 7)}
+    assert torch.equal(HiddenLayer(net, "1")(image[None]), net(image[None]))
+    for layer in ("0", "0.0", "0.1"):
+        with pytest.raises(ValueError, match=f"layer '{layer}' is a torch.jit.ScriptModule"):
+            HiddenLayer(net, layer)
+
+
 def test_what_is_not_a_network_or_an_image_is_named(gcn, image, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(TypeError, match="model must be a torch"):
