@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gcnlab.annotations import UInt8
+from gcnlab.arguments import finite
 from gcnlab.plots.style import figure_style
 from gcnlab.widgets.snapshot import COLOURS, Still, draw_picture
 
@@ -33,6 +34,10 @@ GAP, LINE = 14, 17
 
 LETTER = 7
 """Width of a letter, in pixels: texts longer than what they belong to are shortened or wrapped."""
+
+LEAST_FRAME, LONGEST = 0.02, 60
+"""Shortest duration of a frame and longest of a cycle, in seconds. Browsers slow shorter frames down,
+and the formats hold at most 65 seconds for a frame, also for one that equal frames are merged into."""
 
 DPI = 100
 """Pixels per inch; the texts have 9 points, which are 12.5 pixels."""
@@ -90,12 +95,23 @@ def draw_frame(rows: Sequence[Sequence[Still]], heading: str, footnote: str) -> 
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def check_animation(path: str | Path, seconds: int | float) -> None:
-    """Raise ValueError if the suffix is not that of an animation, or the time is not positive."""
+def check_animation(path: str | Path, seconds: int | float, count: int) -> None:
+    """Raise ValueError if the suffix is not that of an animation, or the time is not positive or does
+    not suit `count` frames, which are shown there and back."""
     if Path(path).suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: an animation needs the suffix {', '.join(FORMATS)}")
-    if not 0 < seconds < float("inf"):
+    seconds = finite("seconds", seconds)
+    if not seconds > 0:
         raise ValueError(f"seconds must be positive, not {seconds:g}")
+    shown = count + max(0, count - 2)
+    least = shown * LEAST_FRAME
+    if seconds < least:
+        raise ValueError(
+            f"seconds must be at least {least:g} for {shown} frames, {1000 * LEAST_FRAME:g} ms each, "
+            f"not {seconds:g}"
+        )
+    if seconds > LONGEST:
+        raise ValueError(f"seconds must be at most {LONGEST}, not {seconds:g}")
 
 
 def save_animation(path: str | Path, frames: Sequence[Frame], seconds: int | float) -> None:
@@ -109,7 +125,7 @@ def save_animation(path: str | Path, frames: Sequence[Frame], seconds: int | flo
     Raises:
         ValueError: see `check_animation`.
     """
-    check_animation(path, seconds)
+    check_animation(path, seconds, len(frames))
     palette = _palette(frames)
     images = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)

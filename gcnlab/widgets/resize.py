@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 from torch import nn
 
 from gcnlab.annotations import Bool, Tensor, UInt8
+from gcnlab.arguments import shown, whole
 from gcnlab.datasets.cutout import Cutout, textured_ground
 from gcnlab.datasets.labels import VOC_ANIMALS, LabelSet
 from gcnlab.datasets.normalization import Normalization
@@ -31,7 +33,14 @@ from gcnlab.widgets.sized_answers import AnswerAndPrediction, ResizeNetworks
 from gcnlab.widgets.sized_pictures import field_traits, prediction_traits, stills
 from gcnlab.widgets.sizes import Sized, Sizes
 from gcnlab.widgets.sliders import ObjectSliders
-from gcnlab.widgets.stage import PhotoObject, Stage, photo_stage, shape_stage
+from gcnlab.widgets.stage import (
+    PhotoObject,
+    Stage,
+    check_side,
+    photo_stage,
+    shape_stage,
+    size_of,
+)
 from gcnlab.widgets.worker import take_turns
 
 DEGREES_PER_NOTCH = 15
@@ -107,19 +116,24 @@ class ResizeExplorer(PictureExplorer):
             if angle != 0 or texture is not None:
                 raise ValueError("angle and texture are for shapes: leave them out with cutout")
             if ground is None:
+                image_size, background = check_side(image_size), whole("background", background, 0)
                 ground = textured_ground(image_size, image_size, background)
             labels = VOC_ANIMALS if labels is None else labels
             self._stage = photo_stage(cutout, kind, size, ground, labels)
         self._networks = ResizeNetworks(
             models, normalization or Normalization(), self._stage.labels, self._stage.source
         )
-        for name in ("layer", "image_index"):
+        for name in ("pixel", "layer", "image_index"):
             if name in question:
                 raise ValueError(f"{name} is for VRFExplorer: leave it out")
         side = min(self._stage.size)
         defaults = {"window": max(1, side // 8), "stride": max(1, side // 16)}
         question["target"] = target_id(question.get("target"), self._stage.labels.names)
         self.question = Question(pixel=(0, 0), **(defaults | question))
+        if len(self.question.methods) > 1:
+            raise ValueError(
+                f"method must be one method, not {self.question.method}: only VRFExplorer shows several"
+            )
         self._sizes = Sizes(self._stage, list(models))
         super().__init__()
         self.pictures = {title: Picture(self.lock, title=title) for title in models}
@@ -157,14 +171,17 @@ class ResizeExplorer(PictureExplorer):
                 `ShapeObject`); of an object of a photograph only size, row and column.
 
         Raises:
-            ValueError: the kind is unknown, or the object has no such property.
+            ValueError: the kind is unknown, the object has no such property, or a number is out of
+                its range. The explorer then stays as it was.
         """
         with self.lock:
-            self._stage = self._stage.changed(**changes)
-            self._sliders.show(self._stage)
-            if not self._sizes.matches(self._stage):
-                self._sizes = Sizes(self._stage, self._networks.titles)
-            sized = self._sized = self._sizes.at(self.item.size)
+            # What can raise an error comes first, so that the explorer stays as it is.
+            stage, sizes = self._stage.changed(**changes), self._sizes
+            if not sizes.matches(stage):
+                sizes = Sizes(stage, self._networks.titles)
+            sized = sizes.at(stage.item.size)
+            self._sliders.show(stage)
+            self._stage, self._sizes, self._sized = stage, sizes, sized
             sized.errors.clear()
             titles = [title for title in self._networks.titles if title not in sized.done]
             if sized.pixel is None:
@@ -219,7 +236,7 @@ class ResizeExplorer(PictureExplorer):
     def animate(
         self,
         path: str | Path,
-        sizes: Sequence[int | float] | None = None,
+        sizes: Sequence[int | float] | Any | None = None,
         seconds: int | float = 6,
     ) -> None:
         """Write an animation of the object as it grows and shrinks, as in the paper's Figure 3.
@@ -229,15 +246,18 @@ class ResizeExplorer(PictureExplorer):
 
         Args:
             path: the file; its suffix chooses GIF (.gif) or APNG (.png, .apng).
-            sizes: sizes of the object, in pixels; None for those that are computed ahead.
-            seconds: duration of one cycle, in which the object grows and shrinks.
+            sizes: sizes of the object, in pixels; None for those that are computed ahead. An array
+                of NumPy or PyTorch is taken, too.
+            seconds: duration of one cycle, in which the object grows and shrinks: at least 20 ms a
+                frame, and at most 60 seconds.
 
         Raises:
-            ValueError: the suffix is unknown, `seconds` is not positive, there is no size, or
-                there is no field at one of them.
+            ValueError: the suffix is unknown, `seconds` is out of its range, there is no size, a
+                size is below 1 pixel, or there is no field at one of them.
         """
-        check_animation(path, seconds)
-        answered = self._answered(self._sizes.ahead_sizes if sizes is None else sizes)
+        sizes = self._sizes.ahead_sizes if sizes is None else _sizes_of(sizes)
+        check_animation(path, seconds, len(sizes))
+        answered = self._answered(sizes)
         titles, labels = self._networks.titles, self._stage.labels
         frames = [
             draw_frame(
@@ -262,13 +282,9 @@ class ResizeExplorer(PictureExplorer):
         """The object at some sizes with the answers of all models; what is missing is computed.
 
         Raises:
-            ValueError: there is no size, or a model has no field at one of them.
+            ValueError: a model has no field at one of the sizes.
             RuntimeError: the object was changed meanwhile.
         """
-        if not sizes:
-            raise ValueError("sizes is empty: give at least one size")
-        if not all(size >= 1 for size in sizes):
-            raise ValueError(f"size must be at least 1 pixel, not {min(sizes):g}")
         self._worker.wait()
         with self.lock:
             found = [self._sizes.at(float(size)) for size in sizes]
@@ -387,3 +403,18 @@ class ResizeExplorer(PictureExplorer):
     def _move(self, pixel: tuple[int, int]) -> None:
         (row, column), before = self.item.center, self.question.pixel
         self.change(row=row + pixel[0] - before[0], column=column + pixel[1] - before[1])
+
+
+def _sizes_of(sizes: Sequence[int | float] | Any) -> list[float]:
+    """Return the sizes of an animation, also from NumPy or PyTorch, as floats.
+
+    Raises:
+        ValueError: there is none, or one is not a number of at least 1.
+    """
+    try:
+        found = [size_of(size) for size in sizes]
+    except TypeError:
+        raise ValueError(f"sizes must be several sizes, in pixels, not {shown(sizes)}") from None
+    if not found:
+        raise ValueError("sizes is empty: give at least one size")
+    return found

@@ -16,7 +16,8 @@ from gcnlab.widgets.session import Answer, Session, private_copy
 from gcnlab.widgets.sizes import Sized
 
 AnswerAndPrediction = tuple[Answer, UInt8[Tensor, "height width"]]
-"""An answer, and the class ids that the network predicts."""
+"""An answer, and the class ids that the network predicts. They fit 8 bits, because a `LabelSet` has at
+most 255 classes, and a network with another number of them is refused."""
 
 
 class ResizeNetworks:

@@ -174,9 +174,18 @@ def test_an_object_of_a_photograph_on_an_oblong_ground(tmp_path):
         ("star.mp4", {}, r"star\.mp4: an animation needs the suffix \.gif, \.png, \.apng"),
         ("star", {}, "an animation needs the suffix"),
         ("star.gif", {"seconds": 0}, "seconds must be positive, not 0"),
-        ("star.gif", {"seconds": float("nan")}, "seconds must be positive, not nan"),
+        ("star.gif", {"seconds": float("nan")}, "seconds must be a finite number, not nan"),
+        ("star.gif", {"seconds": 1e-6}, "seconds must be at least 0.48 for 24 frames, 20 ms each"),
+        ("star.png", {"sizes": [20, 30], "seconds": 0.039}, "at least 0.04 for 2 frames"),
+        ("star.png", {"sizes": [20], "seconds": 0.019}, "at least 0.02 for 1 frames"),
+        ("star.gif", {"seconds": 61}, "seconds must be at most 60, not 61"),
         ("star.gif", {"sizes": []}, "sizes is empty: give at least one size"),
         ("star.gif", {"sizes": [30, 0]}, "size must be at least 1 pixel, not 0"),
+        ("star.gif", {"sizes": [float("nan")]}, "size must be a finite number, not nan"),
+        ("star.gif", {"sizes": "ab"}, "size must be a number, not 'a'"),
+        ("star.gif", {"sizes": 30}, "sizes must be several sizes, in pixels, not 30"),
+        ("star.gif", {"sizes": np.zeros((2, 2))}, "size must be a number, not array"),
+        ("star.gif", {"sizes": np.array([])}, "sizes is empty: give at least one size"),
     ],
 )
 def test_what_cannot_be_animated(explorer, tmp_path, name, options, message):
@@ -210,3 +219,25 @@ def test_a_single_frame_stands_still(tmp_path):
     frames, _ = read(tmp_path / "one.gif")
     assert len(frames) == 1
     assert (frames[0] == 255).all()
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, tuple, iter])
+def test_sizes_may_be_arrays(explorer, tmp_path, kind):
+    explorer.animate(tmp_path / "list.gif", [20, 34])
+    explorer.animate(tmp_path / "other.gif", kind([20, 34]))
+    assert (tmp_path / "list.gif").read_bytes() == (tmp_path / "other.gif").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+@pytest.mark.parametrize(("seconds", "each"), [(0.08, 20), (60, 15000)])
+def test_the_shortest_and_the_longest_cycle(tmp_path, suffix, seconds, each):
+    frames = [np.full((4, 5, 3), value, dtype=np.uint8) for value in (0, 100, 200)]
+    path = tmp_path / f"three{suffix}"
+    save_animation(path, frames, seconds)
+    assert read(path)[1]["duration"] == each
+    with Image.open(path) as image:
+        assert image.n_frames == 4
+    equal = [frames[0]] * 20 + frames[1:2]  # merged into frames of up to 60 s
+    save_animation(path, equal, 60)
+    with Image.open(path) as image:
+        assert image.n_frames < 40

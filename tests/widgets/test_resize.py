@@ -21,11 +21,12 @@ from gcnlab.datasets import (
     render,
     textured_ground,
 )
+from gcnlab.datasets.labels import LabelSet, voc_palette
 from gcnlab.receptive import valid_field
 from gcnlab.widgets import ResizeExplorer
 from gcnlab.widgets.painting import edges, paint
 from gcnlab.widgets.sizes import Sizes, centre_pixel
-from gcnlab.widgets.stage import shape_stage
+from gcnlab.widgets.stage import PhotoObject, ShapeStage, shape_stage
 
 pytestmark = pytest.mark.slow
 
@@ -434,3 +435,147 @@ def test_what_is_only_for_photographs_and_what_only_for_shapes(cat):
     with pytest.raises(ValueError, match="has no angle to change; choose size, row, column"):
         explorer.change(angle=3)
     explorer.wait().close()
+
+
+# --- Numbers out of their ranges
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": float("nan")}, "size must be a finite number, not nan"),
+        ({"size": float("inf")}, "size must be a finite number, not inf"),
+        ({"size": 0}, "size must be at least 1 pixel, not 0"),
+        ({"size": -1}, "size must be at least 1 pixel, not -1"),
+        ({"size": 0.5}, "size must be at least 1 pixel, not 0.5"),
+        ({"size": "a"}, "size must be a number, not 'a'"),
+        ({"size": None}, "size must be a number, not None"),
+        ({"angle": float("inf")}, "angle must be a finite number, not inf"),
+        ({"row": float("nan")}, "row must be a finite number, not nan"),
+        ({"column": -float("inf")}, "column must be a finite number, not -inf"),
+        ({"texture": -1}, "texture must be at least 0, not -1"),
+        ({"texture": None}, "texture must be a whole number, not None"),
+        ({"kind": "cat"}, "unknown kind 'cat'"),
+        (
+            {"colour": 1},
+            "a shape has no colour to change; choose kind, size, angle, row, column, te",
+        ),
+    ],
+)
+def test_a_change_that_fails_changes_nothing(explorer, change, message):
+    item, before = explorer.item, shown(explorer)
+    with pytest.raises(ValueError, match=message):
+        explorer.change(**{"size": 30} | change)
+    assert explorer.item == item
+    assert explorer.wait(ahead=True).item == item
+    assert shown(explorer) == before
+    assert explorer._sliders.inputs["size"].value == 40
+    explorer.change(size=1).wait()
+    assert explorer.item.size == 1
+    explorer.change(size=44, row=1e9).wait()
+    assert explorer.pictures["small"].error == "the object is outside the image"
+
+
+def test_an_object_that_cannot_be_drawn_leaves_the_last_one(explorer, monkeypatch):
+    item, before = explorer.item, shown(explorer)
+
+    def fail(stage):
+        raise RuntimeError("cannot draw")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ShapeStage, "draw", fail)
+        for change in ({"size": 33}, {"row": 20}):
+            with pytest.raises(RuntimeError, match="cannot draw"):
+                explorer.change(**change)
+    assert explorer.item == item
+    assert explorer._sliders.inputs["row"].value == 32
+    assert shown(explorer) == before
+    explorer.change(size=33).wait()
+    assert explorer.item == replace(item, size=33.0)
+
+
+@pytest.mark.parametrize("change", [{"size": 0}, {"size": float("nan")}, {"row": float("inf")}])
+def test_the_object_of_a_photograph_takes_finite_numbers(cat, change):
+    explorer = ResizeExplorer({"small": Redness()}, "cat", cutout=cat, image_size=64).wait()
+    item = explorer.item
+    with pytest.raises(ValueError, match=r"must be (at least 1 pixel|a finite number), not"):
+        explorer.change(**change)
+    assert explorer.item == item
+    explorer.change(size=30).wait()
+    assert explorer.item == replace(item, size=30.0)
+    explorer.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "size must be at least 1 pixel, not 0"),
+        ({"size": float("nan")}, "size must be a finite number, not nan"),
+        ({"angle": float("nan")}, "angle must be a finite number, not nan"),
+        ({"image_size": 8}, "image_size must be at least 16, not 8"),
+        ({"image_size": 0}, "image_size must be at least 16, not 0"),
+        ({"background": -1}, "background must be at least 0, not -1"),
+        ({"texture": -1}, "texture must be at least 0, not -1"),
+        ({"method": ("exact", "gradient")}, "method must be one method, not .'exact', 'gradient'."),
+        ({"pixel": (1, 1)}, "pixel is for VRFExplorer: leave it out"),
+    ],
+)
+def test_arguments_out_of_their_ranges(cat, options, message):
+    for more in ({}, {"kind": "cat", "cutout": cat}):
+        if more and set(options) & {"angle", "texture"}:
+            continue  # refused for a photograph, whatever they are
+        with pytest.raises(ValueError, match=message):
+            ResizeExplorer({"small": Redness()}, **({"image_size": 64} | more | options))
+
+
+def test_a_ground_smaller_than_the_smallest_size_of_the_slider(cat):
+    options = {"cutout": cat, "ground": plain_ground(2, 6)}
+    explorer = ResizeExplorer({"small": Redness()}, "cat", **options).wait()
+    assert explorer.item.size == 1
+    assert explorer._sliders.inputs["size"].max == 16
+    assert explorer._sizes.ahead_sizes == [16]
+    assert explorer.change(size=4).wait().answers["small"].field.shape == (2, 6)
+    explorer.close()
+
+
+def test_the_smallest_image_and_one_method_in_a_list():
+    explorer = ResizeExplorer(
+        {"small": Redness()}, image_size=16, size=None, method=["gradient"]
+    ).wait(ahead=True)
+    assert explorer.item.size == 16 / 3
+    assert explorer._sizes.ahead_sizes == [16]
+    assert explorer.answers["small"].field.shape == (16, 16)
+    explorer.close()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PhotoObject(1, (3.0, 3.0), float("nan")),
+        lambda: PhotoObject(1, (float("nan"), 3.0), 4.0),
+        lambda: ShapeStage(ShapeObject(1, (3.0, float("inf")), 4.0, 0.0, 1), 64, 1),
+        lambda: ShapeStage(ShapeObject(1, (3.0, 3.0), 4.0, float("nan"), 1), 64, 1),
+        lambda: ShapeStage(ShapeObject(1, (3.0, 3.0), 0.0, 0.0, 1), 64, 1),
+        lambda: ShapeStage(ShapeObject(1, (3.0, 3.0), 4.0, 0.0, 1), 15, 1),
+    ],
+)
+def test_a_stage_is_checked_when_it_is_made(make):
+    with pytest.raises(ValueError, match=r"(size|row|column|angle|image_size) must be"):
+        make()
+
+
+def test_class_ids_of_the_largest_label_set_stay_exact(cat):
+    names = ("background", *(f"class {number}" for number in range(1, 255)))
+    labels = LabelSet(names, voc_palette(255))
+    last = nn.Conv2d(3, 255, 1)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.arange(255.0))
+    options = {"cutout": cat, "image_size": 64, "labels": labels, "size": 30}
+    explorer = ResizeExplorer({"last": last}, "class 254", **options).wait()
+    assert explorer.predictions["last"].unique().tolist() == [254]
+    assert dict(explorer.predicted["last"].facts)["centre"] == "class 254"
+    explorer.close()
+    explorer = ResizeExplorer({"more": nn.Conv2d(3, 300, 1)}, "class 254", **options).wait()
+    assert "has 300 classes, but the label set has 255" in explorer.pictures["more"].error
+    explorer.close()
