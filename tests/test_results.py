@@ -137,7 +137,9 @@ def test_the_heads_are_scored_in_bf16(name):
     assert len(by_seed(config, finished_runs())) == 3
 
 
-@pytest.mark.parametrize("name", ["bench/cost", "bench/allocator", "bench/padding", "bench/graph", "bench/explorer"])
+@pytest.mark.parametrize(
+    "name", ["bench/cost", "bench/allocator", "bench/padding", "bench/graph", "bench/explorer"]
+)
 def test_a_benchmark_was_made_from_committed_code(name):
     record = json.loads((ROOT / f"data/results/{name}.json").read_text())["provenance"]
     assert not record["commit"].endswith("+")

@@ -18,6 +18,9 @@ from gcnlab.datasets.shapes import Scene, ShapeObject, render
 Drawing = tuple[UInt8[Tensor, "3 height width"], Bool[Tensor, "height width"]]
 """An image and the mask of its object, which is empty if the object is outside the image."""
 
+LARGEST = 8
+"""Largest size of an object of a photograph, as a multiple of the image's longer side: the whole object
+is scaled before it is cropped."""
 LEAST_SIDE = 16
 """The smallest image that shapes are drawn in, and the smallest size on a slider, in pixels."""
 
@@ -122,6 +125,9 @@ class PhotoStage:
         cutout: its pixels.
         ground: the image that it is laid on.
         labels: names and colours of the classes.
+
+    Raises:
+        ValueError: the object is more than `LARGEST` times as large as the image.
     """
 
     item: PhotoObject
@@ -130,6 +136,11 @@ class PhotoStage:
     labels: LabelSet
 
     source = "the label set"
+
+    def __post_init__(self):
+        if self.item.size > LARGEST * max(self.size):
+            most = LARGEST * max(self.size)
+            raise ValueError(f"size must be at most {most} pixels, not {self.item.size:g}")
 
     @property
     def kinds(self) -> tuple[str, ...]:

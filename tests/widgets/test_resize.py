@@ -421,6 +421,7 @@ def test_other_labels_and_their_classes(cat):
         ({"kind": "cat", "angle": 30}, "angle and texture are for shapes"),
         ({"kind": "cat", "texture": 3}, "angle and texture are for shapes"),
         ({"kind": "cat", "size": -3}, "size must be at least 1 pixel, not -3"),
+        ({"kind": "cat", "size": 1e5}, "size must be at most 512 pixels, not 100000"),
     ],
 )
 def test_arguments_that_do_not_fit_a_photograph(cat, options, message):
