@@ -1,5 +1,6 @@
 """Choose the device to compute on, check that it is available, and set its precision."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,14 +58,27 @@ def without_tf32() -> Iterator[None]:
     """Compute float32 on a GPU in full precision inside the block; the switches are set back at the
     end.
 
-    By default PyTorch allows TF32, with ten bits of mantissa, for convolutions.
+    By default PyTorch allows TF32, with ten bits of mantissa, for convolutions. Blocks may be nested
+    and may be open in several threads at once; the last one to end sets the switches back.
     """
     switches = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [switch.allow_tf32 for switch in switches]
+    with _lock:
+        if not _before:
+            _before.append([switch.allow_tf32 for switch in switches])
+            for switch in switches:
+                switch.allow_tf32 = False
+        else:
+            _before.append(_before[0])
     try:
-        for switch in switches:
-            switch.allow_tf32 = False
         yield
     finally:
-        for switch, value in zip(switches, before):
-            switch.allow_tf32 = value
+        with _lock:
+            values = _before.pop()
+            if not _before:
+                for switch, value in zip(switches, values):
+                    switch.allow_tf32 = value
+
+
+_lock = threading.Lock()
+_before: list[list[bool]] = []
+"""For each open block of `without_tf32`, the switches before the first one."""

@@ -1,5 +1,7 @@
 """The precision of a GPU is set inside a block only."""
 
+import threading
+
 import pytest
 import torch
 
@@ -35,3 +37,29 @@ def test_tf32_is_off_inside_the_block_and_back_after_an_error(before, switches):
     with pytest.raises(KeyError):
         fail()
     assert (inside, read()) == ([(False, False)], before)
+
+
+def test_the_last_block_of_several_threads_sets_the_switches_back(switches):
+    write, read = switches
+    write((True, True))
+    first_is_open, second_is_open, first_has_ended = (threading.Event() for _ in range(3))
+    inside = []
+
+    def second():
+        first_is_open.wait(10)
+        with without_tf32():
+            second_is_open.set()
+            first_has_ended.wait(10)
+            inside.append(read())
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with without_tf32():
+        with without_tf32():
+            first_is_open.set()
+            second_is_open.wait(10)
+        inside.append(read())
+    first_has_ended.set()
+    thread.join()
+    assert inside == [(False, False), (False, False)]
+    assert read() == (True, True)

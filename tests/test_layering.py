@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "datasets": {"pretrained", "lazy", "annotations", "arguments"},
     "evaluation": {"lazy", "distributed", "images", "allocator", "annotations", "arguments", "loading", "settings", "datasets", "models"},
     "geometry": set(),
-    "receptive": {"lazy", "images", "annotations", "arguments", "geometry", "models"},
+    "receptive": {"lazy", "devices", "images", "annotations", "arguments", "geometry", "models"},
     "training": {"pretrained", "lazy", "devices", "distributed", "plots.training", "images", "allocator", "annotations", "arguments", "loading", "provenance", "settings", "datasets", "models", "evaluation"},
     "experiments": {"lazy", "pretrained", "devices", "allocator", "annotations", "arguments", "provenance", "geometry", "models", "datasets", "evaluation", "receptive", "training"},
     "plots": {"lazy", "annotations", "datasets.labels", "receptive.atlas_maps", "receptive.regions", "experiments", "plots"},

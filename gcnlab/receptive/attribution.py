@@ -17,6 +17,7 @@ from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pair, Pixel, Whole, pair, whole
+from gcnlab.devices import without_tf32
 from gcnlab.images import image_tensor
 from gcnlab.models.logits import check_network, logits_of
 from gcnlab.models.modes import evaluation_mode
@@ -66,7 +67,7 @@ def integrated_gradients(
     target = _target(model, image, pixel, target)
     start = _baseline(image, baseline)
     gradient_field(model, image, pixel, target)  # raises an error if there is no gradient
-    with evaluation_mode(model), torch.enable_grad():
+    with evaluation_mode(model), torch.enable_grad(), without_tf32():
         found = attr.IntegratedGradients(lambda images: logits_of(model, images)).attribute(
             image.detach()[None],
             baselines=start[None],
@@ -110,7 +111,7 @@ def captum_occlusion(
         filling = _image("fill", fill, image)
     else:
         filling = fill_image(image, fill_of(fill), window)
-    with evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad(), without_tf32():
         found = attr.Occlusion(lambda images: logits_of(model, images)).attribute(
             image.detach()[None],
             sliding_window_shapes=(len(image), *window),
@@ -125,7 +126,7 @@ def captum_occlusion(
 def _target(model: nn.Module, image: Tensor, pixel: Pixel, target: int | None) -> int:
     check_network(model)
     check_image(image)
-    with evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad(), without_tf32():
         score_map = logits_of(model, image[None])[0]
     check_finite(score_map)
     return locate(score_map, pixel, target)

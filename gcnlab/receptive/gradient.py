@@ -13,6 +13,7 @@ from torch import nn
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import Pixel, Whole
+from gcnlab.devices import without_tf32
 from gcnlab.models.logits import check_network, logits_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.receptive.regions import mean_field
@@ -52,7 +53,7 @@ def _gradient(
     check_network(model)
     check_image(image)
     leaf = image.detach().as_subclass(Tensor).clone().requires_grad_()
-    with evaluation_mode(model), torch.enable_grad():
+    with evaluation_mode(model), torch.enable_grad(), without_tf32():
         logits = logits_of(model, leaf[None])[0]
         check_finite(logits)
         logit = logits[locate(logits.detach(), unit, target), unit[0], unit[1]]

@@ -40,6 +40,7 @@ from torch.fx.node import map_arg
 
 from gcnlab.annotations import Float, Tensor
 from gcnlab.arguments import first_line
+from gcnlab.devices import without_tf32
 from gcnlab.geometry import Footprint
 from gcnlab.models.logits import device_of, dtype_of
 from gcnlab.receptive.differences import (
@@ -140,7 +141,7 @@ class IncrementalNet:
         self.graph = graph or Graph(model, self.image[None])
         if self.graph.unusable:
             raise NotReusable(self.graph.unusable)
-        with torch.inference_mode():  # the graph is run, not the model itself
+        with torch.inference_mode(), without_tf32():  # the graph is run, not the model itself
             self.operations = self.graph.operations
             self._last_use = {n: i for i, o in enumerate(self.operations) for n in o.inputs}
             start = time.perf_counter()
@@ -232,7 +233,7 @@ class IncrementalNet:
 
         def run(block: tuple[int, int], windows: list[Window]) -> Patch | None:
             rectangles = [(rows[i], columns[j]) for i, j in windows]
-            with torch.inference_mode():  # of this thread only
+            with torch.inference_mode(), without_tf32():  # the mode is that of this thread only
                 return self._run(plan.boxes(block), rectangles, filling)
 
         blocks = plan.blocks.items()

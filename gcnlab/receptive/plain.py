@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from gcnlab.annotations import Float, Tensor
+from gcnlab.devices import without_tf32
 from gcnlab.models.logits import device_of, dtype_of, logits_of
 from gcnlab.models.modes import evaluation_mode
 from gcnlab.receptive.fills import fill_image
@@ -137,7 +138,7 @@ class PlainNet:
     def _logits(self, images: Tensor) -> Float[Tensor, "batch classes rows columns"]:
         # no_grad, since a network may cache tensors or use autograd inside: inference_mode forbids
         # both.
-        with evaluation_mode(self.model), torch.no_grad():
+        with evaluation_mode(self.model), torch.no_grad(), without_tf32():
             return logits_of(self.model, images)
 
     def _on_cpu(self, logits: Tensor) -> Tensor:
@@ -156,6 +157,7 @@ class PlainNet:
         with (
             evaluation_mode(self.model),
             torch.no_grad(),
+            without_tf32(),
         ):  # in one block, so that random numbers differ
             _, again = (logits_of(self.model, self.image[None])[0] for _ in range(2))
         again = again.to(self.score_map)
