@@ -8,6 +8,11 @@ function make(tag, parent, attributes = {}, text = "") {
   return node;
 }
 
+// Set the text of an element if it is another one: setting it makes the browser lay out the page again.
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 const clamp = (value, length) => Math.max(0, Math.min(length - 1, value));
 const percent = (share) => `${Math.round(100 * share)} %`;
 const same = (a, b) => a && b && a[0] === b[0] && a[1] === b[1];

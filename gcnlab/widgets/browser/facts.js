@@ -39,7 +39,7 @@ class Facts {
     }
     lines.forEach((line, i) => {
       line.forEach((text, j) => {
-        if (this.cells[i][j].textContent !== text) this.cells[i][j].textContent = text;
+        write(this.cells[i][j], text);
       });
     });
   }

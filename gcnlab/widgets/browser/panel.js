@@ -86,11 +86,11 @@ class Panel {
     const missing = fields.some((found) => !found);
     this.figure.classList.toggle("pending", missing && !error);
     const run = fields[0]?.evaluated < 1 ? `${percent(fields[0].evaluated)} of the windows computed` : "";
-    this.progressText.textContent = error ? "" : missing ? `computing … ${percent(progress)}` : run;
+    write(this.progressText, error ? "" : missing ? `computing … ${percent(progress)}` : run);
     const [first, second] = fields.map((found) => found?.field);
     const shown = second ? first.minus(second) : this.viewer.viewOf(this.row) === "heat" ? first : null;
-    this.largest.textContent = shown ? `largest ${shown.largest.toPrecision(2)}` : "";
-    this.message.textContent = error || note;
+    write(this.largest, shown ? `largest ${shown.largest.toPrecision(2)}` : "");
+    write(this.message, error || note);
     this.message.classList.toggle("error", Boolean(error));
     const at = this.viewer.selected.map(([row, column]) => `Row ${row}, column ${column}.`).join(" ");
     this.frame.setAttribute(

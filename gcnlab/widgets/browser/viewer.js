@@ -156,8 +156,11 @@ class Viewer {
       panel.figure.hidden = single && panel.network !== this.state.shown;
     });
     this.panels.style.setProperty("--columns", single ? 1 : this.scene.networks.length);
-    this.flat.filter((panel) => !panel.figure.hidden).forEach((panel) => (panel.fit(), panel.draw()));
-    this.where.textContent = this.selected.map((pixel, i) => this._place(pixel, i)).join("; ");
+    // All sizes are read before anything is written, so that the page is laid out only once.
+    const visible = this.flat.filter((panel) => !panel.figure.hidden);
+    visible.forEach((panel) => panel.fit());
+    visible.forEach((panel) => panel.draw());
+    write(this.where, this.selected.map((pixel, i) => this._place(pixel, i)).join("; "));
     this.facts.show();
   }
 
