@@ -52,7 +52,7 @@ from gcnlab.receptive.graph import Graph, NotTraceable
 from gcnlab.receptive.grid import OcclusionGrid, Window
 from gcnlab.receptive.selfcheck import CHECKED
 from gcnlab.receptive.settings import AtlasSettings
-from gcnlab.receptive.unit import check_image, middle_pixel
+from gcnlab.receptive.unit import check_image, likeliest_classes, middle_pixel
 from gcnlab.receptive.validfield import ValidField
 
 SAVE_SECONDS = 30
@@ -60,10 +60,6 @@ SAVE_SECONDS = 30
 
 SAME = 1e-3
 """A saved atlas continues if the clean logits agree with its own within this share of the largest."""
-
-
-BEST = 3
-"""Number of classes whose probabilities are kept."""
 
 
 class FieldAtlas:
@@ -152,9 +148,7 @@ class FieldAtlas:
         score_map = self._passes.score_map
         self.prediction = score_map.argmax(0)
         rows, columns = kept_units(settings.every, size, tuple(score_map.shape[-2:]))
-        shares = score_map[:, rows[:, None], columns].float().softmax(0).cpu()
-        shares, ids = shares.topk(min(BEST, len(shares)), dim=0)
-        self.best = ids, shares
+        self.best = likeliest_classes(score_map[:, rows[:, None], columns])
         self._reader = UnitReader(
             rows, columns, _classes(score_map, rows, columns, settings.target)
         )
@@ -304,6 +298,20 @@ class FieldAtlas:
         """
         row, column = self._index(pixel)
         return int(self.units[0][row]), int(self.units[1][column])
+
+    def best_at(self, pixel: Pixel) -> tuple[list[int], list[float]]:
+        """The likeliest classes of the unit that is kept and is nearest to `pixel`, and their
+        probabilities.
+
+        Raises:
+            ValueError: the pixel is outside the score map, or the atlas was loaded without its
+                network.
+        """
+        if self.best is None:
+            raise ValueError("the classes are unknown: this atlas was loaded without its network")
+        row, column = self._index(pixel)
+        ids, shares = (values[:, row, column].tolist() for values in self.best)
+        return ids, shares
 
     def field(self, pixel: Pixel, target: Whole | None = None) -> ValidField:
         """The valid field of the unit that is kept and is nearest to `pixel`.

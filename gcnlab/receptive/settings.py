@@ -4,7 +4,7 @@ This module imports no PyTorch, so that the command line can show the settings a
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gcnlab.arguments import finite, items, number, pair, shown, whole
 
@@ -20,7 +20,7 @@ QUANTITIES = ("logit", "margin", "probability")
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS = ("float32", "float16", "int8")
 FillName = Literal["mean", "blur", "noise"]
-FILLS = ("mean", "blur", "noise")
+FILLS = get_args(FillName)
 """Fills of the occluder that are made of the image (`gcnlab.receptive.fills`)."""
 EVERY = (1, 2, 4, 8)
 """Distances, in pixels, between the units that an atlas can keep."""

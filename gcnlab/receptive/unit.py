@@ -10,9 +10,20 @@ from typing import Any
 
 import torch
 
-from gcnlab.annotations import Float, Tensor
+from gcnlab.annotations import Float, Int, Tensor
 from gcnlab.arguments import Pixel, Whole, class_of, pixel_of
 from gcnlab.images import image_tensor
+
+BEST = 3
+"""Number of classes whose probabilities are told."""
+
+
+def likeliest_classes(
+    logits: Float[Tensor, "classes *places"],
+) -> tuple[Int[Tensor, "best *places"], Float[Tensor, "best *places"]]:
+    """The ids of the likeliest classes, likeliest first, and their probabilities, on the CPU."""
+    shares, ids = logits.float().softmax(0).cpu().topk(min(BEST, len(logits)), dim=0)
+    return ids, shares
 
 
 def check_image(image: Tensor | Any) -> None:

@@ -139,27 +139,26 @@ class Atlases:
     ) -> tuple[Int[Tensor, "best rows columns"], Float[Tensor, "best rows columns"]] | None:
         """The likeliest classes of each unit that is kept, and their probabilities; None if the
         network has not been run."""
-        found = (atlas for (own, _), atlas in self._atlases.items() if own == title)
-        return next((atlas.best for atlas in found if atlas.best is not None), None)
+        atlas = self._any(title)
+        return None if atlas is None else atlas.best
 
     def best(self, title: str, pixel: tuple[int, int]) -> tuple[list[int], list[float]] | None:
         """The same of the unit that is kept and is nearest to a pixel of the image."""
-        for (own, _), atlas in self._atlases.items():
-            if own == title and atlas.best is not None:
-                unit = unit_at(pixel, atlas.table.image_size, atlas.table.map_size)
-                row, column = (list(at).index(u) for at, u in zip(atlas.units, atlas.nearest(unit)))
-                ids, shares = (values[:, row, column].tolist() for values in atlas.best)
-                return ids, shares
-        return None
+        atlas = self._any(title)
+        if atlas is None:
+            return None
+        return atlas.best_at(unit_at(pixel, atlas.table.image_size, atlas.table.map_size))
 
     def prediction(self, title: str) -> Int[Tensor, "height width"] | None:
         """The class ids that a network predicts, in the size of the image, enlarged by nearest
         neighbour; None if it has not been run. (`gcnlab.predict` enlarges the logits, so its
         boundaries are smoother.)"""
-        for (own, _), atlas in self._atlases.items():
-            if own == title and atlas.prediction is not None:
-                return enlarged(atlas.prediction, tuple(self._image.shape[-2:]))
-        return None
+        atlas = self._any(title)
+        return None if atlas is None else enlarged(atlas.prediction, tuple(self._image.shape[-2:]))
+
+    def _any(self, title: str) -> FieldAtlas | None:
+        """An atlas of a network; what does not depend on the occluder is the same in all."""
+        return next((atlas for (own, _), atlas in self._atlases.items() if own == title), None)
 
 
 def enlarged(

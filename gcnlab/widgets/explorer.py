@@ -22,9 +22,10 @@ from gcnlab.widgets.files import save_explorer, saved_bytes
 from gcnlab.widgets.laboratory import Laboratory, Place
 from gcnlab.widgets.menus import controls, state_of
 from gcnlab.widgets.networks import network_of
+from gcnlab.widgets.packing import atlas_extras
 from gcnlab.widgets.page import page_part
 from gcnlab.widgets.question import METHODS, SUITED_VIEWS, Question, target_id
-from gcnlab.widgets.scene import pack_best, pack_ids, pack_scene
+from gcnlab.widgets.scene import pack_ids, pack_scene
 from gcnlab.widgets.session import Answer, private_copy
 from gcnlab.widgets.snapshot import Still
 from gcnlab.widgets.stills import stills_of
@@ -177,7 +178,7 @@ class VRFExplorer(Explorer):
     def layers(self) -> list[str]:
         """Paths of the submodules that `ask(layer=…)` accepts, in the order of the computation;
         empty until the first fields are complete."""
-        return list(self._lab.layers or {})
+        return list(self._lab.layers)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -339,7 +340,7 @@ class VRFExplorer(Explorer):
                 for place in self._places(question)
             }
         )
-        if self._lab.layers is None:
+        if not self._lab.searched:
             self._lab.find_layers()
             yield None, None
 
@@ -394,14 +395,7 @@ class VRFExplorer(Explorer):
                 self._viewer.show_prediction(number, pack_ids(ids))
 
     def _extras(self, title: str, table: AtlasTable, question: Question) -> dict[str, Any]:
-        """What the browser gets with an atlas, apart from its numbers."""
-        map_size = None if table.map_size == table.image_size else table.map_size
-        extras = {
-            "occluder": question.occluder.text,
-            "code": field_code(question, "exact", table.image_size, map_size),
-        }
-        best = self._lab.best_everywhere(question, title)
-        return extras if best is None else extras | {"best": pack_best(*best)}
+        return atlas_extras(question, table, self._lab.best_everywhere(question, title))
 
     def _packed(
         self, answer: Answer, place: Place, generation: int

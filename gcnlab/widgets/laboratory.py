@@ -50,7 +50,8 @@ class Laboratory:
     Attributes:
         titles: the titles of the networks.
         layers: path of each submodule that can be asked for → the largest number of its channels in
-            any of the networks; None until `find_layers` was called.
+            any of the networks; empty until `find_layers` was called.
+        searched: whether it was called.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class Laboratory:
         self.titles = list(models)
         self.names = labels.names if isinstance(labels, LabelSet) else tuple(labels)
         self.background = self.names.index("background") if "background" in self.names else None
-        self.layers: dict[str, int] | None = None
+        self.layers: dict[str, int] = {}
+        self.searched = False
         self._models = models
         self._studies: dict[tuple[int, str | None], _Study] = {}
         self._answers: dict[Place, Answer] = {}
@@ -218,7 +220,7 @@ class Laboratory:
                 continue
             for name, (channels, *_) in found.items():
                 layers[name] = max(channels, layers.get(name, 0))
-        self.layers = layers
+        self.layers, self.searched = layers, True
 
     def _study(self, question: Question) -> _Study:
         key = number, layer = question.image_index, question.layer

@@ -60,7 +60,7 @@ def controls(question: Question, lab: Laboratory) -> list[dict[str, Any]]:
 
 
 def _layers(question: Question, lab: Laboratory) -> list[str]:
-    names = list(lab.layers or {})
+    names = list(lab.layers)
     depth = max((name.count(".") for name in names), default=0)
     while len(names) > LAYERS:
         names, depth = [name for name in names if name.count(".") < depth], depth - 1
@@ -73,7 +73,7 @@ def _targets(question: Question, lab: Laboratory) -> dict[str, Any]:
         options = [[None, "as predicted"], *([i, name] for i, name in enumerate(lab.names))]
         label = "class"
     else:
-        channels = (lab.layers or {}).get(question.layer, 0)
+        channels = lab.layers.get(question.layer, 0)
         options = [[None, "the strongest"], *([i, f"{i}"] for i in range(channels))]
         label = "channel"
     if question.target is not None and question.target >= len(options) - 1:

@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from gcnlab.annotations import Float, Int, Tensor
 from gcnlab.receptive.atlas_table import AtlasTable
 from gcnlab.receptive.grid import interpolation
 from gcnlab.receptive.unit import middle_pixel
+from gcnlab.widgets.code import field_code
+from gcnlab.widgets.question import Question
+from gcnlab.widgets.scene import pack_best
 
 
 def pack_atlas(table: AtlasTable, extras: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -68,6 +72,24 @@ def pack_atlas(table: AtlasTable, extras: dict[str, Any]) -> tuple[dict[str, Any
         classes = np.full_like(classes, target if isinstance(target, int) else target[0])
     parts = (scale, table.score[0].numpy(), classes.astype(np.uint16), values)
     return facts, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+
+
+def atlas_extras(
+    question: Question,
+    table: AtlasTable,
+    best: tuple[Int[Tensor, "best rows columns"], Float[Tensor, "best rows columns"]] | None,
+) -> dict[str, Any]:
+    """What the browser gets with an atlas, apart from its numbers; see `pack_atlas`.
+
+    Args:
+        question: a question that the atlas answers.
+        table: the atlas.
+        best: the likeliest classes of each unit and their probabilities, if they are known.
+    """
+    map_size = None if table.map_size == table.image_size else table.map_size
+    code = field_code(question, "exact", table.image_size, map_size)
+    extras = {"occluder": question.occluder.text, "code": code}
+    return extras if best is None else extras | {"best": pack_best(*best)}
 
 
 def _middles(table: AtlasTable) -> list[list[int]]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from gcnlab.annotations import Shaped, Tensor, UInt8
 from gcnlab.arguments import Pixel, pixel_of
@@ -13,12 +12,12 @@ from gcnlab.receptive import FieldAtlas
 from gcnlab.receptive.regions import region_text
 from gcnlab.receptive.unit import unit_at
 from gcnlab.widgets.atlases import Occluder
-from gcnlab.widgets.code import field_code
 from gcnlab.widgets.menus import state_of
+from gcnlab.widgets.packing import atlas_extras
 from gcnlab.widgets.page import page_part, whole_page
 from gcnlab.widgets.painting import edges, paint
 from gcnlab.widgets.question import METHODS, Question
-from gcnlab.widgets.scene import pack_best, pack_scene
+from gcnlab.widgets.scene import pack_scene
 from gcnlab.widgets.snapshot import Still, plot_stills
 
 
@@ -81,7 +80,7 @@ def save_page(
         lossless=False,
     )
     tables = [
-        (i, atlas.table, _extras(atlas, question, occluder))
+        (i, atlas.table, atlas_extras(question, atlas.table, atlas.best))
         for i, atlas in enumerate(atlases.values())
     ]
     stills = [_still(name, atlas, picture, pixel) for name, atlas in atlases.items()]
@@ -89,13 +88,6 @@ def save_page(
     image = picture_with_text(small_webp(plot_stills([stills])), text, "webp")["text/html"]
     page = whole_page(page_part(scene, tables, image), title)
     Path(path).write_text(page, encoding="utf-8")
-
-
-def _extras(atlas: FieldAtlas, question: Question, occluder: Occluder) -> dict[str, Any]:
-    size, map_size = atlas.table.image_size, atlas.table.map_size
-    code = field_code(question, "exact", size, None if map_size == size else map_size)
-    extras = {"occluder": occluder.text, "code": code}
-    return extras if atlas.best is None else extras | {"best": pack_best(*atlas.best)}
 
 
 def _occluder(atlas: FieldAtlas) -> Occluder:

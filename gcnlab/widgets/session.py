@@ -23,12 +23,11 @@ from gcnlab.receptive import (
     radius,
     region,
 )
-from gcnlab.receptive.atlas import BEST
 from gcnlab.receptive.graph import Graph
 from gcnlab.receptive.occlusion import ProgressCallback
 from gcnlab.receptive.regions import region_text
 from gcnlab.receptive.theoretical import field_of
-from gcnlab.receptive.unit import locate, middle_pixel, unit_at
+from gcnlab.receptive.unit import likeliest_classes, locate, middle_pixel, unit_at
 from gcnlab.widgets.question import Question
 
 
@@ -194,7 +193,7 @@ class Session:
         image_size, map_size = tuple(self.image.shape[-2:]), tuple(logits.shape[-2:])
         unit = unit_at(question.pixel, image_size, map_size)
         target = locate(logits, unit, question.target)
-        shares, ids = logits[:, *unit].float().softmax(0).topk(min(BEST, len(logits)))
+        ids, shares = likeliest_classes(logits[:, *unit])
         answer = Answer(
             question=question,
             target=target,
@@ -207,10 +206,9 @@ class Session:
         for found in self._fields(question, unit, target, on_progress):
             on_progress(1.0)
             if (field := found.get("field")) is not None:
-                found.setdefault("region", region(field, question.threshold, question.rule))
                 centre = middle_pixel(unit, image_size, map_size)
                 found.setdefault("radius", radius(field, centre))
-            answer = replace(answer, **found)
+            answer = replace(answer, **found).with_region()
             yield answer
 
     def _fields(
